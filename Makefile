@@ -1,0 +1,198 @@
+# Everything is built below build/: the products in build/, the instrumented
+# ones (SAN=1) in build/san/.  `make help` says what there is.
+
+SHELL    = /bin/bash
+SAN     ?=
+B       := build$(if $(SAN),/san)
+CC      ?= gcc
+CLANG   ?= clang
+PREFIX  ?= /usr/local
+DESTDIR ?=
+NGINX_SRC ?= /usr/share/nginx/src
+JOBS    ?= $(shell nproc)
+
+WARN     = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+           -Wmissing-prototypes -Wformat=2 -Wno-unused-parameter \
+           -Wno-missing-field-initializers
+OPT      = $(if $(SAN),-O1,-O2) -g
+HARDEN   = $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong
+SANFLAGS = $(if $(SAN),-fsanitize=address$(,)undefined \
+           -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+,       := ,
+CPPFLAGS = -D_GNU_SOURCE -I. -I$(LLHTTP_INC)
+CFLAGS   = -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS)
+
+VERSION := 0.1.0
+CPPFLAGS += -DSANDBOX_VERSION='"$(VERSION)"'
+
+# llhttp: Debian 13 has a library; Debian 12 ships its C sources for Node.
+LLHTTP_DIR := $(wildcard /usr/share/llhttp)
+ifneq ($(LLHTTP_DIR),)
+LLHTTP_INC := /usr/share/include/llhttp
+LLHTTP_OBJ  = $(patsubst %,$(B)/llhttp/%.o,api http llhttp)
+LLHTTP_LIB  =
+else
+LLHTTP_INC := /usr/include
+LLHTTP_OBJ  =
+LLHTTP_LIB  = -lllhttp
+endif
+
+COMMON_SRC   := $(wildcard common/*.c)
+AGENT_SRC    := $(wildcard agent/*.c)
+SANDBOXD_SRC := $(wildcard sandboxd/*.c)
+MODULE_SRC   := $(wildcard ngx_sandbox_module/*.c) config \
+                $(wildcard ngx_sandbox_module/*.h common/*.h) common/frame.c
+UNIT_SRC     := $(wildcard t/unit/*.c)
+FUZZ_SRC     := $(wildcard t/fuzz/*.c)
+
+COMMON_OBJ   := $(COMMON_SRC:%.c=$(B)/%.o)
+AGENT_OBJ    := $(AGENT_SRC:%.c=$(B)/%.o)
+SANDBOXD_OBJ := $(SANDBOXD_SRC:%.c=$(B)/%.o)
+
+# The agent is one static binary that runs in any image.  The sanitizers
+# can't be linked statically.
+AGENT_LIBS    = $(if $(SAN),-luv -ljansson $(LLHTTP_LIB) -lpthread,-static \
+                -l:libuv_a.a -l:libjansson.a $(LLHTTP_LIB) -lpthread -ldl)
+SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
+
+.DELETE_ON_ERROR:
+.PHONY: all help deps deps-build deps-test build agent sandboxd module unit \
+        fuzz fuzz-run run test test-long bench install clean san
+
+all: build
+
+help:
+	@printf '%s\n' \
+	  'make run        build, start everything on 127.0.0.1:8080, show a demo' \
+	  'make test       build and run all tests (12 minutes at most)' \
+	  'make test-long  what takes longer' \
+	  'make bench      measure, each figure beside its floor' \
+	  'make build      build the module, sandboxd and the agent in build/' \
+	  'make install    install below PREFIX ($(PREFIX)) in DESTDIR' \
+	  'make deps       install with apt what running needs' \
+	  'make clean      remove build/' \
+	  '' \
+	  'SANDBOX_PORT (8080), SANDBOX_DIR (./run), SANDBOX_DEMO (1) change make run'
+
+deps:
+	@scripts/deps.sh run
+
+deps-build:
+	@scripts/deps.sh build
+
+deps-test:
+	@scripts/deps.sh test
+
+build: deps-build
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
+
+agent: $(B)/sandbox-agent
+sandboxd: $(B)/sandboxd
+module: $(B)/ngx_http_sandbox_module.so
+
+$(B)/sandbox-agent: $(AGENT_OBJ) $(COMMON_OBJ) $(LLHTTP_OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(if $(SAN),,strip -o $@.tmp $@ && mv -f $@.tmp $@)
+
+$(B)/sandboxd: $(SANDBOXD_OBJ) $(COMMON_OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOXD_LIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Not our code: no warnings of ours.
+$(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(OPT) $(SANFLAGS) -I$(LLHTTP_INC) -c -o $@ $<
+
+# nginx's own build system, out of its source tree, with the flags that the
+# packaged nginx was configured with.
+MODULE_CC_OPT = $(OPT) $(HARDEN) -fPIC -Wall -Wextra -Werror \
+                -Wno-unused-parameter $(SANFLAGS)
+MODULE_LD_OPT = -fPIC $(SANFLAGS)
+
+$(B)/nginx/Makefile: config $(wildcard ngx_sandbox_module/*.c)
+	@mkdir -p $(@D)
+	@top=$(CURDIR); cd $(NGINX_SRC) && NGX_CONF_FLAGS=(--with-compat) && \
+	if [ -e conf_flags ]; then . ./conf_flags; fi && \
+	./configure --with-cc-opt='$(MODULE_CC_OPT)' \
+	    --with-ld-opt='$(MODULE_LD_OPT)' "$${NGX_CONF_FLAGS[@]}" \
+	    --add-dynamic-module=$$top --builddir=$$top/$(@D) \
+	    >$$top/$(@D)/configure.log 2>&1 \
+	    || { cat $$top/$(@D)/configure.log; exit 1; }
+
+$(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
+	@$(MAKE) --no-print-directory -s -f $(CURDIR)/$(B)/nginx/Makefile \
+	    -C $(NGINX_SRC) modules
+	cp $(B)/nginx/ngx_http_sandbox_module.so $@
+
+# A unit test names what it is linked with in its first lines:
+#   /* sources: common/frame.c agent/ring.c */
+#   /* libs: -ljansson */
+sources_of = $(shell sed -n 's|^/\* sources: \(.*\) \*/|\1|p' $(1))
+libs_of    = $(shell sed -n 's|^/\* libs: \(.*\) \*/|\1|p' $(1))
+
+UNIT_BIN := $(UNIT_SRC:t/unit/%.c=build/unit/%)
+unit: $(UNIT_BIN)
+
+UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fsanitize=address,undefined \
+              -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+define unit_rule
+build/unit/$(1): t/unit/$(1).c $(call sources_of,t/unit/$(1).c) \
+        $(wildcard t/unit/*.h common/*.h agent/*.h sandboxd/*.h \
+        ngx_sandbox_module/*.h)
+	@mkdir -p build/unit
+	$$(CC) $$(CPPFLAGS) $$(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) \
+	    $(call libs_of,t/unit/$(1).c)
+endef
+$(foreach t,$(UNIT_SRC:t/unit/%.c=%),$(eval $(call unit_rule,$(t))))
+
+FUZZ_BIN := $(FUZZ_SRC:t/fuzz/%.c=build/fuzz/%)
+fuzz: $(FUZZ_BIN)
+
+define fuzz_rule
+build/fuzz/$(1): t/fuzz/$(1).c $(call sources_of,t/fuzz/$(1).c) \
+        $(wildcard common/*.h agent/*.h sandboxd/*.h ngx_sandbox_module/*.h)
+	@mkdir -p build/fuzz
+	$$(CLANG) $$(CPPFLAGS) -std=gnu11 -O1 -g \
+	    -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined -o $$@ $$(filter %.c,$$^) \
+	    $(call libs_of,t/fuzz/$(1).c)
+endef
+$(foreach t,$(FUZZ_SRC:t/fuzz/%.c=%),$(eval $(call fuzz_rule,$(t))))
+
+san:
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 agent sandboxd module
+
+run: deps
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
+	@exec scripts/run.sh
+
+test: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module unit fuzz
+	@$(MAKE) --no-print-directory san
+	@scripts/test.sh
+
+test-long: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module unit fuzz
+	@scripts/test.sh --long
+
+bench: deps-test
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
+	@bench/run.sh
+
+install: build
+	install -D -m 755 $(B)/sandboxd $(DESTDIR)$(PREFIX)/sbin/sandboxd
+	install -D -m 755 $(B)/sandbox-agent \
+	    $(DESTDIR)$(PREFIX)/lib/sandboxd/sandbox-agent
+	install -D -m 644 $(B)/ngx_http_sandbox_module.so \
+	    $(DESTDIR)$(PREFIX)/lib/nginx/modules/ngx_http_sandbox_module.so
+	install -D -m 644 conf-examples/sandbox_proxy.conf \
+	    $(DESTDIR)$(PREFIX)/share/sandboxd/sandbox_proxy.conf
+
+clean:
+	rm -rf build
+
+-include $(wildcard $(B)/agent/*.d $(B)/sandboxd/*.d $(B)/common/*.d)

@@ -1,0 +1,123 @@
+/*
+ * What a driver is: the code that turns a record into a running sandbox.
+ *
+ * The lifecycle calls a driver from the event loop's thread only, one
+ * operation at a time per sandbox; a driver answers through the callback, on
+ * the same thread, exactly once, and never before the call has returned.
+ * Nothing here knows of records, HTTP or zones.
+ */
+
+#ifndef SANDBOXD_DRIVER_H
+#define SANDBOXD_DRIVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "common/error.h"
+
+typedef struct driver       driver;
+typedef struct driver_host  driver_host;
+
+/* What can be asked of a sandbox.  0 means "not asked for". */
+typedef struct {
+    double    cpu;              /* processors, 0.01 to 1024 */
+    uint64_t  memory;           /* bytes */
+    uint64_t  disk;             /* bytes of the writable layer */
+    uint32_t  pids;             /* processes and threads */
+} driver_limits;
+
+/* One sandbox as a driver sees it; owned by the caller, valid until the
+ * operation's callback has run. */
+typedef struct {
+    const char    *id;          /* the sandbox's name, for hostname and logs */
+    uint32_t       slot;        /* names its directory and its socket */
+    uint32_t       epoch;       /* of this run */
+    const char    *key;         /* 32 hex digits, of this run */
+    const char    *image;       /* "host", or the name of a configured one */
+    json_t        *env;         /* object of strings; borrowed */
+    driver_limits  limits;      /* asked for explicitly: enforce or fail */
+    driver_limits  defaults;    /* enforce where possible */
+} driver_spec;
+
+/* What is needed to find a running sandbox again after sandboxd restarted.
+ * Opaque to the lifecycle, which keeps it in the record. */
+typedef struct {
+    pid_t     pid;              /* the sandbox's PID 1, in our namespace */
+    uint64_t  start_time;       /* field 22 of /proc/<pid>/stat */
+} driver_handle;
+
+/* err is NULL on success; it is the callee's to free otherwise. */
+typedef void (*driver_started)(void *data, const driver_handle *handle,
+    error *err);
+typedef void (*driver_done)(void *data, error *err);
+
+/* Called once when a started or adopted sandbox's PID 1 has ended, however it
+ * did.  status is a wait status, or -1 where the kernel no longer tells. */
+typedef void (*driver_exited)(void *data, uint32_t slot, int status);
+
+struct driver {
+    const char  *name;          /* "oci" */
+
+    /* Capabilities, reported in the API as the record's "driver" object. */
+    bool         kernel_isolation;
+    bool         memory_snapshot;
+
+    /* Limits that the driver can enforce here, by name ("cpu", "memory",
+     * "disk", "pids"): what was asked for and is not among them is refused
+     * with `unenforceable` before start() is called. */
+    bool         enforces_cpu, enforces_memory, enforces_disk, enforces_pids;
+
+    /* Creates the writable layer if needed and starts the sandbox: binds the
+     * agent's socket, spawns, and waits until the agent answers a ping.
+     * Fails with the reason within the given time.  Writable state of an
+     * earlier run is kept. */
+    void (*start)(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+        driver_started cb, void *data);
+
+    /* Ends a run: SIGTERM to PID 1, SIGKILL after grace_ms; the callback runs
+     * when nothing of it is left (processes, mounts, cgroup, socket).  The
+     * writable layer stays.  A sandbox that doesn't run is a success. */
+    void (*stop)(driver *d, uint32_t slot, uint64_t grace_ms,
+        driver_done cb, void *data);
+
+    /* stop() without grace, then deletes the writable layer as well. */
+    void (*destroy)(driver *d, uint32_t slot, driver_done cb, void *data);
+
+    /* Finds a sandbox of an earlier sandboxd: true when PID 1 is the same
+     * process and its agent socket exists; exited() then works for it. */
+    bool (*adopt)(driver *d, uint32_t slot, const driver_handle *handle);
+
+    /* Removes what is left of every slot for which keep() is false:
+     * processes, containers, cgroups, sockets, directories.  Called once,
+     * after adopt() was called for every record. */
+    void (*sweep)(driver *d, bool (*keep)(void *data, uint32_t slot,
+        bool *running), void *data);
+
+    void (*free)(driver *d);
+};
+
+/* What a driver is made from; the strings live as long as the driver. */
+struct driver_host {
+    uv_loop_t      *loop;
+    const char     *state_dir;      /* writable layers live below it */
+    const char     *run_dir;        /* <run_dir>/s/<8 hex> are the sockets */
+    const char     *agent_path;     /* the static agent binary */
+    const char     *crun_path;
+    gid_t           socket_gid;     /* of the agent sockets, mode 0660;
+                                       (gid_t) -1: leave it as it is */
+    bool            dev;            /* the image "host" is allowed */
+    const char    **image_names;    /* directory images, parallel arrays */
+    const char    **image_dirs;
+    unsigned        image_count;
+    driver_exited   exited;
+    void           *exited_data;
+};
+
+/* Makes the oci driver, or fails with the reason why it can't work here. */
+driver *driver_oci_create(const driver_host *host, error **err);
+
+#endif
