@@ -46,6 +46,8 @@ UNIT_SRC     := $(wildcard t/unit/*.c)
 FUZZ_SRC     := $(wildcard t/fuzz/*.c)
 
 COMMON_OBJ   := $(COMMON_SRC:%.c=$(B)/%.o)
+# The agent has no cryptography in it: nothing inside speaks TLS.
+AGENT_COMMON := $(filter-out $(B)/common/frame.o,$(COMMON_OBJ))
 AGENT_OBJ    := $(AGENT_SRC:%.c=$(B)/%.o)
 SANDBOXD_OBJ := $(SANDBOXD_SRC:%.c=$(B)/%.o)
 
@@ -90,7 +92,7 @@ agent: $(B)/sandbox-agent
 sandboxd: $(B)/sandboxd
 module: $(B)/ngx_http_sandbox_module.so
 
-$(B)/sandbox-agent: $(AGENT_OBJ) $(COMMON_OBJ) $(LLHTTP_OBJ)
+$(B)/sandbox-agent: $(AGENT_OBJ) $(AGENT_COMMON) $(LLHTTP_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
 	$(if $(SAN),,strip -o $@.tmp $@ && mv -f $@.tmp $@)
 
