@@ -1,0 +1,330 @@
+package System;
+
+# The whole thing, on a port and in directories of its own: sandboxd with the
+# oci driver, nginx with the module, an API key.
+#
+#   my $s = System->start(%options);
+#   my $r = $s->api(POST => '/v1/sandbox', json => {});
+#   my $r = $s->preview($url, path => '/');
+#   $s->stop;    # also says what was left behind
+#
+# Options: domain ('localhost'), daemon_args [...], http_conf, server_conf,
+# location_conf (text for nginx), workers (2), user ('www-data' when root),
+# dir (one of an earlier System, to start again on its state).
+
+use strict;
+use warnings;
+
+use FindBin;
+use Digest::SHA qw(sha256_hex);
+use Harness;
+use Test::More ();
+use Time::HiRes qw(sleep time);
+
+
+sub new {
+    my ($class, %o) = @_;
+    my $self = bless { domain => 'localhost', workers => 2, zone => '16m',
+                       user => ($> == 0 ? 'www-data' : ''), %o }, $class;
+
+    $self->{dir} ||= tmp_dir();
+    $self->{port} ||= free_port();
+    $self->{state} = "$self->{dir}/state";
+    $self->{run} = "$self->{dir}/run";
+    $self->{secret} = "$self->{dir}/secret";
+    $self->{ngx} = "$self->{dir}/nginx";
+    $self->{daemon_log} = "$self->{dir}/sandboxd.log";
+    $self->{error_log} = "$self->{ngx}/error.log";
+
+    if (-e "$self->{dir}/api-key") {
+        ($self->{key}) = slurp("$self->{dir}/api-key") =~ /(\S+)/;
+    } else {
+        $self->{key} = 'test_' . sha256_hex(rand() . $$ . time());
+        spew("$self->{dir}/api-key", "$self->{key}\n", 0600);
+        spew("$self->{dir}/keys", sha256_hex($self->{key}) . " test\n", 0600);
+    }
+
+    mkdir $_ for $self->{ngx}, "$self->{ngx}/tmp";
+    if ($> == 0) {
+        my ($uid, $gid) = (getpwnam($self->{user}))[2, 3];
+
+        chown $uid, $gid, "$self->{ngx}/tmp" if defined $uid;
+    }
+
+    return $self;
+}
+
+
+sub start {
+    my $self = ref $_[0] ? shift : shift()->new(@_);
+
+    $self->start_daemon unless $self->{no_daemon};
+    $self->start_nginx;
+
+    return $self;
+}
+
+
+sub start_daemon {
+    my ($self) = @_;
+    my @group = $> == 0 ? ('--socket-group', 'www-data') : ();
+
+    $self->{daemon} = start_process(
+        cmd => [build_dir() . '/sandboxd', '--state-dir', $self->{state},
+                '--run-dir', $self->{run}, '--secret-file', $self->{secret},
+                '--agent', build_dir() . '/sandbox-agent', '--dev',
+                '--stop-on-exit', @group, @{ $self->{daemon_args} || [] }],
+        log => $self->{daemon_log},
+        env => { is_san() ? (ASAN_OPTIONS => 'detect_leaks=0') : (),
+                 %{ $self->{daemon_env} || {} } });
+
+    wait_for(sub {
+        !process_alive($self->{daemon})
+            || ($self->daemon_answers && -e $self->{secret})
+    }, 20);
+    process_alive($self->{daemon})
+        or die "sandboxd did not start:\n" . slurp($self->{daemon_log});
+
+    return $self;
+}
+
+
+sub daemon_answers {
+    my ($self) = @_;
+    my $s = http_connect(unix => "$self->{run}/control.sock") or return 0;
+
+    close $s;
+
+    return 1;
+}
+
+
+sub nginx_conf {
+    my ($self) = @_;
+    my $module = build_dir() . '/ngx_http_sandbox_module.so';
+    my $proxy = top_dir() . '/conf-examples/sandbox_proxy.conf';
+    my $t = "$self->{ngx}/tmp";
+    my $user = $self->{user} && $> == 0 ? "user $self->{user};" : '';
+
+    for (qw(main_conf http_conf server_conf api_conf location_conf)) {
+        $self->{$_} //= '';
+    }
+
+    return <<"EOC";
+load_module $module;
+$user
+worker_processes $self->{workers};
+daemon off;
+pid $self->{ngx}/nginx.pid;
+error_log $self->{error_log} info;
+worker_rlimit_nofile 65536;
+$self->{main_conf}
+
+events {
+    worker_connections 16384;
+}
+
+http {
+    access_log off;
+    client_body_temp_path $t/body;
+    proxy_temp_path $t/proxy;
+    fastcgi_temp_path $t/fastcgi;
+    uwsgi_temp_path $t/uwsgi;
+    scgi_temp_path $t/scgi;
+    server_names_hash_bucket_size 128;
+
+    sandbox_zone name=sandboxes $self->{zone};
+    sandbox_daemon unix:$self->{run}/control.sock secret=$self->{secret};
+    $self->{http_conf}
+
+    upstream sandboxes {
+        sandbox;
+        keepalive 64;
+        keepalive_timeout 10s;
+    }
+
+    server {
+        listen 127.0.0.1:$self->{port} default_server;
+        return 444;
+    }
+
+    server {
+        listen 127.0.0.1:$self->{port};
+        server_name *.$self->{domain};
+        sandbox_preview $self->{domain};
+        $self->{server_conf}
+
+        location / {
+            include $proxy;
+            proxy_pass http://sandboxes;
+            $self->{location_conf}
+        }
+    }
+
+    server {
+        listen 127.0.0.1:$self->{port};
+        server_name localhost 127.0.0.1;
+        sandbox_api on;
+        sandbox_api_keys $self->{dir}/keys;
+        $self->{api_conf}
+
+        location / {
+            include $proxy;
+            proxy_pass http://sandboxes;
+        }
+    }
+}
+EOC
+}
+
+
+sub start_nginx {
+    my ($self) = @_;
+
+    spew("$self->{ngx}/nginx.conf", $self->nginx_conf);
+    $self->{nginx} = start_process(
+        cmd => [$ENV{SANDBOX_NGINX} || '/usr/sbin/nginx', '-p',
+                "$self->{ngx}/", '-e', $self->{error_log},
+                '-c', "$self->{ngx}/nginx.conf"],
+        log => "$self->{ngx}/stderr.log", env => { san_env() });
+
+    wait_for(sub {
+        !process_alive($self->{nginx})
+            || (-e "$self->{ngx}/nginx.pid"
+                && http_connect(port => $self->{port}))
+    }, 20);
+    process_alive($self->{nginx})
+        or die "nginx did not start:\n" . (slurp("$self->{ngx}/stderr.log")
+            // '') . (slurp($self->{error_log}) // '');
+
+    return $self;
+}
+
+
+sub nginx_workers {
+    my ($self) = @_;
+
+    return grep { $_ != $self->{nginx} } descendants($self->{nginx});
+}
+
+
+# api(METHOD => PATH, %http_options) with our key.
+sub api {
+    my ($self, $method, $path, %o) = @_;
+    my $headers = delete $o{headers} || {};
+    my @headers = ref $headers eq 'ARRAY' ? @$headers
+        : map { [$_, $headers->{$_}] } sort keys %$headers;
+
+    unshift @headers, ['Authorization', "Bearer $self->{key}"]
+        unless $o{no_key};
+
+    return http(port => $self->{port}, host => "localhost:$self->{port}",
+        method => $method, path => $path, headers => \@headers, %o);
+}
+
+
+# Runs a command in the sandbox's default session, for its stdout.
+sub exec {
+    my ($self, $id, $command, %o) = @_;
+    my $r = $self->api(POST => "/v1/sandbox/$id/api/execute",
+        json => { command => $command, %{ $o{body} || {} } }, %o);
+
+    return $r->{json} || { status => $r->{status}, body => $r->{body} };
+}
+
+
+# Starts a process inside and waits until its port accepts connections.
+sub serve {
+    my ($self, $id, $port, $command) = @_;
+    my $r = $self->api(POST => "/v1/sandbox/$id/api/process/start",
+        json => { command => $command });
+
+    return 0 unless $r->{status} == 200;
+
+    my $probe = qq{(exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null && echo yes};
+
+    return wait_for(sub {
+        ($self->exec($id, $probe,
+            body => { sessionId => '__DISABLE_SESSION__' })->{stdout} || '')
+            =~ /yes/
+    }, 30, 0.1);
+}
+
+
+# Exposes a port; the answer's JSON.
+sub expose {
+    my ($self, $id, $port, %o) = @_;
+
+    return $self->api(POST => "/v1/sandbox/$id/ports",
+        json => { port => $port, %o })->{json};
+}
+
+
+# preview($url, %http_options): the URL's host goes into Host.
+sub preview {
+    my ($self, $url, %o) = @_;
+    my ($host, $path) = $url =~ m{^https?://([^/]+)(/.*)?$}
+        or die "not a URL: $url";
+
+    return http(port => $self->{port}, host => $host,
+        path => $path || '/', %o);
+}
+
+
+sub reload {
+    my ($self) = @_;
+
+    kill 'HUP', $self->{nginx};
+}
+
+
+# Stops it all and tells (as tests) that nothing bad was logged or left.
+sub stop {
+    my ($self, %o) = @_;
+
+    stop_process(delete $self->{nginx}, 'QUIT', 15) if $self->{nginx};
+    stop_process(delete $self->{daemon}, 'TERM', 30) if $self->{daemon};
+
+    return if $o{quiet};
+
+    my $log = (slurp($self->{error_log}) // '')
+        . (slurp("$self->{ngx}/stderr.log") // '');
+    my @bad = grep { /\[(?:alert|emerg)\]|Sanitizer|runtime error|exited on signal/
+                     && !($o{allow} && $_ =~ $o{allow}) }
+        split /\n/, $log;
+
+    Test::More::is("@bad[0 .. ($#bad > 4 ? 4 : $#bad)]", '',
+        'nginx logged nothing bad');
+
+    my @daemon_bad = grep { /Sanitizer|runtime error|assert/i }
+        split /\n/, slurp($self->{daemon_log}) // '';
+
+    Test::More::is("@daemon_bad", '', 'sandboxd logged nothing bad');
+    Test::More::is(join(' ', $self->leftovers), '', 'nothing is left behind');
+}
+
+
+# Processes, mounts, sockets and cgroups that still speak of our directory.
+sub leftovers {
+    my ($self) = @_;
+    my $dir = $self->{dir};
+    my @left;
+
+    for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
+        next if $pid == $$;
+        my $cmd = slurp("/proc/$pid/cmdline") // next;
+        my $root = readlink("/proc/$pid/root") // '';
+
+        $cmd =~ tr/\0/ /;
+        push @left, "process $pid ($cmd)"
+            if index($cmd, $dir) >= 0 || index($root, $dir) >= 0;
+    }
+
+    push @left, map { "mount $_" } grep { index($_, $dir) >= 0 }
+        split /\n/, slurp('/proc/self/mountinfo') // '';
+    push @left, map { "socket $_" } glob "$self->{run}/s/*";
+
+    return @left;
+}
+
+1;
