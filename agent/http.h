@@ -1,0 +1,158 @@
+/*
+ * The HTTP/1.1 server of control connections, as handlers see it.
+ *
+ * A handler is called when the head of a request is complete.  It answers
+ * exactly once, now or later, with one of
+ *
+ *     http_send(), http_send_json(), http_send_empty()     a whole answer
+ *     http_begin(), http_write()..., http_end()            a streamed one
+ *     api_error(), bridge_error()                          an error
+ *     http_abort()                                         no proper end
+ *
+ * and must not touch the request after the call that ends the answer: the
+ * server frees it.  A handler that keeps the request beyond its own return
+ * sets http_on_close(), which is called if the client leaves before the end
+ * of the answer; the request must not be used after that callback returns,
+ * and nothing needs to be answered.
+ *
+ * Everything runs on the one event loop thread.  Callbacks of a request are
+ * never called from inside the function that registers them, except where
+ * said.
+ */
+
+#ifndef AGENT_HTTP_H
+#define AGENT_HTTP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <jansson.h>
+
+#include "agent/router.h"
+#include "common/error.h"
+
+/* Above this many unsent bytes http_write() asks the producer to stop. */
+#define HTTP_HIGH_WATER  (256 * 1024)
+
+/* The usual bound of a JSON request body. */
+#define HTTP_JSON_LIMIT  (16 * 1024 * 1024)
+
+typedef struct http_conn http_conn;
+
+struct http_request {
+    unsigned      method;           /* METHOD_... of router.h */
+    const char   *method_name;      /* "GET" */
+    const char   *path;             /* percent-decoded, without the query */
+    const char   *query;            /* as sent, without '?'; "" if none */
+    const char   *param;            /* the route's last wildcard, decoded */
+    int64_t       content_length;   /* of the body; -1: chunked */
+    int           bridge;           /* path begins with /bridge/: its errors */
+
+    void         *data;             /* the handler's own */
+
+    http_conn    *conn;             /* the server's own from here on */
+};
+
+
+/* What was sent.  Pointers live as long as the request. */
+
+/* The first value of a header, name in any case; NULL if absent. */
+const char *http_header(http_request *r, const char *name);
+
+/* A member of the query, percent-decoded ('+' is a blank); NULL if absent.
+ * len may be NULL. */
+const char *http_query(http_request *r, const char *name, size_t *len);
+
+
+/* The body.  At most one of these is called, before the answer begins; an
+ * `Expect: 100-continue` is answered by the call.  A body that nobody reads is
+ * discarded after the answer, or the connection closed if it is long. */
+
+typedef void (*http_body_done)(http_request *r, char *body, size_t len);
+typedef void (*http_body_data)(http_request *r, const char *p, size_t n);
+typedef void (*http_body_end)(http_request *r, int ok);
+
+/* The whole body; body[len] is NUL and the buffer lives as long as the
+ * request.  May call done() at once.  A longer body than limit is answered
+ * with 413 and done() is not called; neither is it when the client leaves. */
+void http_read_body(http_request *r, size_t limit, http_body_done done);
+
+/* Piece by piece.  on_end(ok = 1) comes after the last piece; on_end(ok = 0)
+ * if the client left or the framing was broken before that (the request is
+ * then gone when on_end returns, and http_on_close()'s callback isn't called
+ * as well).  After http_pause() at most one piece more is delivered; pieces
+ * are at most 64 KiB.  on_data may answer the request (with an error): no
+ * callback follows then. */
+void http_read_stream(http_request *r, http_body_data on_data,
+    http_body_end on_end);
+void http_pause(http_request *r);
+void http_resume(http_request *r);
+
+
+/* The answer. */
+
+/* Before http_begin() or http_send(); replaces nothing, copies both. */
+void http_set_header(http_request *r, const char *name, const char *value);
+
+void http_send(http_request *r, int status, const char *ctype, const void *p,
+    size_t n);
+void http_send_json(http_request *r, int status, json_t *stolen);
+void http_send_empty(http_request *r, int status);
+
+/* length -1: chunked (or up to the end of the connection for HTTP/1.0).
+ * Answers to HEAD take the same calls; the body is dropped. */
+void http_begin(http_request *r, int status, const char *ctype,
+    int64_t length);
+
+/* Copies.  Returns 1 when more than HTTP_HIGH_WATER bytes are waiting: stop
+ * until on_drain; else 0.  Never fails: a client that left is told by
+ * on_close, later. */
+int http_write(http_request *r, const void *p, size_t n);
+void http_end(http_request *r);
+
+/* Closes the connection so that the client sees a broken answer. */
+void http_abort(http_request *r);
+
+/* Called each time the unsent bytes fall below a quarter of the high-water
+ * mark after http_write() returned 1. */
+void http_on_drain(http_request *r, void (*cb)(http_request *r));
+void http_on_close(http_request *r, void (*cb)(http_request *r));
+
+/* Sends len bytes of fd from offset off after http_begin() with a known
+ * length, ends the answer and closes fd, which it owns from the call on.  A
+ * file that is shorter than announced aborts the connection.  on_close isn't
+ * called any more. */
+void http_send_file(http_request *r, int fd, off_t off, int64_t len);
+
+
+/* Errors.  Both take the error over and free it, and end the answer.
+ *
+ * api_error() sends the container API's form: the code in upper case, the
+ * HTTP status, the message, and in `context` what is given (stolen; NULL: an
+ * empty object, or validationErrors if the error names a field).
+ * http_error() takes the form of the path that was asked for. */
+
+void api_error(http_request *r, error *err);
+void api_error_context(http_request *r, error *err, json_t *context);
+void bridge_error(http_request *r, error *err);
+void http_error(http_request *r, error *err);
+
+/* The body as a JSON object in *out (caller decrefs), or an error sent and -1
+ * returned.  Duplicate members and NUL in names are refused. */
+int http_json_object(http_request *r, const char *body, size_t len,
+    json_t **out);
+
+/* "2026-11-21T19:47:29.060Z"; size at least 32. */
+void http_timestamp(char *out, size_t size);
+
+
+/* Server-sent events.  sse_begin() sends the head; each event goes out at
+ * once.  They return what http_write() returns.  A comment line is sent when
+ * nothing else was for 15 s. */
+
+void sse_begin(http_request *r);
+int sse_data_json(http_request *r, json_t *stolen);
+int sse_data(http_request *r, const void *line, size_t n);
+int sse_event(http_request *r, const char *event, const void *data, size_t n);
+
+#endif
