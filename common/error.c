@@ -81,8 +81,8 @@ error_prefix(error *err, const char *fmt, ...)
     va_end(args);
 
     if (n >= 0 && (size_t) n < sizeof(err->message)) {
-        snprintf(err->message + n, sizeof(err->message) - (size_t) n, ": %s",
-                 old);
+        snprintf(err->message + n, sizeof(err->message) - (size_t) n,
+                 ": %.*s", (int) sizeof(err->message) - n - 3, old);
     }
 }
 
