@@ -271,6 +271,38 @@ sub preview {
 }
 
 
+# The pid (outside) of a running sandbox's PID 1: the owner of the listening
+# socket in our run directory whose hostname is the sandbox's.
+sub sandbox_pid {
+    my ($self, $id) = @_;
+    my %inode;
+
+    for (split /\n/, slurp('/proc/net/unix') // '') {
+        my @f = split ' ';
+
+        $inode{$f[6]} = 1 if $f[7] && $f[3] eq '00010000'
+            && index($f[7], "$self->{run}/s/") == 0;
+    }
+
+    for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
+        next unless (slurp("/proc/$pid/status") // '')
+            =~ /^NSpid:\t\d+(?:\t\d+)*\t1$/m;
+        next unless grep {
+            (readlink($_) // '') =~ /^socket:\[(\d+)\]$/ && $inode{$1}
+        } glob "/proc/$pid/fd/*";
+
+        my ($status, $host) = run_command(
+            ['nsenter', '-t', $pid, '-U', '-u', '--preserve-credentials',
+             'hostname']);
+
+        chomp($host //= '');
+        return $pid if $host eq $id;
+    }
+
+    return undef;
+}
+
+
 sub reload {
     my ($self) = @_;
 

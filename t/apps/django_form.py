@@ -1,0 +1,39 @@
+"""One Django page with a form that is guarded by the framework's own CSRF and
+origin checks.  usage: django_form.py runserver 127.0.0.1:PORT --noreload"""
+
+import sys
+
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.http import HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
+from django.urls import path
+
+settings.configure(
+    DEBUG=False,
+    SECRET_KEY="only for this test",
+    ALLOWED_HOSTS=["localhost", "127.0.0.1"],
+    ROOT_URLCONF=__name__,
+    MIDDLEWARE=["django.middleware.csrf.CsrfViewMiddleware"],
+)
+
+seen = []
+
+
+def form(request):
+    if request.method == "POST":
+        seen.append(request.POST["word"])
+        return HttpResponseRedirect(request.build_absolute_uri("/done"))
+    return HttpResponse(
+        '<form method="post" action="/"><input type="hidden" '
+        'name="csrfmiddlewaretoken" value="%s"><input name="word">'
+        "<button>Send</button></form>" % get_token(request))
+
+
+def done(request):
+    return HttpResponse("got: " + ",".join(seen))
+
+
+urlpatterns = [path("", form), path("done", done)]
+
+execute_from_command_line(sys.argv)
