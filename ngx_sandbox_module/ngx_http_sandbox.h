@@ -1,0 +1,303 @@
+/*
+ * What the files of the module share: configuration, the context of a request,
+ * and every function that one file calls in another.
+ *
+ *   _module.c    directives, configuration, variables, start of a worker
+ *   _zone.c      the shared cache of sandboxd's records
+ *   _daemon.c    the worker's connection to sandboxd: frames and calls
+ *   _sync.c      keeps the zone up to date over that connection
+ *   _gate.c      access phase: looks up, authorises
+ *   _park.c      pre-content phase: requests that wait for a start
+ *   _upstream.c  balancer, first line, failures
+ *   _headers.c   what is taken out of, and put into, requests and responses
+ *   _api.c       the control API's own answers       _auth.c  API keys
+ *   _error.c     answers that report a failure       _openapi.c  its document
+ */
+
+#ifndef _NGX_HTTP_SANDBOX_H_INCLUDED_
+#define _NGX_HTTP_SANDBOX_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include <jansson.h>
+
+
+/* Lengths of what is copied out of the zone. */
+
+#define NGX_HTTP_SANDBOX_ID_MAX        128
+#define NGX_HTTP_SANDBOX_KEY_LEN       32      /* hex digits */
+#define NGX_HTTP_SANDBOX_LABEL_MAX     253     /* a custom host name */
+
+#define NGX_HTTP_SANDBOX_PATH_MAX      90      /* of an agent's socket */
+
+
+/* States of a sandbox, as sandboxd names them. */
+
+#define NGX_HTTP_SANDBOX_CREATED       1
+#define NGX_HTTP_SANDBOX_STARTING      2
+#define NGX_HTTP_SANDBOX_RUNNING       3
+#define NGX_HTTP_SANDBOX_SLEEPING      4
+#define NGX_HTTP_SANDBOX_ASLEEP        5
+#define NGX_HTTP_SANDBOX_DESTROYING    6
+
+#define NGX_HTTP_SANDBOX_PUBLIC        1       /* access of an exposure */
+#define NGX_HTTP_SANDBOX_TOKEN         2
+#define NGX_HTTP_SANDBOX_PRIVATE       3
+
+#define NGX_HTTP_SANDBOX_HOST_LOCAL    1       /* Host that the app sees */
+#define NGX_HTTP_SANDBOX_HOST_PUBLIC   2
+
+
+/* Why the way to a sandbox failed; ctx->failure. */
+
+typedef enum {
+    NGX_HTTP_SANDBOX_OK = 0,
+    NGX_HTTP_SANDBOX_FAIL_REFUSED,      /* nothing listens on the port */
+    NGX_HTTP_SANDBOX_FAIL_LIMIT,        /* the agent has no room left */
+    NGX_HTTP_SANDBOX_FAIL_KEY,          /* the agent doesn't take our key */
+    NGX_HTTP_SANDBOX_FAIL_LINE,         /* the agent's answer is none */
+    NGX_HTTP_SANDBOX_FAIL_CONNECT,      /* the agent can't be reached */
+    NGX_HTTP_SANDBOX_FAIL_CLOSED,       /* closed before the first line */
+    NGX_HTTP_SANDBOX_FAIL_PROTOCOL      /* the app doesn't speak HTTP */
+} ngx_http_sandbox_failure_e;
+
+
+/* An error of sandboxd, or of the way to it.  Valid during the callback. */
+
+typedef struct {
+    ngx_uint_t                    status;      /* HTTP */
+    ngx_uint_t                    retry_after; /* seconds; 0: none */
+    json_int_t                    limit;       /* 0: none */
+    ngx_str_t                     code;        /* snake_case */
+    ngx_str_t                     message;
+    ngx_str_t                     field;       /* "": none */
+} ngx_http_sandbox_error_t;
+
+
+typedef struct ngx_http_sandbox_zone_s    ngx_http_sandbox_zone_t;
+typedef struct ngx_http_sandbox_daemon_s  ngx_http_sandbox_daemon_t;
+typedef struct ngx_http_sandbox_call_s    ngx_http_sandbox_call_t;
+typedef struct ngx_http_sandbox_wake_s    ngx_http_sandbox_wake_t;
+
+
+typedef struct {
+    ngx_shm_zone_t               *shm_zone;
+    ngx_http_sandbox_zone_t      *zone;
+
+    struct sockaddr              *daemon_sockaddr;
+    socklen_t                     daemon_socklen;
+    ngx_str_t                     daemon_name;
+    ngx_str_t                     daemon_secret;
+    ngx_str_t                     agent_dir;    /* "<run dir>/s/" */
+
+    ngx_msec_t                    call_timeout;
+    ngx_uint_t                    waiters;          /* per sandbox, worker */
+    ngx_uint_t                    waiters_total;    /* per worker */
+    ngx_uint_t                    release;          /* per sandbox, worker */
+} ngx_http_sandbox_main_conf_t;
+
+
+typedef struct {
+    ngx_array_t                  *domains;      /* of ngx_str_t, lower case */
+
+    /* Control API: parsed by ngx_http_sandbox_api_keys() and _auth.c. */
+    ngx_flag_t                    api;
+    void                         *api_keys;
+    size_t                        api_body_size;
+} ngx_http_sandbox_srv_conf_t;
+
+
+typedef struct {
+    ngx_flag_t                    wake;
+    ngx_msec_t                    wake_timeout;
+} ngx_http_sandbox_loc_conf_t;
+
+
+/* A sandbox or an exposure, copied out of the zone or out of a frame. */
+
+typedef struct {
+    uint64_t                      seq;
+    uint32_t                      slot;
+    uint32_t                      epoch;
+    u_char                        state;
+    u_char                        id_len;
+    u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    u_char                        id[NGX_HTTP_SANDBOX_ID_MAX];
+} ngx_http_sandbox_info_t;
+
+
+typedef struct {
+    uint64_t                      seq;
+    uint32_t                      slot;
+    uint16_t                      port;
+    u_char                        access;
+    u_char                        host;
+} ngx_http_sandbox_exposure_t;
+
+
+/*
+ * The context of a request.  It exists only for requests that the gate has
+ * authorised, and holds no pointer into the zone.
+ */
+
+typedef struct {
+    ngx_str_t                     id;
+    ngx_str_t                     origin;       /* preview: public origin */
+    ngx_str_t                     host;         /* Host that goes upstream */
+
+    u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    uint32_t                      slot;
+    uint32_t                      epoch;
+    uint16_t                      port;         /* 0: control */
+
+    unsigned                      authorised:1;
+    unsigned                      control:1;    /* to the agent's API */
+    unsigned                      create:1;     /* may be made by a start */
+    unsigned                      known:1;      /* slot is valid */
+    unsigned                      ready:1;      /* key and epoch are valid */
+    unsigned                      public_host:1;
+    unsigned                      host_used:1;  /* $sandbox_host was asked */
+    unsigned                      websocket:1;
+    unsigned                      restarted:1;  /* second trip to the gate */
+    unsigned                      waited:1;
+
+    ngx_http_sandbox_failure_e    failure;
+
+    ngx_msec_t                    wait_start;
+    ngx_msec_t                    wait_time;
+
+    void                         *waiter;       /* _park.c */
+} ngx_http_sandbox_ctx_t;
+
+
+/* _module.c */
+
+extern ngx_module_t  ngx_http_sandbox_module;
+
+#define ngx_http_sandbox_ctx(r)                                               \
+    ((ngx_http_sandbox_ctx_t *)                                               \
+        ngx_http_get_module_ctx(r, ngx_http_sandbox_module))
+
+
+/*
+ * _daemon.c: calls.
+ *
+ * ngx_http_sandbox_call() sends one request of docs/protocol.md, section 1.2
+ * (`id` is added), for a client's request.  It takes over `request`, also when
+ * it fails.  Unless it returns NGX_OK, the handler will not be called.
+ *
+ * The handler is called once, from the event loop, with either a result or an
+ * error (both end with the callback); it has to finalize the request or run
+ * its phases, and posted requests are run behind it.  If the request ends
+ * before, the handler is not called any more.  The caller counts the request
+ * (r->main->count++) as its phase requires.
+ */
+
+typedef void (*ngx_http_sandbox_call_pt)(ngx_http_request_t *r, void *data,
+    json_t *result, ngx_http_sandbox_error_t *err);
+
+ngx_int_t ngx_http_sandbox_call(ngx_http_request_t *r, json_t *request,
+    ngx_msec_t timeout, ngx_http_sandbox_call_pt handler, void *data);
+
+/* The same without a client; returns NULL if there can be no call. */
+
+typedef void (*ngx_http_sandbox_reply_pt)(void *data, json_t *result,
+    ngx_http_sandbox_error_t *err);
+
+ngx_http_sandbox_call_t *ngx_http_sandbox_daemon_call(json_t *request,
+    ngx_msec_t timeout, ngx_http_sandbox_reply_pt handler, void *data);
+void ngx_http_sandbox_daemon_cancel(ngx_http_sandbox_call_t *call);
+
+ngx_int_t ngx_http_sandbox_daemon_init(ngx_cycle_t *cycle);
+void ngx_http_sandbox_daemon_exit(ngx_cycle_t *cycle);
+
+/* For health checks: whether this worker's hello has been answered. */
+ngx_uint_t ngx_http_sandbox_daemon_connected(void);
+
+
+/* _gate.c */
+
+ngx_int_t ngx_http_sandbox_access_handler(ngx_http_request_t *r);
+
+/*
+ * Ends a request in a phase handler with an error of ours; its return value
+ * (NGX_DONE) is the phase handler's.
+ */
+ngx_int_t ngx_http_sandbox_reject(ngx_http_request_t *r, ngx_uint_t status,
+    const char *code, const char *message, ngx_uint_t retry_after);
+
+
+/* _park.c */
+
+ngx_int_t ngx_http_sandbox_park_handler(ngx_http_request_t *r);
+
+/*
+ * Makes the request wait until its sandbox runs.  Returns NGX_OK if it runs
+ * already (ctx->ready), NGX_AGAIN if `resume` will be called, else NGX_ERROR
+ * (err is filled).  resume is called at most once, and not after the request
+ * has ended.
+ */
+typedef void (*ngx_http_sandbox_resume_pt)(ngx_http_request_t *r,
+    ngx_http_sandbox_error_t *err);
+
+ngx_int_t ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
+    ngx_http_sandbox_resume_pt resume, ngx_http_sandbox_error_t *err);
+
+/* A released request has reached its sandbox, or failed: lets another go. */
+void ngx_http_sandbox_park_done(ngx_http_request_t *r);
+
+
+/* _upstream.c */
+
+char *ngx_http_sandbox_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_sandbox_upstream_init(ngx_conf_t *cf);
+
+
+/* _headers.c */
+
+ngx_int_t ngx_http_sandbox_request_headers(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx);
+ngx_int_t ngx_http_sandbox_headers_init(ngx_conf_t *cf);
+
+
+/* _auth.c */
+
+/* The handler of `sandbox_api_keys FILE`. */
+char *ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Checks `Authorization: Bearer <key>` against the server's keys, in constant
+ * time.  NGX_OK, NGX_DECLINED (no key or a wrong one) or NGX_ERROR.
+ */
+ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r);
+
+
+/* _api.c: the content handler of everything on API hosts that isn't AGENT. */
+
+ngx_int_t ngx_http_sandbox_api_handler(ngx_http_request_t *r);
+
+
+/* _error.c */
+
+/*
+ * Answers {"error": message, "code": code}, with Retry-After if it isn't 0,
+ * and discards the request's body.  Its result is for
+ * ngx_http_finalize_request().
+ */
+ngx_int_t ngx_http_sandbox_send_error(ngx_http_request_t *r, ngx_uint_t status,
+    const char *code, const char *message, ngx_uint_t retry_after);
+
+/*
+ * Called from postconfiguration: installs the filters that replace nginx's own
+ * error page where the way to a sandbox has failed (ctx->failure, ctx->port).
+ */
+ngx_int_t ngx_http_sandbox_error_init(ngx_conf_t *cf);
+
+
+#endif /* _NGX_HTTP_SANDBOX_H_INCLUDED_ */
