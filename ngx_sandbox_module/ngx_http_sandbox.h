@@ -29,7 +29,7 @@
 /* Lengths of what is copied out of the zone. */
 
 #define NGX_HTTP_SANDBOX_ID_MAX        128
-#define NGX_HTTP_SANDBOX_KEY_LEN       32      /* hex digits */
+#define NGX_HTTP_SANDBOX_KEY_LEN       16      /* bytes; 32 hex digits */
 #define NGX_HTTP_SANDBOX_LABEL_MAX     253     /* a custom host name */
 
 #define NGX_HTTP_SANDBOX_PATH_MAX      90      /* of an agent's socket */
@@ -278,9 +278,25 @@ char *ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r);
 
 
-/* _api.c: the content handler of everything on API hosts that isn't AGENT. */
+/*
+ * _api.c
+ *
+ * ngx_http_sandbox_api_check() is the whole check of a request on an API
+ * server: exact host, key, route, in that order.  NGX_OK: it is authorised and
+ * route is AGENT (id points into the request, path does not).  NGX_DECLINED:
+ * the content handler below answers it, whatever it is, and checks by itself;
+ * the gate need only set r->content_handler.
+ */
 
+struct sandbox_route_s;
+
+ngx_int_t ngx_http_sandbox_api_check(ngx_http_request_t *r,
+    struct sandbox_route_s *route);
 ngx_int_t ngx_http_sandbox_api_handler(ngx_http_request_t *r);
+
+/* Called from postconfiguration: `sandbox_api on` has to have keys and exact
+ * names; warns of an API that shares a domain with previews. */
+ngx_int_t ngx_http_sandbox_api_init(ngx_conf_t *cf);
 
 
 /* _error.c */
@@ -292,6 +308,10 @@ ngx_int_t ngx_http_sandbox_api_handler(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_sandbox_send_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *code, const char *message, ngx_uint_t retry_after);
+
+/* The same for an error of sandboxd, with "field" and "limit" if it has them. */
+ngx_int_t ngx_http_sandbox_send_failure(ngx_http_request_t *r,
+    const ngx_http_sandbox_error_t *err);
 
 /*
  * Called from postconfiguration: installs the filters that replace nginx's own

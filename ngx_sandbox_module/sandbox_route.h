@@ -53,7 +53,7 @@ typedef enum {
     SANDBOX_OP_UNEXPOSE
 } sandbox_route_op;
 
-typedef struct {
+typedef struct sandbox_route_s {
     sandbox_route_kind  kind;
     sandbox_route_op    op;
     unsigned            allow;      /* method bits of this path */
