@@ -1,0 +1,98 @@
+#!/usr/bin/perl
+
+# create → first command, and `exec true`, through nginx, with durable records
+# and default limits, each beside its floor in the same run.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../t/lib";
+use Harness;
+use System;
+
+$| = 1;
+
+my $top = top_dir();
+my $dir = tmp_dir();
+my ($status, undef, $err) = run_command(['gcc', '-O2', '-Wall', '-Wextra',
+    '-D_GNU_SOURCE', '-o', "$dir/floors", "$top/bench/floors.c"]);
+die "floors: $err" if $status != 0;
+
+# The floor of a start: fsync of a small file and crun with a bundle that has
+# the same namespaces and does nothing, on the same disk.
+mkdir "$dir/$_" for qw(bundle bundle/rootfs bundle/crun);
+run_command(['cp', build_dir() . '/sandbox-agent', "$dir/bundle/rootfs/agent"]);
+mkdir "$dir/bundle/rootfs/$_" for qw(proc dev sys);
+my @mounts = (
+    { destination => '/proc', type => 'proc', source => 'proc' },
+    { destination => '/dev', type => 'tmpfs', source => 'tmpfs' },
+);
+my %config = (
+    ociVersion => '1.0.0',
+    process => { terminal => JSON::PP::false, cwd => '/',
+        args => ['/agent', '--version'], user => { uid => 0, gid => 0 },
+        noNewPrivileges => JSON::PP::true },
+    root => { path => 'rootfs' },
+    mounts => \@mounts,
+    linux => { namespaces => [map { { type => $_ } }
+        qw(pid mount ipc uts network user)],
+        uidMappings => [{ containerID => 0, hostID => $> == 0 ? 200000 : $>,
+                          size => $> == 0 ? 65536 : 1 }],
+        gidMappings => [{ containerID => 0,
+                          hostID => $> == 0 ? 200000 : (split ' ', $))[0],
+                          size => $> == 0 ? 65536 : 1 }] },
+);
+spew("$dir/bundle/config.json", json_encode(\%config));
+run_command(['chmod', '755', $dir, "$dir/bundle", "$dir/bundle/rootfs"]);
+
+sub floor_of {
+    my (@args) = @_;
+    my ($st, $out, $e) = run_command(["$dir/floors", @args], timeout => 120);
+
+    die "floors @args: $e" if $st != 0;
+    return json_decode($out);
+}
+
+my $s = System->start(workers => 2);
+
+sub measure {
+    my ($what, $n) = @_;
+    my ($st, $out, $e) = run_command(['node', "$top/bench/starts.mjs",
+        $s->{port}, $s->{key}, $what, $n], timeout => 240);
+
+    die "starts.mjs $what: $e\n" . slurp($s->{daemon_log}) if $st != 0;
+    return json_decode($out);
+}
+
+sub line {
+    my ($name, $got, $floor, $floor_name) = @_;
+
+    printf "%-34s %8.2f %8.2f   %-34s %8.2f   %.2f\n", $name, $got->{p50},
+        $got->{p99}, $floor_name, $floor->{p50},
+        $got->{p50} / $floor->{p50};
+}
+
+print "# ms                                    p50      p99   floor",
+    "                               p50   ratio\n";
+
+measure('starts', 5);       # warm caches
+line('create, first command', measure('starts', 60),
+    floor_of('crun', 60, 1, "$dir/bundle"), 'fsync + crun run');
+line('100 at once', measure('burst', 100),
+    floor_of('crun', 100, 100, "$dir/bundle"), '100 x (fsync + crun run)');
+
+my $exec = measure('exec', 1500);
+my $coproc = floor_of('coproc', 2000);
+my $spawn = floor_of('spawn', 300);
+
+line('HTTP round trip to the agent (ping)', $exec->{ping}, $exec->{health},
+    'HTTP round trip to nginx');
+line('exec true, in a session', $exec->{session},
+    { p50 => $exec->{health}{p50} + $coproc->{p50} },
+    'nginx + bash coprocess');
+line('exec true, without one', $exec->{sessionless},
+    { p50 => $exec->{health}{p50} + $spawn->{p50} },
+    'nginx + spawn of bash');
+
+$s->stop(quiet => 1);
