@@ -1,0 +1,37 @@
+/*
+ * What the whole agent shares: its loop, its routes and what the boot channel
+ * told.  There is one, in main.c; it is filled before the loop runs and not
+ * changed afterwards.
+ */
+
+#ifndef AGENT_AGENT_H
+#define AGENT_AGENT_H
+
+#include <uv.h>
+
+#include "agent/first_line.h"
+#include "agent/router.h"
+
+typedef struct {
+    uv_loop_t  *loop;
+    router      routes;
+    char        key[KEY_LEN + 1];
+    char        id[128];
+    char        hostname[65];
+    char        cwd[4096];          /* where sessions start */
+    char      **env;                /* NAME=value, NULL-terminated */
+    unsigned    epoch;
+    int         stopping;
+} agent_state;
+
+extern agent_state  agent;
+
+/* Each area adds its own routes. */
+void base_routes(router *t);        /* /, /api/ping, /api/version, ... */
+void file_routes(router *t);
+void session_routes(router *t);
+void exec_routes(router *t);
+void process_routes(router *t);
+void bridge_exec_routes(router *t);
+
+#endif

@@ -1,0 +1,951 @@
+/*
+ * HTTP/1.1 on one connection: feeds llhttp, finds the handler, delivers the
+ * body, and takes requests that were sent ahead one after another.
+ *
+ * All progress of a connection happens in http_conn_run(), which is never
+ * entered twice: what handlers call only notes what is wanted, and the loop in
+ * there acts on it, so that nothing is freed under a caller's feet.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/conn.h"
+#include "agent/http_conn.h"
+#include "agent/url.h"
+#include "common/log.h"
+
+#define HTTP_READ_PIECE    (64 * 1024)
+#define HTTP_AHEAD_MAX     (64 * 1024)      /* unparsed bytes that may wait */
+#define HTTP_DISCARD_MAX   (1024 * 1024)    /* of a body nobody wants */
+#define HTTP_HEAD_MS       30000
+#define HTTP_BODY_MS       120000           /* without a byte */
+#define HTTP_SEND_MS       600000           /* without a byte taken */
+#define HTTP_IDLE_MS       900000
+#define HTTP_LINGER_MS     2000
+#define HTTP_BEAT_MS       15000
+
+unsigned                  http_conn_count;
+static http_conn          http_list = { .next = &http_list,
+                                        .prev = &http_list };
+static llhttp_settings_t  http_settings;
+static char               http_scratch[HTTP_READ_PIECE];
+
+
+static void
+http_exchange_free(http_exchange *x)
+{
+    unsigned  i;
+
+    for (i = 0; i < x->nquery; i++) {
+        free(x->query_value[i]);
+    }
+
+    if (x->file != -1) {
+        close(x->file);
+    }
+
+    buffer_free(&x->head);
+    buffer_free(&x->body);
+    buffer_free(&x->extra);
+    free(x->strings);
+    free(x);
+}
+
+
+/* Lets go of a hold; the last one frees a dead connection. */
+
+static void
+http_conn_release(http_conn *c)
+{
+    if (--c->holds != 0 || !c->dead) {
+        return;
+    }
+
+    c->next->prev = c->prev;
+    c->prev->next = c->next;
+    http_conn_count--;
+
+    if (c->x != NULL) {
+        http_exchange_free(c->x);
+    }
+
+    buffer_free(&c->in);
+    buffer_free(&c->out);
+    free(c);
+}
+
+
+/* The connection is over, whoever ended it. */
+
+void
+http_conn_abort(http_conn *c)
+{
+    http_exchange  *x;
+
+    if (c->dead) {
+        return;
+    }
+
+    c->holds++;
+    c->dead = 1;
+    io_close(c->w);
+    c->w = NULL;
+
+    x = c->x;
+
+    if (x != NULL && x->dispatched && !x->ended) {
+        x->ended = 1;
+
+        if (x->mode == HTTP_BODY_STREAM && !x->end_told) {
+            x->end_told = 1;
+            x->on_end(&x->pub, 0);
+
+        } else if (x->on_close != NULL) {
+            x->on_close(&x->pub);
+        }
+    }
+
+    http_conn_release(c);
+}
+
+
+/* llhttp's callbacks.  Target, names and values are collected in x->head. */
+
+static http_exchange *
+http_exchange_new(http_conn *c)
+{
+    http_exchange  *x;
+
+    x = calloc(1, sizeof(http_exchange));
+    if (x != NULL) {
+        x->pub.conn = c;
+        x->file = -1;
+        c->x = x;
+    }
+
+    return x;
+}
+
+
+static int
+http_on_begin(llhttp_t *p)
+{
+    http_conn  *c;
+
+    c = p->data;
+
+    return c->x == NULL && http_exchange_new(c) == NULL ? HPE_USER : 0;
+}
+
+
+static int
+http_collect(http_conn *c, const char *p, size_t n)
+{
+    if (c->x == NULL || c->x->head.len + n > HTTP_HEAD_MAX) {
+        return HPE_USER;
+    }
+
+    buffer_append(&c->x->head, p, n);
+
+    return 0;
+}
+
+
+static int
+http_on_url(llhttp_t *p, const char *at, size_t n)
+{
+    return http_collect(p->data, at, n);
+}
+
+
+static int
+http_on_url_done(llhttp_t *p)
+{
+    return http_collect(p->data, "", 1);
+}
+
+
+static int
+http_on_field(llhttp_t *p, const char *at, size_t n)
+{
+    http_conn      *c;
+    http_field     *f;
+    http_exchange  *x;
+
+    c = p->data;
+    x = c->x;
+
+    if (x == NULL || x->head_done) {
+        return 0;                       /* trailers are of no use */
+    }
+
+    if (x->nfields == HTTP_HEADERS_MAX) {
+        return HPE_USER;
+    }
+
+    f = &x->fields[x->nfields];
+    if (f->name_len == 0) {
+        f->name = x->head.len;
+    }
+    f->name_len += n;
+
+    return http_collect(c, at, n);
+}
+
+
+static int
+http_on_field_done(llhttp_t *p)
+{
+    http_conn  *c;
+
+    c = p->data;
+
+    if (c->x == NULL || c->x->head_done) {
+        return 0;
+    }
+
+    if (http_collect(c, "", 1) != 0) {
+        return HPE_USER;
+    }
+
+    c->x->fields[c->x->nfields].value = c->x->head.len;
+
+    return 0;
+}
+
+
+static int
+http_on_value(llhttp_t *p, const char *at, size_t n)
+{
+    http_conn  *c;
+
+    c = p->data;
+
+    if (c->x == NULL || c->x->head_done) {
+        return 0;
+    }
+
+    c->x->fields[c->x->nfields].value_len += n;
+
+    return http_collect(c, at, n);
+}
+
+
+static int
+http_on_value_done(llhttp_t *p)
+{
+    http_conn  *c;
+
+    c = p->data;
+
+    if (c->x == NULL || c->x->head_done) {
+        return 0;
+    }
+
+    c->x->nfields++;
+
+    return http_collect(c, "", 1);
+}
+
+
+static unsigned
+http_method(const llhttp_t *p)
+{
+    switch (p->method) {
+    case HTTP_GET:      return METHOD_GET;
+    case HTTP_HEAD:     return METHOD_HEAD;
+    case HTTP_POST:     return METHOD_POST;
+    case HTTP_PUT:      return METHOD_PUT;
+    case HTTP_DELETE:   return METHOD_DELETE;
+    case HTTP_OPTIONS:  return METHOD_OPTIONS;
+    default:            return METHOD_OTHER;
+    }
+}
+
+
+/* Taken down now: the parser counts the length down as the body comes. */
+
+static int
+http_on_head(llhttp_t *p)
+{
+    http_conn      *c;
+    http_exchange  *x;
+
+    c = p->data;
+    x = c->x;
+    x->head_done = 1;
+    x->keep_alive = llhttp_should_keep_alive(p) != 0;
+    x->http10 = p->http_major == 1 && p->http_minor == 0;
+    x->pub.method = http_method(p);
+    x->pub.method_name = llhttp_method_name(p->method);
+    x->pub.content_length = p->flags & F_CHUNKED
+                            ? -1 : (int64_t) p->content_length;
+
+    return 0;
+}
+
+
+static void
+http_deliver(http_exchange *x, const char *p, size_t n)
+{
+    if (x->mode == HTTP_BODY_STREAM && !x->ended) {
+        x->on_data(&x->pub, p, n);
+    }
+}
+
+
+static int
+http_on_body(llhttp_t *p, const char *at, size_t n)
+{
+    http_conn      *c;
+    http_exchange  *x;
+
+    c = p->data;
+    x = c->x;
+    x->received += n;
+
+    if (x->ended || x->mode == HTTP_BODY_DISCARD) {
+        return 0;
+    }
+
+    if (x->mode == HTTP_BODY_STREAM && !x->paused && x->body.len == 0) {
+        http_deliver(x, at, n);
+        return 0;
+    }
+
+    if (x->mode == HTTP_BODY_WHOLE && x->body.len + n > x->limit) {
+        x->limit = 0;                   /* told by http_conn_body() */
+        return 0;
+    }
+
+    buffer_append(&x->body, at, n);
+
+    return 0;
+}
+
+
+static int
+http_on_message(llhttp_t *p)
+{
+    http_conn  *c;
+
+    c = p->data;
+    c->x->body_done = 1;
+
+    return HPE_PAUSED;
+}
+
+
+/* The head is complete: fills the public part and calls the handler. */
+
+static void
+http_dispatch_unmatched(http_exchange *x, const router_match *m)
+{
+    char    allow[64];
+    error  *err;
+
+    err = NULL;
+
+    if (x->pub.method == METHOD_OPTIONS && m->allowed != 0) {
+        router_allow(m->allowed | METHOD_OPTIONS, allow, sizeof(allow));
+        http_set_header(&x->pub, "Allow", allow);
+        http_send_empty(&x->pub, 200);
+        return;
+    }
+
+    if (m->allowed != 0) {
+        router_allow(m->allowed | METHOD_OPTIONS, allow, sizeof(allow));
+        http_set_header(&x->pub, "Allow", allow);
+        error_set(&err, 405, x->pub.bridge ? "method_not_allowed"
+                                           : "unknown_error",
+                  "Method %s is not allowed here: %s", x->pub.method_name,
+                  allow);
+
+    } else {
+        error_set(&err, 404, x->pub.bridge ? "not_found" : "unknown_error",
+                  "The requested endpoint was not found");
+    }
+
+    http_error(&x->pub, err);
+}
+
+
+static void
+http_dispatch(http_conn *c)
+{
+    size_t          path_len, param_len;
+    char           *target;
+    const char     *expect;
+    router_match    m;
+    http_exchange  *x;
+
+    x = c->x;
+    x->dispatched = 1;
+
+    expect = http_header(&x->pub, "expect");
+    x->expect = expect != NULL && strcasecmp(expect, "100-continue") == 0;
+
+    target = url_origin_form(buffer_bytes(&x->head));
+    if (target == NULL) {
+        http_reply_bad(c, 400, "The request target is malformed");
+        return;
+    }
+
+    path_len = strcspn(target, "?");
+    x->pub.query = target[path_len] == '?' ? target + path_len + 1 : "";
+
+    router_find(&agent.routes, x->pub.method, target, path_len, &m);
+    param_len = m.param_len;
+
+    x->strings = malloc(path_len + param_len + 2);
+    if (x->strings == NULL
+        || url_decode(x->strings, target, path_len, 0) < 0
+        || (m.param != NULL
+            && url_decode(x->strings + path_len + 1, m.param, param_len, 0)
+               < 0))
+    {
+        http_reply_bad(c, 400, "The path holds a NUL");
+        return;
+    }
+
+    if (m.param == NULL) {
+        x->strings[path_len + 1] = '\0';
+    }
+
+    x->pub.path = x->strings;
+    x->pub.param = x->strings + path_len + 1;
+    x->pub.bridge = strncmp(x->strings, "/bridge/", 8) == 0;
+
+    log_debug("%s %s", x->pub.method_name, x->pub.path);
+
+    if (m.route == NULL) {
+        http_dispatch_unmatched(x, &m);
+        return;
+    }
+
+    m.route->handler(&x->pub);
+}
+
+
+/* Hands on what of the body was kept, and its end.  Returns 1 if something
+ * was done, so that the caller looks again. */
+
+static int
+http_conn_body(http_conn *c)
+{
+    error          *err;
+    buffer          piece;
+    http_exchange  *x;
+
+    x = c->x;
+
+    if (!x->dispatched || x->ended) {
+        return 0;
+    }
+
+    if (x->mode == HTTP_BODY_WHOLE) {
+        if (x->limit == 0) {
+            x->mode = HTTP_BODY_DISCARD;
+            err = NULL;
+            error_set(&err, 413, x->pub.bridge ? "payload_too_large"
+                                               : "file_too_large",
+                      "The request body is too large");
+            http_error(&x->pub, err);
+            return 1;
+        }
+
+        if (x->body_done && !x->end_told) {
+            x->end_told = 1;
+            buffer_room(&x->body, 1)[0] = '\0';
+            x->on_whole(&x->pub, buffer_bytes(&x->body), x->body.len);
+            return 1;
+        }
+
+        return 0;
+    }
+
+    if (x->mode != HTTP_BODY_STREAM || x->paused) {
+        return 0;
+    }
+
+    if (x->body.len != 0) {
+        piece = x->body;
+        memset(&x->body, 0, sizeof(x->body));
+        http_deliver(x, buffer_bytes(&piece), piece.len);
+        buffer_free(&piece);
+        return 1;
+    }
+
+    if (x->body_done && !x->end_told) {
+        x->end_told = 1;
+        x->on_end(&x->pub, 1);
+        return 1;
+    }
+
+    return 0;
+}
+
+
+/* May bytes go to the parser now? */
+
+static int
+http_conn_wants(http_conn *c)
+{
+    http_exchange  *x;
+
+    x = c->x;
+
+    if (c->dead || c->closing) {
+        return 0;
+    }
+
+    if (x == NULL || !x->dispatched) {
+        return 1;
+    }
+
+    if (x->body_done) {
+        return 0;                       /* the next request has to wait */
+    }
+
+    return x->ended || x->mode == HTTP_BODY_WHOLE
+           || x->mode == HTTP_BODY_DISCARD
+           || (x->mode == HTTP_BODY_STREAM && !x->paused)
+           || x->pub.content_length == 0;
+}
+
+
+/* Feeds at most n bytes; returns how many were taken. */
+
+static size_t
+http_conn_parse(http_conn *c, const char *p, size_t n)
+{
+    size_t          used;
+    llhttp_errno_t  rc;
+
+    rc = llhttp_execute(&c->parser, p, n);
+    used = n;
+
+    if (rc == HPE_PAUSED || rc == HPE_PAUSED_UPGRADE) {
+        used = (size_t) (llhttp_get_error_pos(&c->parser) - p);
+        if (rc == HPE_PAUSED) {
+            llhttp_resume(&c->parser);
+        } else {
+            llhttp_resume_after_upgrade(&c->parser);
+        }
+
+    } else if (rc != HPE_OK) {
+        log_debug("request refused: %s", llhttp_errno_name(rc));
+
+        if (c->x != NULL && c->x->dispatched) {
+            http_conn_abort(c);
+
+        } else if (rc == HPE_USER) {
+            http_reply_bad(c, 431, "The request head is too large");
+
+        } else {
+            http_reply_bad(c, 400, "The request is no valid HTTP");
+        }
+    }
+
+    return used;
+}
+
+
+/* An answer has ended: makes way for the next request, or closes. */
+
+static void
+http_conn_finish(http_conn *c)
+{
+    http_exchange  *x;
+
+    x = c->x;
+
+    if (!x->body_done) {
+        if (!x->keep_alive || x->received > HTTP_DISCARD_MAX) {
+            c->closing = 1;
+        }
+
+        return;
+    }
+
+    if (!x->keep_alive) {
+        c->closing = 1;
+    }
+
+    http_exchange_free(x);
+    c->x = NULL;
+}
+
+
+static void
+http_conn_watch(http_conn *c)
+{
+    int  want;
+
+    want = c->out.len != 0 && !c->broken ? UV_WRITABLE : 0;
+
+    if (c->broken || c->linger_until != 0
+        || (c->in.len < HTTP_AHEAD_MAX
+            && (http_conn_wants(c) || c->x == NULL || c->x->body_done
+                || c->in.len == 0)))
+    {
+        want |= UV_READABLE;
+    }
+
+    /* A paused upload still has to notice that its client went away. */
+    io_want(c->w, want | UV_DISCONNECT);
+}
+
+
+/* Tells a producer that was stopped to go on. */
+
+static void
+http_conn_drained(http_conn *c)
+{
+    http_exchange  *x;
+
+    x = c->x;
+
+    if (x != NULL && x->stalled && !x->ended && !c->broken
+        && c->out.len < HTTP_LOW_WATER)
+    {
+        x->stalled = 0;
+        if (x->on_drain != NULL) {
+            x->on_drain(&x->pub);
+        }
+    }
+}
+
+
+static void
+http_conn_run(http_conn *c, const char *p, size_t n)
+{
+    size_t  used;
+
+    if (c->busy || c->dead) {
+        return;
+    }
+
+    c->busy = 1;
+    c->holds++;
+
+again:
+
+    while (!c->dead && !c->closing) {
+        if (c->x != NULL && c->x->ended) {
+            http_conn_finish(c);
+            if (c->x == NULL) {
+                continue;
+            }
+            if (c->closing) {
+                break;
+            }
+        }
+
+        if (c->x != NULL && c->x->head_done && !c->x->dispatched) {
+            http_dispatch(c);
+            continue;
+        }
+
+        if (c->x != NULL && http_conn_body(c)) {
+            continue;
+        }
+
+        if (!http_conn_wants(c)) {
+            break;
+        }
+
+        if (c->in.len != 0) {
+            used = http_conn_parse(c, buffer_bytes(&c->in), c->in.len);
+            buffer_consume(&c->in, used);
+            continue;
+        }
+
+        if (n == 0) {
+            break;
+        }
+
+        used = http_conn_parse(c, p, n);
+        p += used;
+        n -= used;
+    }
+
+    if (!c->dead) {
+        if (n != 0 && !c->closing) {
+            buffer_append(&c->in, p, n);
+        }
+
+        n = 0;
+        http_conn_flush(c);
+
+        /* A file's last piece ends its answer in there. */
+        if (c->x != NULL && c->x->ended && !c->closing && !c->dead) {
+            goto again;
+        }
+    }
+
+    c->busy = 0;
+
+    if (!c->dead) {
+        if (c->in.len == 0 && c->in.data != NULL) {
+            buffer_free(&c->in);
+        }
+
+        http_conn_drained(c);
+    }
+
+    if (!c->dead) {
+        http_conn_watch(c);
+    }
+
+    http_conn_release(c);
+}
+
+
+void
+http_conn_kick(http_conn *c)
+{
+    http_conn_run(c, NULL, 0);
+}
+
+
+/* Everything was sent and the connection shall end: the peer gets the end of
+ * the stream and a moment in which what it still sends is thrown away, so that
+ * it reads the answer instead of a reset. */
+
+static void
+http_conn_linger(http_conn *c)
+{
+    if (c->linger_until == 0) {
+        shutdown(c->w->fd, SHUT_WR);
+        c->linger_until = uv_now(agent.loop) + HTTP_LINGER_MS;
+    }
+}
+
+
+void
+http_conn_flush(http_conn *c)
+{
+    ssize_t  n;
+
+    while (!c->dead && !c->broken) {
+        while (c->out.len != 0) {
+            n = send(c->w->fd, buffer_bytes(&c->out), c->out.len,
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+
+            if (n < 0) {
+                if (errno == EAGAIN || errno == EINTR) {
+                    goto wait;
+                }
+
+                c->broken = 1;
+                buffer_free(&c->out);
+                goto wait;
+            }
+
+            c->last_out = uv_now(agent.loop);
+            buffer_consume(&c->out, (size_t) n);
+        }
+
+        if (c->x == NULL || c->x->file == -1 || c->x->ended) {
+            break;
+        }
+
+        http_reply_file(c->x);
+    }
+
+wait:
+
+    if (c->dead) {
+        return;
+    }
+
+    if (c->out.len == 0) {
+        if (c->out.data != NULL) {
+            buffer_free(&c->out);
+        }
+
+        if (c->closing && !c->broken && !c->dead) {
+            http_conn_linger(c);
+        }
+    }
+
+    if (!c->busy && !c->dead) {
+        http_conn_watch(c);
+    }
+}
+
+
+static void
+http_conn_receive(http_conn *c)
+{
+    int      turns;
+    ssize_t  n;
+
+    for (turns = 0; turns < 4 && !c->dead; turns++) {
+        n = recv(c->w->fd, http_scratch, sizeof(http_scratch), MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
+
+        if (n <= 0) {
+            http_conn_abort(c);
+            return;
+        }
+
+        c->last_in = uv_now(agent.loop);
+
+        if (c->linger_until != 0) {
+            c->lingered += (size_t) n;
+            if (c->lingered > HTTP_DISCARD_MAX) {
+                http_conn_abort(c);
+            }
+            continue;
+        }
+
+        http_conn_run(c, http_scratch, (size_t) n);
+
+        if (n < (ssize_t) sizeof(http_scratch)
+            || c->in.len >= HTTP_AHEAD_MAX)
+        {
+            return;
+        }
+    }
+}
+
+
+static void
+http_conn_ready(io *w, int events)
+{
+    http_conn  *c;
+
+    c = w->data;
+    c->holds++;
+
+    if (c->broken) {
+        http_conn_abort(c);
+        goto done;
+    }
+
+    if (events & UV_WRITABLE) {
+        http_conn_flush(c);
+        http_conn_run(c, NULL, 0);
+    }
+
+    if (!c->dead && (events & (UV_READABLE | UV_DISCONNECT))) {
+        http_conn_receive(c);
+    }
+
+done:
+
+    http_conn_release(c);
+}
+
+
+void
+http_conn_start(io *w, const char *p, size_t n)
+{
+    http_conn  *c;
+
+    c = calloc(1, sizeof(http_conn));
+    if (c == NULL) {
+        io_close(w);
+        return;
+    }
+
+    if (http_settings.on_body == NULL) {
+        llhttp_settings_init(&http_settings);
+        http_settings.on_message_begin = http_on_begin;
+        http_settings.on_url = http_on_url;
+        http_settings.on_url_complete = http_on_url_done;
+        http_settings.on_header_field = http_on_field;
+        http_settings.on_header_field_complete = http_on_field_done;
+        http_settings.on_header_value = http_on_value;
+        http_settings.on_header_value_complete = http_on_value_done;
+        http_settings.on_headers_complete = http_on_head;
+        http_settings.on_body = http_on_body;
+        http_settings.on_message_complete = http_on_message;
+    }
+
+    llhttp_init(&c->parser, HTTP_REQUEST, &http_settings);
+    c->parser.data = c;
+
+    c->next = http_list.next;
+    c->prev = &http_list;
+    c->next->prev = c;
+    http_list.next = c;
+    http_conn_count++;
+
+    c->w = w;
+    c->last_in = uv_now(agent.loop);
+    c->last_out = c->last_in;
+    io_handover(w, http_conn_ready, c);
+
+    /* Leaves together with the first answer if a request is there already. */
+    buffer_append(&c->out, "OK\n", 3);
+    http_conn_run(c, p, n);
+}
+
+
+/* Deadlines, and a sign of life on streams that have nothing to say. */
+
+static void
+http_conn_check(http_conn *c, uint64_t now)
+{
+    uint64_t        idle;
+    http_exchange  *x;
+
+    x = c->x;
+    idle = now - (c->last_in > c->last_out ? c->last_in : c->last_out);
+
+    if (c->linger_until != 0) {
+        if (now >= c->linger_until) {
+            http_conn_abort(c);
+        }
+
+    } else if (c->out.len != 0) {
+        if (now - c->last_out > HTTP_SEND_MS) {
+            http_conn_abort(c);
+        }
+
+    } else if (x == NULL) {
+        if (idle > (c->in.len != 0 ? HTTP_HEAD_MS : HTTP_IDLE_MS)) {
+            http_conn_abort(c);
+        }
+
+    } else if (!x->dispatched) {
+        if (now - c->last_in > HTTP_HEAD_MS) {
+            http_conn_abort(c);
+        }
+
+    } else if (!x->body_done && !x->paused && !x->begun
+               && x->mode != HTTP_BODY_UNREAD)
+    {
+        if (now - c->last_in > HTTP_BODY_MS) {
+            http_conn_abort(c);
+        }
+
+    } else if (x->sse && !x->ended && now - c->last_out >= HTTP_BEAT_MS) {
+        http_write(&x->pub, ": ping\n\n", 8);
+    }
+}
+
+
+void
+http_conn_sweep(uint64_t now)
+{
+    http_conn  *c, *next;
+
+    /* Nothing that a check calls frees another connection than its own. */
+    for (c = http_list.next; c != &http_list; c = next) {
+        next = c->next;
+        http_conn_check(c, now);
+    }
+}

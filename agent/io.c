@@ -1,0 +1,101 @@
+/* Watched descriptors; see io.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/io.h"
+
+
+static void
+io_event(uv_poll_t *poll, int status, int events)
+{
+    io  *w;
+
+    w = poll->data;
+
+    if (status < 0) {
+        /* libuv has stopped the watcher: pass on what was waited for and let
+         * the read or write that follows find out why. */
+        events = w->events | UV_READABLE | UV_DISCONNECT;
+        w->events = 0;
+    }
+
+    w->ready(w, events);
+}
+
+
+io *
+io_open(uv_loop_t *loop, int fd, io_ready ready, void *data)
+{
+    io  *w;
+
+    w = calloc(1, sizeof(io));
+    if (w == NULL) {
+        close(fd);
+        return NULL;
+    }
+
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+
+    if (uv_poll_init(loop, &w->poll, fd) != 0) {
+        close(fd);
+        free(w);
+        return NULL;
+    }
+
+    w->fd = fd;
+    w->ready = ready;
+    w->data = data;
+    w->poll.data = w;
+
+    return w;
+}
+
+
+void
+io_handover(io *w, io_ready ready, void *data)
+{
+    w->ready = ready;
+    w->data = data;
+}
+
+
+void
+io_want(io *w, int events)
+{
+    if (events == w->events) {
+        return;
+    }
+
+    w->events = events;
+
+    if (events == 0) {
+        uv_poll_stop(&w->poll);
+
+    } else {
+        uv_poll_start(&w->poll, events, io_event);
+    }
+}
+
+
+static void
+io_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+
+void
+io_close(io *w)
+{
+    if (w == NULL) {
+        return;
+    }
+
+    uv_poll_stop(&w->poll);
+    uv_close((uv_handle_t *) &w->poll, io_closed);
+    close(w->fd);
+    w->fd = -1;
+}
