@@ -1,0 +1,20 @@
+/*
+ * What mv does, without a shell: renames, moves into a directory, and copies
+ * and deletes where source and destination are on different file systems.
+ * A copy is made under a temporary name and then renamed, so that the
+ * destination is never seen half done.
+ *
+ * Blocks for as long as the copy takes: belongs on the thread pool.
+ */
+
+#ifndef AGENT_FILE_MOVE_H
+#define AGENT_FILE_MOVE_H
+
+/* Directories in directories that a copy follows down. */
+#define FILE_MOVE_DEPTH  128
+
+/* Both are absolute.  0, or -1 with errno; *missing is set if there is no
+ * source. */
+int file_move(const char *from, const char *to, int *missing);
+
+#endif

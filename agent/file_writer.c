@@ -1,0 +1,212 @@
+/* Files that appear whole; see file_writer.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "agent/file_open.h"
+#include "agent/file_writer.h"
+
+static int file_writer_temp(file_writer *w);
+static int file_writer_link(file_writer *w, const char *name);
+static int file_writer_fail(file_writer *w, int errnum);
+
+
+int
+file_writer_open(file_writer *w, const char *path, const char *root)
+{
+    w->fd = -1;
+    w->written = 0;
+    w->temp[0] = '\0';
+
+    w->dir = file_open_target(path, root, w->name, &w->old);
+    if (w->dir == -1) {
+        return -1;
+    }
+
+    /* A rename would get round the mode of a file that is write-protected. */
+
+    if (w->old.st_mode != 0
+        && faccessat(w->dir, w->name, W_OK, AT_EACCESS) != 0
+        && errno != ENOENT)
+    {
+        return file_writer_fail(w, errno);
+    }
+
+    w->fd = openat(w->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+
+    if (w->fd != -1) {
+        return 0;
+    }
+
+    switch (errno) {
+    case EOPNOTSUPP:
+    case EISDIR:
+    case EINVAL:
+    case ENOSYS:
+        return file_writer_temp(w);
+
+    default:
+        return file_writer_fail(w, errno);
+    }
+}
+
+
+int
+file_writer_write(file_writer *w, const void *p, size_t n)
+{
+    ssize_t      done;
+    const char  *from;
+
+    for (from = p; n > 0; from += done, n -= (size_t) done) {
+        done = write(w->fd, from, n);
+
+        if (done == -1) {
+            if (errno == EINTR) {
+                done = 0;
+                continue;
+            }
+
+            return file_writer_fail(w, errno);
+        }
+
+        w->written += done;
+    }
+
+    return 0;
+}
+
+
+int
+file_writer_commit(file_writer *w)
+{
+    int  fd;
+
+    if (w->old.st_mode != 0) {
+
+        /* In this order: a change of the owner clears set-user-ID.  Where the
+         * owner can't be passed on, neither is that. */
+
+        if ((w->old.st_uid != geteuid() || w->old.st_gid != getegid())
+            && fchown(w->fd, w->old.st_uid, w->old.st_gid) != 0)
+        {
+            w->old.st_mode &= 0777;
+        }
+
+        if (fchmod(w->fd, w->old.st_mode & 07777) != 0) {
+            return file_writer_fail(w, errno);
+        }
+    }
+
+    if (w->temp[0] == '\0') {
+        if (w->old.st_mode == 0 && file_writer_link(w, w->name) == 0) {
+            file_writer_cancel(w);
+            return 0;
+        }
+
+        file_temp_name(w->temp, sizeof(w->temp));
+
+        if (file_writer_link(w, w->temp) != 0) {
+            w->temp[0] = '\0';
+            return file_writer_fail(w, errno);
+        }
+    }
+
+    /* Some file systems tell only now that they couldn't keep the data. */
+
+    fd = w->fd;
+    w->fd = -1;
+
+    if (close(fd) != 0 && errno != EINTR) {
+        return file_writer_fail(w, errno);
+    }
+
+    if (renameat(w->dir, w->temp, w->dir, w->name) != 0) {
+        return file_writer_fail(w, errno);
+    }
+
+    w->temp[0] = '\0';
+    file_writer_cancel(w);
+
+    return 0;
+}
+
+
+void
+file_writer_cancel(file_writer *w)
+{
+    if (w->dir == -1) {
+        return;
+    }
+
+    if (w->temp[0] != '\0') {
+        unlinkat(w->dir, w->temp, 0);
+        w->temp[0] = '\0';
+    }
+
+    if (w->fd != -1) {
+        close(w->fd);
+        w->fd = -1;
+    }
+
+    close(w->dir);
+    w->dir = -1;
+}
+
+
+void
+file_temp_name(char *dst, size_t room)
+{
+    uint64_t  number;
+
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number)) {
+        abort();
+    }
+
+    snprintf(dst, room, ".sandbox-%016llx.tmp", (unsigned long long) number);
+}
+
+
+static int
+file_writer_temp(file_writer *w)
+{
+    file_temp_name(w->temp, sizeof(w->temp));
+
+    /* Nobody may read the new content of a private file meanwhile. */
+
+    w->fd = openat(w->dir, w->temp,
+                   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                   w->old.st_mode ? 0600 : 0666);
+
+    if (w->fd == -1) {
+        w->temp[0] = '\0';
+        return file_writer_fail(w, errno);
+    }
+
+    return 0;
+}
+
+
+static int
+file_writer_link(file_writer *w, const char *name)
+{
+    char  self[32];
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", w->fd);
+
+    return linkat(AT_FDCWD, self, w->dir, name, AT_SYMLINK_FOLLOW);
+}
+
+
+static int
+file_writer_fail(file_writer *w, int errnum)
+{
+    file_writer_cancel(w);
+    errno = errnum;
+
+    return -1;
+}
