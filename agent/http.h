@@ -29,6 +29,7 @@
 #include <jansson.h>
 
 #include "agent/router.h"
+#include "common/buffer.h"
 #include "common/error.h"
 
 /* Above this many unsent bytes http_write() asks the producer to stop. */
@@ -76,6 +77,10 @@ typedef void (*http_body_end)(http_request *r, int ok);
  * request.  May call done() at once.  A longer body than limit is answered
  * with 413 and done() is not called; neither is it when the client leaves. */
 void http_read_body(http_request *r, size_t limit, http_body_done done);
+
+/* In done(): the caller takes the body over and frees it with buffer_free(), so
+ * that it may outlive the request (and its text may be changed). */
+void http_take_body(http_request *r, buffer *body);
 
 /* Piece by piece.  on_end(ok = 1) comes after the last piece; on_end(ok = 0)
  * if the client left or the framing was broken before that (the request is

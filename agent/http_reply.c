@@ -119,6 +119,17 @@ http_read_body(http_request *r, size_t limit, http_body_done done)
 
 
 void
+http_take_body(http_request *r, buffer *body)
+{
+    http_exchange  *x;
+
+    x = http_exchange_of(r);
+    *body = x->body;
+    memset(&x->body, 0, sizeof(x->body));
+}
+
+
+void
 http_read_stream(http_request *r, http_body_data on_data,
     http_body_end on_end)
 {
