@@ -1,0 +1,603 @@
+/*
+ * The control API: who may ask, and what sandboxd or the worker itself
+ * answers.  Routes that the agent answers leave here with the check done.
+ */
+
+
+#include "ngx_http_sandbox_api.h"
+#include "sandbox_label.h"
+
+
+static ngx_int_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
+    ngx_uint_t *port);
+static ngx_int_t ngx_http_sandbox_api_route(ngx_http_request_t *r,
+    sandbox_route *route);
+static ngx_int_t ngx_http_sandbox_api_dispatch(ngx_http_request_t *r,
+    sandbox_route *route, ngx_uint_t port);
+static ngx_int_t ngx_http_sandbox_api_refuse(ngx_http_request_t *r,
+    sandbox_route *route);
+static ngx_int_t ngx_http_sandbox_api_allow(ngx_http_request_t *r,
+    sandbox_route *route);
+
+static ngx_int_t ngx_http_sandbox_api_health(ngx_http_request_t *r);
+static void ngx_http_sandbox_api_create(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+static void ngx_http_sandbox_api_created(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result);
+static ngx_int_t ngx_http_sandbox_api_list(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+static void ngx_http_sandbox_api_listed(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result);
+static ngx_int_t ngx_http_sandbox_api_get(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, const char *op);
+static void ngx_http_sandbox_api_got(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result);
+static void ngx_http_sandbox_api_destroyed(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result);
+
+static void ngx_http_sandbox_api_done(ngx_http_request_t *r, void *data,
+    json_t *result, ngx_http_sandbox_error_t *err);
+
+
+/* The data of a call to sandboxd. */
+
+typedef struct {
+    ngx_http_sandbox_api_t       *api;
+    ngx_http_sandbox_result_pt    handler;
+} ngx_http_sandbox_api_call_t;
+
+
+ngx_int_t
+ngx_http_sandbox_api_check(ngx_http_request_t *r, sandbox_route *route)
+{
+    ngx_uint_t  port;
+
+    if (ngx_http_sandbox_api_host(r, &port) != NGX_OK
+        || ngx_http_sandbox_api_route(r, route) != NGX_OK
+        || route->kind != SANDBOX_ROUTE_AGENT)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_sandbox_authenticate(r) == NGX_OK ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_sandbox_api_handler(ngx_http_request_t *r)
+{
+    ngx_int_t      rc;
+    ngx_uint_t     port;
+    sandbox_route  route;
+
+    if (ngx_http_sandbox_api_host(r, &port) != NGX_OK) {
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_MISDIRECTED_REQUEST,
+                                           "misdirected_request", "The API "
+                                           "does not answer on this host", 0);
+    }
+
+    if (ngx_http_sandbox_api_route(r, &route) != NGX_OK) {
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_NOT_FOUND,
+                                           "not_found", "No such route", 0);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "sandbox api: kind:%d op:%d port:%ui", route.kind, route.op,
+                   port);
+
+    /* Outside of /v1 there is nothing to learn. */
+
+    if (sandbox_route_is_private((char *) r->unparsed_uri.data,
+                                 r->unparsed_uri.len))
+    {
+        rc = ngx_http_sandbox_authenticate(r);
+
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (rc != NGX_OK) {
+            return ngx_http_sandbox_send_error(r, NGX_HTTP_UNAUTHORIZED,
+                                               "unauthorized", "Unauthorized",
+                                               0);
+        }
+    }
+
+    if (route.kind == SANDBOX_ROUTE_LOCAL) {
+        return ngx_http_sandbox_api_dispatch(r, &route, port);
+    }
+
+    return ngx_http_sandbox_api_refuse(r, &route);
+}
+
+
+/*
+ * The host has to be one of the server's names, letter by letter: what nginx
+ * brings here as the default server, or through a wildcard, is somebody else's
+ * name, such as one that a web page has pointed at this address.  An authority
+ * in the request line and a Host header must agree.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_api_host(ngx_http_request_t *r, ngx_uint_t *port)
+{
+    unsigned                   number;
+    ngx_str_t                 *host;
+    ngx_uint_t                 i;
+    ngx_http_server_name_t    *sn;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    *port = 0;
+
+    if (r->headers_in.server.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    if (r->headers_in.host != NULL) {
+        host = &r->headers_in.host->value;
+
+        if (!sandbox_host_match((char *) host->data, host->len,
+                                (char *) r->headers_in.server.data,
+                                r->headers_in.server.len, &number))
+        {
+            return NGX_DECLINED;
+        }
+
+        *port = number;
+    }
+
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    sn = cscf->server_names.elts;
+
+    for (i = 0; i < cscf->server_names.nelts; i++) {
+
+        if (ngx_http_sandbox_api_exact_name(&sn[i].name)
+            && sn[i].name.len == r->headers_in.server.len
+            && ngx_strncasecmp(sn[i].name.data, r->headers_in.server.data,
+                               sn[i].name.len)
+               == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * The path as the client spelled it.  After an internal redirect there is
+ * none, and nobody could say which of the two paths was meant.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_api_route(ngx_http_request_t *r, sandbox_route *route)
+{
+    if (!r->valid_unparsed_uri) {
+        return NGX_DECLINED;
+    }
+
+    sandbox_route_parse(r->method, (char *) r->unparsed_uri.data,
+                        r->unparsed_uri.len, route);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
+    ngx_uint_t port)
+{
+    ngx_str_t               *text;
+    ngx_http_sandbox_api_t  *api;
+
+    api = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_api_t));
+    if (api == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    api->op = route->op;
+    api->port = route->port;
+    api->id.data = (u_char *) route->id;
+    api->id.len = route->id_len;
+
+    ngx_str_set(&api->url_port, "");
+
+    if (port) {
+        api->url_port.data = ngx_pnalloc(r->pool, sizeof(":65535") - 1);
+        if (api->url_port.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        api->url_port.len = ngx_sprintf(api->url_port.data, ":%ui", port)
+                            - api->url_port.data;
+    }
+
+    switch (route->op) {
+
+    case SANDBOX_OP_HEALTH:
+        return ngx_http_sandbox_api_health(r);
+
+    case SANDBOX_OP_OPENAPI:
+        text = ngx_http_sandbox_openapi();
+
+        return text != NULL ? ngx_http_sandbox_send_text(r, NGX_HTTP_OK, text)
+                            : NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    case SANDBOX_OP_CREATE:
+        return ngx_http_sandbox_read_body(r, api, ngx_http_sandbox_api_create);
+
+    case SANDBOX_OP_LIST:
+        return ngx_http_sandbox_api_list(r, api);
+
+    case SANDBOX_OP_GET:
+    case SANDBOX_OP_RUNNING:
+        return ngx_http_sandbox_api_get(r, api, "get");
+
+    case SANDBOX_OP_DESTROY:
+        return ngx_http_sandbox_api_get(r, api, "destroy");
+
+    default:
+        return ngx_http_sandbox_ports_handler(r, api);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_refuse(ngx_http_request_t *r, sandbox_route *route)
+{
+    switch (route->kind) {
+
+    case SANDBOX_ROUTE_NOT_IMPLEMENTED:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_NOT_IMPLEMENTED,
+                                           "not_implemented", "This route is "
+                                           "known, but not implemented", 0);
+
+    case SANDBOX_ROUTE_METHOD:
+        if (ngx_http_sandbox_api_allow(r, route) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_NOT_ALLOWED,
+                                           "method_not_allowed", "This route "
+                                           "has other methods: see Allow", 0);
+
+    case SANDBOX_ROUTE_BAD_ID:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_BAD_REQUEST,
+                                           "invalid_request",
+                                           "Invalid sandbox ID format", 0);
+
+    case SANDBOX_ROUTE_RESERVED_ID:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_BAD_REQUEST,
+                                           "invalid_request", "Invalid "
+                                           "sandbox ID: t, five of a-z and "
+                                           "2-7, and a hyphen are reserved at "
+                                           "its beginning", 0);
+
+    case SANDBOX_ROUTE_BAD_PORT:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_BAD_REQUEST,
+                                           "invalid_port", "Invalid port: it "
+                                           "must be 1024 to 65535, and not "
+                                           "3000", 0);
+
+    case SANDBOX_ROUTE_BAD_PATH:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_BAD_REQUEST,
+                                           "invalid_request", route->message,
+                                           0);
+
+    case SANDBOX_ROUTE_FORBIDDEN:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_FORBIDDEN,
+                                           "invalid_request", "path must "
+                                           "resolve to a location within "
+                                           "/workspace", 0);
+
+    case SANDBOX_ROUTE_AGENT:
+
+        /* The gate takes these away before; there is no gate in its place. */
+
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "a request for a sandbox has come to the API's own "
+                      "handler");
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    default:
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_NOT_FOUND,
+                                           "not_found", "No such route", 0);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_allow(ngx_http_request_t *r, sandbox_route *route)
+{
+    char       allow[SANDBOX_ROUTE_ALLOW_MAX];
+    ngx_str_t  value;
+
+    value.len = sandbox_route_allow(route->allow, allow);
+    value.data = ngx_pnalloc(r->pool, value.len);
+
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(value.data, allow, value.len);
+
+    return ngx_http_sandbox_add_header(r, "Allow", &value);
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_health(ngx_http_request_t *r)
+{
+    ngx_str_t   value;
+    ngx_uint_t  status;
+    json_t     *json;
+
+    if (ngx_http_sandbox_daemon_connected()) {
+        status = NGX_HTTP_OK;
+        json = json_pack("{s:b}", "ok", 1);
+
+    } else {
+        status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        json = json_pack("{s:b, s:[s]}", "ok", 0, "errors",
+                         "sandboxd can't be reached");
+
+        ngx_str_set(&value, "1");
+
+        if (ngx_http_sandbox_add_header(r, "Retry-After", &value) != NGX_OK) {
+            json_decref(json);
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    return ngx_http_sandbox_send_json(r, status, json);
+}
+
+
+static void
+ngx_http_sandbox_api_create(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
+{
+    json_t  *request;
+
+    if (api->body == NULL) {
+        api->body = json_object();
+    }
+
+    request = json_pack("{s:s, s:O}", "op", "create", "options", api->body);
+
+    ngx_http_sandbox_api_call(r, api, request, 0,
+                              ngx_http_sandbox_api_created);
+}
+
+
+/* The record itself is the answer: clients look for its id. */
+
+static void
+ngx_http_sandbox_api_created(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result)
+{
+    json_t  *answer, *member;
+
+    answer = json_copy(json_object_get(result, "sandbox"));
+
+    if (answer != NULL) {
+        member = json_object_get(result, "created");
+        json_object_set(answer, "created", member ? member : json_true());
+
+        member = json_object_get(result, "warnings");
+
+        if (json_array_size(member)) {
+            json_object_set(answer, "warnings", member);
+        }
+    }
+
+    ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
+                                                            answer));
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
+{
+    json_t     *request;
+    ngx_int_t   limit;
+    ngx_str_t   value;
+
+    request = json_pack("{s:s}", "op", "list");
+
+    if (ngx_http_sandbox_api_arg(r, "limit", &value) == NGX_OK) {
+        limit = ngx_atoi(value.data, value.len);
+
+        if (limit < 1 || limit > 500) {
+            json_decref(request);
+            return ngx_http_sandbox_send_invalid(r, "limit", 500,
+                                                 "limit must be 1 to 500");
+        }
+
+        json_object_set_new(request, "limit", json_integer(limit));
+    }
+
+    if (ngx_http_sandbox_api_arg(r, "cursor", &value) == NGX_OK) {
+        json_object_set_new(request, "cursor",
+                            ngx_http_sandbox_json_string(&value));
+    }
+
+    r->main->count++;
+
+    ngx_http_sandbox_api_call(r, api, request, 0, ngx_http_sandbox_api_listed);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_sandbox_api_listed(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result)
+{
+    ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
+                                                         json_incref(result)));
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_get(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
+    const char *op)
+{
+    json_t  *request;
+
+    request = json_pack("{s:s, s:s%}", "op", op, "sandbox", api->id.data,
+                        api->id.len);
+
+    r->main->count++;
+
+    if (api->op == SANDBOX_OP_DESTROY) {
+        ngx_http_sandbox_api_call(r, api, request,
+                                  NGX_HTTP_SANDBOX_SLOW_TIMEOUT,
+                                  ngx_http_sandbox_api_destroyed);
+
+    } else {
+        ngx_http_sandbox_api_call(r, api, request, 0,
+                                  ngx_http_sandbox_api_got);
+    }
+
+    return NGX_DONE;
+}
+
+
+/* result is NULL where sandboxd knows no such sandbox and that is an answer. */
+
+static void
+ngx_http_sandbox_api_got(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
+    json_t *result)
+{
+    json_t      *record;
+    const char  *state;
+
+    record = json_object_get(result, "sandbox");
+
+    if (api->op == SANDBOX_OP_RUNNING) {
+        state = json_string_value(json_object_get(record, "state"));
+
+        record = json_pack("{s:b}", "running",
+                           state != NULL && strcmp(state, "running") == 0);
+
+    } else {
+        json_incref(record);
+    }
+
+    ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
+                                                            record));
+}
+
+
+static void
+ngx_http_sandbox_api_destroyed(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result)
+{
+    ngx_http_finalize_request(r, ngx_http_sandbox_send_none(r));
+}
+
+
+static void
+ngx_http_sandbox_api_done(ngx_http_request_t *r, void *data, json_t *result,
+    ngx_http_sandbox_error_t *err)
+{
+    ngx_http_sandbox_api_call_t  *call = data;
+
+    if (err == NULL) {
+        call->handler(r, call->api, result);
+        return;
+    }
+
+    if (call->api->op == SANDBOX_OP_RUNNING
+        && err->status == NGX_HTTP_NOT_FOUND)
+    {
+        call->handler(r, call->api, NULL);
+        return;
+    }
+
+    ngx_http_finalize_request(r, ngx_http_sandbox_send_failure(r, err));
+}
+
+
+void
+ngx_http_sandbox_api_call(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
+    json_t *request, ngx_msec_t timeout, ngx_http_sandbox_result_pt handler)
+{
+    ngx_http_sandbox_api_call_t     *call;
+    ngx_http_sandbox_main_conf_t    *mcf;
+
+    call = ngx_palloc(r->pool, sizeof(ngx_http_sandbox_api_call_t));
+
+    if (call == NULL || request == NULL) {
+        json_decref(request);
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    call->api = api;
+    call->handler = handler;
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
+
+    if (timeout < mcf->call_timeout) {
+        timeout = mcf->call_timeout;
+    }
+
+    if (ngx_http_sandbox_call(r, request, timeout, ngx_http_sandbox_api_done,
+                              call)
+        != NGX_OK)
+    {
+        ngx_http_finalize_request(r,
+            ngx_http_sandbox_send_error(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                        "unavailable", "sandboxd can't be "
+                                        "reached", 1));
+    }
+}
+
+
+ngx_int_t
+ngx_http_sandbox_send_invalid(ngx_http_request_t *r, const char *field,
+    json_int_t limit, const char *message)
+{
+    ngx_http_sandbox_error_t  err;
+
+    ngx_memzero(&err, sizeof(ngx_http_sandbox_error_t));
+
+    err.status = NGX_HTTP_BAD_REQUEST;
+    err.limit = limit;
+    ngx_str_set(&err.code, "invalid_request");
+    err.field.data = (u_char *) field;
+    err.field.len = ngx_strlen(field);
+    err.message.data = (u_char *) message;
+    err.message.len = ngx_strlen(message);
+
+    return ngx_http_sandbox_send_failure(r, &err);
+}
+
+
+ngx_int_t
+ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    u_char     *dst, *src;
+    ngx_str_t   raw;
+
+    if (ngx_http_arg(r, (u_char *) name, ngx_strlen(name), &raw) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    value->data = ngx_pnalloc(r->pool, raw.len ? raw.len : 1);
+    if (value->data == NULL) {
+        return NGX_DECLINED;
+    }
+
+    dst = value->data;
+    src = raw.data;
+
+    ngx_unescape_uri(&dst, &src, raw.len, 0);
+
+    value->len = dst - value->data;
+
+    return NGX_OK;
+}

@@ -1,0 +1,116 @@
+/*
+ * What the files of the control API share among themselves; the rest of the
+ * module sees ngx_http_sandbox.h only.
+ *
+ *   _api.c       the check, and the operations that sandboxd answers
+ *   _api_conf.c  checks of the configuration
+ *   _ports.c     exposures and their URLs
+ *   _json.c      JSON bodies, in and out
+ *   _openapi.c   the API's description
+ */
+
+#ifndef _NGX_HTTP_SANDBOX_API_H_INCLUDED_
+#define _NGX_HTTP_SANDBOX_API_H_INCLUDED_
+
+
+#include "ngx_http_sandbox.h"
+#include "sandbox_route.h"
+
+
+#define NGX_HTTP_SANDBOX_BODY_MAX      (64 * 1024)
+
+/* sandboxd waits for every zone, and for the sandbox's processes to end. */
+#define NGX_HTTP_SANDBOX_SLOW_TIMEOUT  60000
+
+
+/* One control request while it is answered; from the request's pool. */
+
+typedef struct {
+    sandbox_route_op              op;
+    ngx_uint_t                    port;         /* 0: the route has none */
+    ngx_str_t                     id;
+
+    ngx_str_t                     domain;       /* of the URLs answered */
+    ngx_str_t                     url_port;     /* ":8080" or "" */
+
+    json_t                       *body;         /* NULL: there was none */
+} ngx_http_sandbox_api_t;
+
+
+/* _json.c */
+
+/*
+ * Reads the request's body, at most NGX_HTTP_SANDBOX_BODY_MAX bytes, and calls
+ * the handler with it in api->body: an object, or NULL if it was empty.
+ * Anything else is answered with an error and the handler is not called.  The
+ * return value is the content handler's; the handler has to finalize.
+ */
+
+typedef void (*ngx_http_sandbox_body_pt)(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+ngx_int_t ngx_http_sandbox_read_body(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, ngx_http_sandbox_body_pt handler);
+
+/*
+ * Answers with JSON and takes it over.  The result is for
+ * ngx_http_finalize_request().
+ */
+ngx_int_t ngx_http_sandbox_send_json(ngx_http_request_t *r, ngx_uint_t status,
+    json_t *json);
+
+/* The same with a text that lives as long as the request. */
+ngx_int_t ngx_http_sandbox_send_text(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *text);
+
+/* 204, without a body. */
+ngx_int_t ngx_http_sandbox_send_none(ngx_http_request_t *r);
+
+ngx_int_t ngx_http_sandbox_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* A JSON string of bytes, with what is no UTF-8 replaced. */
+json_t *ngx_http_sandbox_json_string(ngx_str_t *s);
+
+
+/* _api.c */
+
+/* 400 invalid_request, naming the member and its limit (0: none). */
+ngx_int_t ngx_http_sandbox_send_invalid(ngx_http_request_t *r,
+    const char *field, json_int_t limit, const char *message);
+
+/*
+ * Calls sandboxd for a request whose life is already counted; an error of
+ * sandboxd's ends it, a result goes to the handler, which finalizes.
+ */
+
+typedef void (*ngx_http_sandbox_result_pt)(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *result);
+
+void ngx_http_sandbox_api_call(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *request, ngx_msec_t timeout,
+    ngx_http_sandbox_result_pt handler);
+
+/* An argument of the query, unescaped; NGX_OK or NGX_DECLINED. */
+ngx_int_t ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+
+/* _api_conf.c: a server_name that is no wildcard and no expression. */
+
+ngx_uint_t ngx_http_sandbox_api_exact_name(ngx_str_t *name);
+
+
+/* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _UNEXPOSE */
+
+ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+
+/* _openapi.c */
+
+/* The document, made once per worker; NULL without memory. */
+ngx_str_t *ngx_http_sandbox_openapi(void);
+
+
+#endif /* _NGX_HTTP_SANDBOX_API_H_INCLUDED_ */

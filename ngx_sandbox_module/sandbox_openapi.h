@@ -1,0 +1,15 @@
+/*
+ * The description of the control API as an OpenAPI 3.1 document: what the
+ * router lets through and is built, nothing else.  Pure: jansson, no nginx.
+ * A unit test holds it against the router's table.
+ */
+
+#ifndef SANDBOX_OPENAPI_H
+#define SANDBOX_OPENAPI_H
+
+#include <jansson.h>
+
+/* A new document; NULL without memory. */
+json_t *sandbox_openapi(const char *version);
+
+#endif
