@@ -19,6 +19,7 @@ typedef struct {
     char        id[128];
     char        hostname[65];
     char        cwd[4096];          /* where sessions start */
+    char        workspace[4096];    /* what raw file routes are kept in */
     char      **env;                /* NAME=value, NULL-terminated */
     unsigned    epoch;
     int         stopping;

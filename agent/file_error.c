@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/file_error.h"
+#include "common/utf8.h"
 
 typedef struct {
     int          errnum;
@@ -65,6 +66,9 @@ file_error_set(error **err, int errnum, const char *what, ...)
     va_start(args, what);
     vsnprintf(text, sizeof(text), what, args);
     va_end(args);
+
+    /* A long path may have been cut within a character. */
+    text[utf8_complete(text, strlen(text))] = '\0';
 
     c = &unknown;
 

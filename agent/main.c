@@ -32,7 +32,8 @@ main_usage(void)
 {
     fprintf(stderr,
             "usage: sandbox-agent --listen-fd N --boot-fd N\n"
-            "       sandbox-agent --listen PATH --key-file FILE\n"
+            "       sandbox-agent --listen PATH --key-file FILE "
+            "[--workspace DIR]\n"
             "       sandbox-agent --version\n");
     return 2;
 }
@@ -159,6 +160,7 @@ main_run(int listen_fd)
     main_signal(&main_signals[2], main_child, SIGCHLD);
 
     base_routes(&agent.routes);
+    file_routes(&agent.routes);
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");
@@ -176,12 +178,13 @@ main(int argc, char **argv)
 {
     int          i, listen_fd, boot_fd, rc;
     error       *err;
-    const char  *path, *key_file;
+    const char  *path, *key_file, *workspace;
 
     listen_fd = -1;
     boot_fd = -1;
     path = NULL;
     key_file = NULL;
+    workspace = "/workspace";
     err = NULL;
 
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
@@ -206,6 +209,12 @@ main(int argc, char **argv)
         } else if (strcmp(argv[i], "--key-file") == 0) {
             key_file = argv[i + 1];
 
+        } else if (strcmp(argv[i], "--workspace") == 0
+                   && argv[i + 1][0] == '/'
+                   && strlen(argv[i + 1]) < sizeof(agent.cwd))
+        {
+            workspace = argv[i + 1];
+
         } else {
             return main_usage();
         }
@@ -219,7 +228,8 @@ main(int argc, char **argv)
 
     main_harden();
     agent.env = env_default();
-    strcpy(agent.cwd, "/workspace");
+    strcpy(agent.cwd, workspace);
+    strcpy(agent.workspace, workspace);
 
     rc = boot_fd != -1 ? boot_read_fd(&agent, boot_fd, &err)
                        : boot_read_key_file(&agent, key_file, &err);
