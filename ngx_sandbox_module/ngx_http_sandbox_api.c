@@ -151,7 +151,7 @@ ngx_http_sandbox_api_host(ngx_http_request_t *r, ngx_uint_t *port)
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_http_sandbox_api_exact_name(&sn[i].name)
+        if (ngx_http_sandbox_api_exact_name(&sn[i])
             && sn[i].name.len == r->headers_in.server.len
             && ngx_strncasecmp(sn[i].name.data, r->headers_in.server.data,
                                sn[i].name.len)

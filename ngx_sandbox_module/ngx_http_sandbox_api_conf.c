@@ -40,7 +40,7 @@ ngx_http_sandbox_api_init(ngx_conf_t *cf)
         sn = cscfp[i]->server_names.elts;
 
         for (j = 0; j < cscfp[i]->server_names.nelts; j++) {
-            if (ngx_http_sandbox_api_exact_name(&sn[j].name)) {
+            if (ngx_http_sandbox_api_exact_name(&sn[j])) {
                 ngx_http_sandbox_api_check_domains(cf, cmcf, &sn[j].name);
             }
         }
@@ -76,7 +76,7 @@ ngx_http_sandbox_api_check_server(ngx_conf_t *cf,
     sn = cscf->server_names.elts;
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
-        if (ngx_http_sandbox_api_exact_name(&sn[i].name)) {
+        if (ngx_http_sandbox_api_exact_name(&sn[i])) {
             return NGX_OK;
         }
     }
@@ -148,12 +148,21 @@ ngx_http_sandbox_api_check_domains(ngx_conf_t *cf,
 /* Wildcards and expressions name hosts that nobody has listed. */
 
 ngx_uint_t
-ngx_http_sandbox_api_exact_name(ngx_str_t *name)
+ngx_http_sandbox_api_exact_name(ngx_http_server_name_t *sn)
 {
+    ngx_str_t  *name;
+
+#if (NGX_PCRE)
+    if (sn->regex != NULL) {
+        return 0;
+    }
+#endif
+
+    name = &sn->name;
+
     return name->len != 0
            && name->data[0] != '.'
            && name->data[0] != '*'
-           && name->data[0] != '~'
            && name->data[name->len - 1] != '*';
 }
 
