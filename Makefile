@@ -59,7 +59,7 @@ SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test build agent sandboxd module unit \
-        fuzz fuzz-run run test test-long bench install clean san
+        driver fuzz fuzz-run run test test-long bench install clean san
 
 all: build
 
@@ -128,6 +128,17 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 	@$(MAKE) --no-print-directory -s -f $(CURDIR)/$(B)/nginx/Makefile \
 	    -C $(NGINX_SRC) modules
 	cp $(B)/nginx/ngx_http_sandbox_module.so $@
+
+# The driver by itself, for its tests.
+DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
+                seccomp*.c userns*.c mount*.c))
+DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/%.o) \
+                $(addprefix $(B)/common/,base64.o error.o log.o)
+
+driver: $(B)/driver-shell
+
+$(B)/driver-shell: $(B)/t/driver/driver_shell.o $(DRIVER_OBJ)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -luv -ljansson -lseccomp -lpthread
 
 # A unit test names what it is linked with in its first lines:
 #   /* sources: common/frame.c agent/ring.c */

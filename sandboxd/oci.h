@@ -1,0 +1,128 @@
+/*
+ * The oci driver's inside: one "box" per sandbox that is starting, running or
+ * ending, found by its slot, and the operations on it.  Everything here runs
+ * on the event loop's thread, except what is named *_work.
+ *
+ *   oci.c          the driver object, the table of boxes, adoption
+ *   oci_box.c      a box's end: exit status, cleaning up, who is told
+ *   oci_start.c    start: the order of its steps, the deadline
+ *   oci_prepare.c  start: directory, lock, socket, group, disk (thread pool)
+ *   oci_probe.c    start: the first ping
+ *   oci_stop.c     stop and destroy
+ *   oci_sweep.c    what an earlier sandboxd has left
+ */
+
+#ifndef SANDBOXD_OCI_H
+#define SANDBOXD_OCI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "common/error.h"
+#include "sandboxd/cgroup.h"
+#include "sandboxd/driver.h"
+#include "sandboxd/oci_helper.h"
+#include "sandboxd/userns.h"
+
+#define OCI_BUCKETS        4096
+#define OCI_SOCKET_MAX     90       /* bytes of an agent socket's path */
+#define OCI_BACKLOG        4096
+#define OCI_LAUNCHES_MAX   16
+
+typedef struct oci_driver  oci_driver;
+typedef struct oci_box     oci_box;
+typedef struct oci_start   oci_start;
+typedef struct oci_stop    oci_stop;
+
+typedef enum {
+    OCI_STARTING,
+    OCI_RUNNING,
+    OCI_STOPPING,           /* it has been told to end */
+    OCI_CLEANING            /* PID 1 is gone, or never was */
+} oci_state;
+
+struct oci_box {
+    oci_driver  *o;
+    oci_box     *next;      /* in its bucket */
+    uint32_t     slot;
+    oci_state    state;
+    bool         reported;  /* the lifecycle knows of it: tell its end */
+    bool         child;     /* started by this process: has a status */
+    bool         watched;   /* the handles below are open */
+    bool         foreign;   /* somebody else's run: touch nothing of it */
+    int          retries;
+    int          status;
+    pid_t        pid;
+    uint64_t     start_time;
+    int          pidfd;
+    int          lock;      /* holds flock() on its directory's lock file */
+    oci_start   *start;     /* what goes on */
+    oci_stop    *stop;
+    uv_poll_t    exit;
+    uv_timer_t   retry;
+    uv_work_t    work;
+    unsigned     closing;
+};
+
+struct oci_driver {
+    driver         d;               /* first */
+    driver_host    host;
+    userns_map     map;
+    oci_helper     helper;
+    cgroup_host   *cg;
+    char          *seccomp;
+    char          *layers;          /* <state_dir>/sandboxes */
+    char          *sockets;         /* <run_dir>/s */
+    char           boot_id[40];     /* pids mean nothing in another boot */
+    uint64_t       nofile;
+    unsigned       launches;        /* in the helper's hands */
+    unsigned       launches_max;
+    unsigned       trash;           /* names given to doomed directories */
+    unsigned       closing;         /* free() waits for these */
+    bool           freed;
+    oci_start     *waiting;         /* for their turn to be launched */
+    oci_start    **waiting_end;
+    oci_box       *boxes[OCI_BUCKETS];
+};
+
+/* oci.c */
+oci_box *oci_box_find(oci_driver *o, uint32_t slot);
+oci_box *oci_box_add(oci_driver *o, uint32_t slot);
+/* Sends a request to the helper, making a new one if it has died. */
+int oci_request_send(oci_driver *o, const void *head, size_t head_len,
+    const void *body, size_t body_len, const int *fds, unsigned nfds,
+    error **err);
+void oci_socket_path(const oci_driver *o, uint32_t slot, char *path,
+    size_t size);
+void oci_slot_name(uint32_t slot, char name[9]);
+
+/* oci_box.c */
+/* pidfd is the box's from here on. */
+int oci_box_watch(oci_box *box, pid_t pid, uint64_t start_time, int pidfd);
+void oci_box_signal(oci_box *box, int signo);
+/* Removes the group and the socket, unlocks; then tells whom it concerns and
+ * forgets the box. */
+void oci_box_clean(oci_box *box);
+
+/* oci_start.c */
+void oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data);
+/* The box is gone before the agent has answered. */
+void oci_start_ended(oci_start *start, int status);
+
+/* oci_stop.c */
+void oci_stop_run(driver *d, uint32_t slot, uint64_t grace_ms, driver_done cb,
+    void *data);
+void oci_destroy_run(driver *d, uint32_t slot, driver_done cb, void *data);
+/* The box is gone. */
+void oci_stop_ended(oci_stop *stop);
+/* Deletes a directory of this name below layers in the background. */
+void oci_trash_remove(oci_driver *o, const char *name);
+
+/* oci_sweep.c */
+void oci_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,
+    bool *running), void *data);
+
+#endif

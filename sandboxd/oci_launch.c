@@ -1,0 +1,445 @@
+/* One start; see oci_launch.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandboxd/mount.h"
+#include "sandboxd/oci_launch.h"
+#include "sandboxd/oci_tree.h"
+
+
+void
+oci_launch_failed(int answer, const char *fmt, ...)
+{
+    va_list     args;
+    oci_answer  a;
+
+    memset(&a, 0, sizeof(a));
+    a.type = OCI_FAILED;
+
+    va_start(args, fmt);
+    vsnprintf(a.message, sizeof(a.message), fmt, args);
+    va_end(args);
+
+    (void) oci_wire_send(answer, &a, sizeof(a), NULL, 0, NULL, 0);
+}
+
+
+/* Kills all children, adopted ones too, until there are none. */
+static void
+kill_children(void)
+{
+    int    fd;
+    char   path[64], text[4096], *p, *end;
+    long   pid;
+    ssize_t  n;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children",
+             (int) getpid());
+
+    do {
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+
+        if (fd != -1) {
+            close(fd);
+        }
+
+        text[n > 0 ? n : 0] = '\0';
+
+        for (p = text; (pid = strtol(p, &end, 10)) > 0; p = end) {
+            kill((pid_t) pid, SIGKILL);
+        }
+    } while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+}
+
+
+static void
+give_up(const oci_launch *l, const char *what)
+{
+    int  saved;
+
+    saved = errno;
+    kill_children();
+    oci_launch_failed(l->answer, "%s: %s", what, strerror(saved));
+    _exit(1);
+}
+
+
+static int
+file_put(const char *path, const char *text, size_t len)
+{
+    int      fd;
+    ssize_t  n;
+
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd == -1) {
+        return -1;
+    }
+
+    n = write(fd, text, len);
+    close(fd);
+
+    return n == (ssize_t) len ? 0 : -1;
+}
+
+
+/* A layer that nobody has run in yet gets the sandbox's own name; whatever is
+ * in the way in the image stays as it is. */
+static void
+layer_prepare(const oci_launch *l)
+{
+    int              root, fd;
+    char             text[256];
+    struct open_how  how;
+
+    root = open("/b/rootfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root == -1) {
+        return;
+    }
+
+    (void) mkdirat(root, "workspace", 0755);
+
+    memset(&how, 0, sizeof(how));
+    how.flags = O_WRONLY | O_TRUNC | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
+
+    fd = (int) syscall(SYS_openat2, root, "etc/hostname", &how, sizeof(how));
+
+    if (fd != -1) {
+        snprintf(text, sizeof(text), "%s\n", l->request->hostname);
+        (void) !write(fd, text, strlen(text));
+        close(fd);
+    }
+
+    how.flags = O_WRONLY | O_APPEND | O_CLOEXEC;
+    fd = (int) syscall(SYS_openat2, root, "etc/hosts", &how, sizeof(how));
+
+    if (fd != -1) {
+        snprintf(text, sizeof(text), "127.0.1.1\t%s\n", l->request->hostname);
+        (void) !write(fd, text, strlen(text));
+        close(fd);
+    }
+
+    close(root);
+}
+
+
+/* Names are relative, so that the sandbox's mount table shows those. */
+static int
+layer_mount(const oci_launch *l)
+{
+    char  options[128];
+
+    if (l->disk != -1) {
+        if (mkdir("/b/disk", 0700) == -1
+            || mount_attach(l->disk, "/b/disk") == -1
+            || chdir("/b/disk") == -1)
+        {
+            return -1;
+        }
+
+    } else {
+        snprintf(options, sizeof(options), "/s/%s", l->request->dir);
+
+        if (chdir(options) == -1) {
+            return -1;
+        }
+    }
+
+    snprintf(options, sizeof(options), "lowerdir=/i/%u,upperdir=layer/upper,"
+             "workdir=layer/work,userxattr", l->request->image);
+
+    if (mount("overlay", "/b/rootfs", "overlay", 0, options) == -1) {
+        return -1;
+    }
+
+    return chdir("/b");
+}
+
+
+static void
+bundle_make(const oci_launch *l)
+{
+    if (unshare(CLONE_NEWNS) == -1
+        || mount(NULL, "/", NULL, MS_PRIVATE | MS_REC, NULL) == -1)
+    {
+        give_up(l, "unshare");
+    }
+
+    if (mount("bundle", "/b", "tmpfs", MS_NOSUID | MS_NODEV,
+              "mode=0755,size=8m") == -1
+        || mkdir("/b/rootfs", 0755) == -1 || mkdir("/b/crun", 0700) == -1)
+    {
+        give_up(l, "bundle");
+    }
+
+    if (file_put("/b/config.json", l->config, l->request->config_len) == -1) {
+        give_up(l, "config.json");
+    }
+
+    if (layer_mount(l) == -1) {
+        give_up(l, "can't mount the sandbox's filesystem");
+    }
+
+    if (l->request->fresh) {
+        layer_prepare(l);
+    }
+
+    /* Attributes were set on the mount that this copies. */
+    if ((int) l->request->image == l->host_image
+        && mount_bind("/i/usr", "/b/rootfs/usr", 0) == -1)
+    {
+        give_up(l, "/usr");
+    }
+}
+
+
+static void
+crun_exec(const oci_launch *l)
+{
+    int  crun, boot, sock;
+
+    static char *const  argv[] = {
+        "crun", "--root=/b/crun", "--log=/b/log", "--cgroup-manager=disabled",
+        "run", "--detach", "--preserve-fds=2", "--no-new-keyring",
+        "--pid-file=/b/pid", "--bundle=/b", "sandbox", NULL
+    };
+    static char *const  env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+
+    crun = fcntl(l->crun, F_DUPFD_CLOEXEC, 16);
+    sock = fcntl(l->listen, F_DUPFD_CLOEXEC, 16);
+    boot = fcntl(l->boot, F_DUPFD_CLOEXEC, 16);
+
+    if (crun == -1 || sock == -1 || boot == -1
+        || dup2(sock, 3) == -1 || dup2(boot, 4) == -1
+        || close_range(5, ~0U, CLOSE_RANGE_CLOEXEC) == -1)
+    {
+        _exit(125);
+    }
+
+    fexecve(crun, argv, env);
+    _exit(126);
+}
+
+
+static void
+wait_for_go(const oci_launch *l)
+{
+    char        c;
+    ssize_t     n;
+    oci_answer  a;
+
+    memset(&a, 0, sizeof(a));
+    a.type = OCI_READY;
+    a.pid = getpid();
+
+    if (oci_wire_send(l->answer, &a, sizeof(a), NULL, 0, NULL, 0) == -1) {
+        _exit(1);
+    }
+
+    do {
+        n = recv(l->answer, &c, 1, 0);
+    } while (n == -1 && errno == EINTR);
+
+    if (n != 1) {
+        _exit(1);
+    }
+}
+
+
+/* crun's last line, without the time that it begins with. */
+static void
+crun_failed(const oci_launch *l, int status)
+{
+    int      fd;
+    char     text[2048], *line, *p;
+    ssize_t  n;
+
+    fd = open("/b/log", O_RDONLY | O_CLOEXEC);
+    n = fd == -1 ? 0 : read(fd, text, sizeof(text) - 1);
+    n = n < 0 ? 0 : n;
+
+    while (n > 0 && text[n - 1] == '\n') {
+        n--;
+    }
+
+    text[n] = '\0';
+    p = strrchr(text, '\n');
+    line = p != NULL ? p + 1 : text;
+
+    p = strstr(line, "Z: ");
+    if (p != NULL && p - line < 40) {
+        line = p + 3;
+    }
+
+    kill_children();
+
+    if (*line != '\0') {
+        oci_launch_failed(l->answer, "crun: %s", line);
+
+    } else if (WIFSIGNALED(status)) {
+        oci_launch_failed(l->answer, "crun was ended by signal %d",
+                          WTERMSIG(status));
+    } else {
+        oci_launch_failed(l->answer, "crun failed with status %d",
+                          WEXITSTATUS(status));
+    }
+
+    _exit(1);
+}
+
+
+/* Waits for crun's end, or for the end of whoever wants to know it. */
+static void
+crun_wait(const oci_launch *l, pid_t pid)
+{
+    int            fd, status;
+    struct pollfd  p[2];
+
+    fd = pidfd_open(pid, 0);
+    if (fd == -1) {
+        give_up(l, "pidfd_open");
+    }
+
+    p[0].fd = fd;
+    p[0].events = POLLIN;
+    p[1].fd = l->answer;
+    p[1].events = POLLIN;
+
+    for ( ;; ) {
+        if (poll(p, 2, -1) == -1) {
+            continue;
+        }
+
+        if (p[1].revents) {
+            errno = ECANCELED;
+            give_up(l, "start");
+        }
+
+        if (p[0].revents) {
+            break;
+        }
+    }
+
+    close(fd);
+
+    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status)
+        || WEXITSTATUS(status) != 0)
+    {
+        crun_failed(l, status);
+    }
+}
+
+
+static void
+hand_over(const oci_launch *l)
+{
+    int         fd, pidfd;
+    char        text[32];
+    ssize_t     n;
+    oci_answer  a;
+
+    fd = open("/b/pid", O_RDONLY | O_CLOEXEC);
+    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    if (n <= 0) {
+        give_up(l, "crun has written no pid");
+    }
+
+    text[n] = '\0';
+
+    memset(&a, 0, sizeof(a));
+    a.type = OCI_STARTED;
+    a.pid = (int32_t) strtol(text, NULL, 10);
+
+    /* It can't be another process by now: it is a child of this one, which
+     * has not waited for it. */
+    pidfd = a.pid > 1 ? pidfd_open(a.pid, 0) : -1;
+    a.start_time = oci_start_time(a.pid);
+
+    if (pidfd == -1 || a.start_time == 0) {
+        give_up(l, "the sandbox's first process is gone");
+    }
+
+    if (oci_wire_send(l->answer, &a, sizeof(a), NULL, 0, &pidfd, 1) == -1) {
+        give_up(l, "hand over");
+    }
+
+    _exit(0);
+}
+
+
+void
+oci_launch_run(const oci_launch *l)
+{
+    pid_t  pid;
+
+    signal(SIGCHLD, SIG_DFL);
+
+    /* What crun leaves behind becomes this process's child, to be killed by
+     * it or handed to the driver. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1) {
+        give_up(l, "prctl");
+    }
+
+    bundle_make(l);
+    wait_for_go(l);
+
+    pid = _Fork();
+
+    if (pid == 0) {
+        crun_exec(l);
+    }
+
+    if (pid == -1) {
+        give_up(l, "fork");
+    }
+
+    crun_wait(l, pid);
+    hand_over(l);
+
+    _exit(1);
+}
+
+
+void
+oci_launch_remove(const oci_request *request, int answer)
+{
+    int         fd;
+    char        path[64];
+    oci_answer  a;
+
+    memset(&a, 0, sizeof(a));
+    a.type = OCI_DONE;
+
+    snprintf(path, sizeof(path), "/s/%s/layer", request->dir);
+
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd == -1 ? errno != ENOENT : oci_tree_empty(fd) == -1) {
+        oci_launch_failed(answer, "can't remove a sandbox's files: %s",
+                          strerror(errno));
+        _exit(1);
+    }
+
+    (void) oci_wire_send(answer, &a, sizeof(a), NULL, 0, NULL, 0);
+    _exit(0);
+}

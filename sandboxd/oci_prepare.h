@@ -1,0 +1,38 @@
+/*
+ * What a start needs before the helper can be asked: the directory, its lock,
+ * the agent's socket, the group with its limits, the bounded disk.  Blocks, so
+ * it runs in the thread pool and touches nothing but its own structure and
+ * what never changes.
+ */
+
+#ifndef SANDBOXD_OCI_PREPARE_H
+#define SANDBOXD_OCI_PREPARE_H
+
+#include "sandboxd/oci.h"
+
+typedef struct {
+    /* in */
+    const oci_driver  *o;
+    uint32_t           slot;
+    driver_limits      limits;      /* those that will be enforced */
+
+    /* out; the descriptors are the caller's, whether it failed or not */
+    int                lock;
+    int                listen;
+    int                disk;
+    bool               owned;       /* the lock is ours and nobody runs */
+    bool               fresh;       /* nobody has run in the layer yet */
+    error             *err;
+} oci_prepare;
+
+void oci_prepare_init(oci_prepare *p);
+void oci_prepare_work(oci_prepare *p);
+
+/* Notes in the lock file who runs. */
+void oci_lock_write(int lock, const char *boot_id, pid_t pid,
+    uint64_t start_time);
+
+/* Reads it: the pid if that process still is the sandbox, else 0. */
+pid_t oci_lock_read(int lock, const char *boot_id);
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * The system calls that a sandbox may make, as a filter program.  It is
+ * compiled once, when sandboxd starts: compiling it takes longer than all the
+ * rest of a sandbox's start.
+ */
+
+#ifndef SANDBOXD_SECCOMP_H
+#define SANDBOXD_SECCOMP_H
+
+#include "common/error.h"
+
+/* The program in base64, for the caller to free; NULL on error. */
+char *seccomp_filter_build(error **err);
+
+#endif
