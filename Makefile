@@ -45,11 +45,11 @@ MODULE_SRC   := $(wildcard ngx_sandbox_module/*.c) config \
 UNIT_SRC     := $(wildcard t/unit/*.c)
 FUZZ_SRC     := $(wildcard t/fuzz/*.c)
 
-COMMON_OBJ   := $(COMMON_SRC:%.c=$(B)/%.o)
+COMMON_OBJ   := $(COMMON_SRC:%.c=$(B)/obj/%.o)
 # The agent has no cryptography in it: nothing inside speaks TLS.
-AGENT_COMMON := $(filter-out $(B)/common/frame.o,$(COMMON_OBJ))
-AGENT_OBJ    := $(AGENT_SRC:%.c=$(B)/%.o)
-SANDBOXD_OBJ := $(SANDBOXD_SRC:%.c=$(B)/%.o)
+AGENT_COMMON := $(filter-out $(B)/obj/common/frame.o,$(COMMON_OBJ))
+AGENT_OBJ    := $(AGENT_SRC:%.c=$(B)/obj/%.o)
+SANDBOXD_OBJ := $(SANDBOXD_SRC:%.c=$(B)/obj/%.o)
 
 # The agent is one static binary that runs in any image.  The sanitizers
 # can't be linked statically.
@@ -99,7 +99,7 @@ $(B)/sandbox-agent: $(AGENT_OBJ) $(AGENT_COMMON) $(LLHTTP_OBJ)
 $(B)/sandboxd: $(SANDBOXD_OBJ) $(COMMON_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOXD_LIBS)
 
-$(B)/%.o: %.c
+$(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -208,4 +208,4 @@ install: build
 clean:
 	rm -rf build
 
--include $(wildcard $(B)/agent/*.d $(B)/sandboxd/*.d $(B)/common/*.d)
+-include $(wildcard $(B)/obj/agent/*.d $(B)/obj/sandboxd/*.d $(B)/obj/common/*.d)

@@ -1,0 +1,376 @@
+/* The command line; see config.h. */
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandboxd/config.h"
+
+#define STARTS_MAX        256
+#define STARTS_DEFAULT     16
+
+#define FLOOR_MIN         (16ull << 20)
+#define FLOOR_DEFAULT     (256ull << 20)
+
+#define SOCKET_NAME_MAX   (sizeof("/control.sock") - 1)
+
+
+typedef enum {
+    OPT_STATE_DIR = 256,
+    OPT_RUN_DIR,
+    OPT_SECRET_FILE,
+    OPT_AGENT,
+    OPT_CRUN,
+    OPT_IMAGE,
+    OPT_DEFAULT_IMAGE,
+    OPT_DEV,
+    OPT_SOCKET_GROUP,
+    OPT_STOP_ON_EXIT,
+    OPT_STARTS,
+    OPT_DISK_FLOOR,
+    OPT_LOG_LEVEL,
+    OPT_VERSION,
+    OPT_HELP
+} config_option;
+
+
+static const struct option  options[] = {
+    { "state-dir", required_argument, NULL, OPT_STATE_DIR },
+    { "run-dir", required_argument, NULL, OPT_RUN_DIR },
+    { "secret-file", required_argument, NULL, OPT_SECRET_FILE },
+    { "agent", required_argument, NULL, OPT_AGENT },
+    { "crun", required_argument, NULL, OPT_CRUN },
+    { "image", required_argument, NULL, OPT_IMAGE },
+    { "default-image", required_argument, NULL, OPT_DEFAULT_IMAGE },
+    { "dev", no_argument, NULL, OPT_DEV },
+    { "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
+    { "stop-on-exit", no_argument, NULL, OPT_STOP_ON_EXIT },
+    { "starts", required_argument, NULL, OPT_STARTS },
+    { "disk-floor", required_argument, NULL, OPT_DISK_FLOOR },
+    { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+    { "version", no_argument, NULL, OPT_VERSION },
+    { "help", no_argument, NULL, OPT_HELP },
+    { NULL, 0, NULL, 0 }
+};
+
+
+void
+config_usage(FILE *f)
+{
+    fputs(
+"Usage: sandboxd --state-dir DIR --run-dir DIR --secret-file FILE\n"
+"                --agent PATH [OPTION]...\n"
+"\n"
+"Runs sandboxes for nginx with ngx_http_sandbox_module.\n"
+"\n"
+"  --state-dir DIR      records and writable layers; made with mode 0700\n"
+"  --run-dir DIR        control.sock, the sandboxes' sockets; at most 77\n"
+"                       bytes long; made with mode 0750 (0700 without\n"
+"                       --socket-group)\n"
+"  --secret-file FILE   the secret shared with nginx, 32 to 256 bytes, mode\n"
+"                       0600; made if it is missing\n"
+"  --agent PATH         the static agent binary that runs in each sandbox\n"
+"\n"
+"  --crun PATH          the OCI runtime (default: crun in /usr/bin,\n"
+"                       /usr/local/bin, /usr/sbin or /usr/local/sbin)\n"
+"  --image NAME=DIR     a directory that holds a root file system; up to 32;\n"
+"                       NAME is 1 to 63 of a-z, 0-9, . _ and -\n"
+"  --default-image NAME (default: \"host\" with --dev, else the first image)\n"
+"  --dev                offer the image \"host\", made of this machine's own\n"
+"                       programs: for development only\n"
+"  --socket-group GROUP group of the sockets, whose mode is 0660: that of\n"
+"                       nginx's workers (default: the process's own)\n"
+"  --stop-on-exit       end all sandboxes on SIGTERM and SIGINT (default:\n"
+"                       they live on, and the next sandboxd takes them over)\n"
+"  --starts N           sandboxes that are started at the same time, 1 to 256\n"
+"                       (default: 16); the others wait\n"
+"  --disk-floor SIZE    free disk that creations leave for records and logs,\n"
+"                       in bytes or with K, M, G, T; at least 16M (default:\n"
+"                       256M)\n"
+"  --log-level LEVEL    error, warn, info or debug (default: info)\n"
+"  --version            print the version\n"
+"  --help               print this\n"
+"\n"
+"Signals: TERM, INT: end in order; HUP: ignored.\n", f);
+}
+
+
+static int
+config_number(const char *name, const char *text, uint64_t min, uint64_t max,
+    bool units, uint64_t *dst, error **err)
+{
+    int                  shift;
+    char                *end;
+    const char          *unit;
+    unsigned long long   n;
+
+    errno = 0;
+    shift = 0;
+    n = strtoull(text, &end, 10);
+    unit = units && *end != '\0' ? strchr("KkMmGgTt", *end) : NULL;
+
+    if (unit != NULL) {
+        shift = 10 * (1 + (int) (unit - "KkMmGgTt") / 2);
+        end++;
+    }
+
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0
+        || n > (max >> shift) || n << shift < min)
+    {
+        return error_set(err, 400, "usage", "--%s must be a number from %llu "
+                         "to %llu%s, not \"%s\"", name,
+                         (unsigned long long) min, (unsigned long long) max,
+                         units ? ", with K, M, G or T if you like" : "",
+                         text);
+    }
+
+    *dst = n << shift;
+
+    return 0;
+}
+
+
+static int
+config_image(config *dst, char *text, error **err)
+{
+    char      *eq;
+    size_t     len;
+    unsigned   i;
+
+    eq = strchr(text, '=');
+    if (eq == NULL || eq[1] == '\0') {
+        return error_set(err, 400, "usage", "--image must be NAME=DIR, not "
+                         "\"%s\"", text);
+    }
+
+    *eq = '\0';
+    len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+
+    if (len == 0 || len > 63 || text[len] != '\0') {
+        return error_set(err, 400, "usage", "--image: the name \"%s\" must be "
+                         "1 to 63 of a-z, 0-9, . _ and -", text);
+    }
+
+    if (strcmp(text, "host") == 0) {
+        return error_set(err, 400, "usage", "--image: the name \"host\" is "
+                         "that of the image made by --dev");
+    }
+
+    if (dst->image_count == CONFIG_IMAGES_MAX) {
+        return error_set(err, 400, "usage", "more than %d times --image",
+                         CONFIG_IMAGES_MAX);
+    }
+
+    for (i = 0; i < dst->image_count; i++) {
+        if (strcmp(dst->image_names[i], text) == 0) {
+            return error_set(err, 400, "usage", "--image %s is given twice",
+                             text);
+        }
+    }
+
+    dst->image_names[dst->image_count] = text;
+    dst->image_dirs[dst->image_count] = eq + 1;
+    dst->image_count++;
+
+    return 0;
+}
+
+
+static int
+config_value(config *dst, config_option option, char *value, error **err)
+{
+    uint64_t  n;
+
+    switch (option) {
+
+    case OPT_STATE_DIR:
+        dst->state_dir = value;
+        return 0;
+
+    case OPT_RUN_DIR:
+        dst->run_dir = value;
+        return 0;
+
+    case OPT_SECRET_FILE:
+        dst->secret_file = value;
+        return 0;
+
+    case OPT_AGENT:
+        dst->agent = value;
+        return 0;
+
+    case OPT_CRUN:
+        dst->crun = value;
+        return 0;
+
+    case OPT_IMAGE:
+        return config_image(dst, value, err);
+
+    case OPT_DEFAULT_IMAGE:
+        dst->default_image = value;
+        return 0;
+
+    case OPT_SOCKET_GROUP:
+        dst->socket_group = value;
+        return 0;
+
+    case OPT_STARTS:
+        if (config_number("starts", value, 1, STARTS_MAX, false, &n, err) < 0)
+        {
+            return -1;
+        }
+
+        dst->starts = (unsigned) n;
+        return 0;
+
+    case OPT_DISK_FLOOR:
+        return config_number("disk-floor", value, FLOOR_MIN, UINT64_MAX >> 1,
+                             true, &dst->disk_floor, err);
+
+    case OPT_LOG_LEVEL:
+        if (!log_level_parse(value, &dst->level)) {
+            return error_set(err, 400, "usage", "--log-level must be error, "
+                             "warn, info or debug, not \"%s\"", value);
+        }
+
+        return 0;
+
+    case OPT_DEV:
+        dst->dev = true;
+        return 0;
+
+    case OPT_STOP_ON_EXIT:
+        dst->stop_on_exit = true;
+        return 0;
+
+    case OPT_VERSION:
+        dst->version = true;
+        return 0;
+
+    case OPT_HELP:
+        dst->help = true;
+        return 0;
+    }
+
+    return 0;
+}
+
+
+static int
+config_default_image(config *dst, error **err)
+{
+    unsigned  i;
+
+    if (dst->default_image == NULL) {
+        dst->default_image = dst->dev ? "host" : dst->image_names[0];
+        return 0;
+    }
+
+    if (strcmp(dst->default_image, "host") == 0) {
+        return dst->dev ? 0
+               : error_set(err, 400, "usage", "--default-image host needs "
+                           "--dev");
+    }
+
+    for (i = 0; i < dst->image_count; i++) {
+        if (strcmp(dst->image_names[i], dst->default_image) == 0) {
+            return 0;
+        }
+    }
+
+    return error_set(err, 400, "usage", "--default-image %s: there is no "
+                     "--image of that name", dst->default_image);
+}
+
+
+static int
+config_complete(config *dst, error **err)
+{
+    size_t  i;
+    const struct {
+        const char  *name;
+        const char  *value;
+    } required[] = {
+        { "--state-dir", dst->state_dir },
+        { "--run-dir", dst->run_dir },
+        { "--secret-file", dst->secret_file },
+        { "--agent", dst->agent }
+    };
+
+    for (i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
+        if (required[i].value == NULL || required[i].value[0] == '\0') {
+            return error_set(err, 400, "usage", "%s is missing",
+                             required[i].name);
+        }
+    }
+
+    if (strlen(dst->run_dir) + SOCKET_NAME_MAX > CONFIG_SOCKET_MAX) {
+        return error_set(err, 400, "usage", "--run-dir has %zu bytes, at most "
+                         "%zu are allowed: the paths of sockets below it may "
+                         "have %d", strlen(dst->run_dir),
+                         CONFIG_SOCKET_MAX - SOCKET_NAME_MAX,
+                         CONFIG_SOCKET_MAX);
+    }
+
+    if (!dst->dev && dst->image_count == 0) {
+        return error_set(err, 400, "usage", "there is no image: give --image "
+                         "NAME=DIR, or --dev for development");
+    }
+
+    return config_default_image(dst, err);
+}
+
+
+/* getopt says what is wrong by itself, but only on standard error. */
+static int
+config_unknown(char **argv, int index, int got, error **err)
+{
+    const char  *word;
+
+    word = index > 0 ? argv[index] : "";
+
+    if (got == ':') {
+        return error_set(err, 400, "usage", "%s needs a value", word);
+    }
+
+    return error_set(err, 400, "usage", "unknown, ambiguous or wrongly used "
+                     "option \"%s\"", word);
+}
+
+
+int
+config_parse(config *dst, int argc, char **argv, error **err)
+{
+    int  got;
+
+    memset(dst, 0, sizeof(*dst));
+    dst->level = LOG_INFO;
+    dst->starts = STARTS_DEFAULT;
+    dst->disk_floor = FLOOR_DEFAULT;
+
+    optind = 0;
+    opterr = 0;
+
+    while ((got = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+
+        if (got == '?' || got == ':') {
+            return config_unknown(argv, optind - 1, got, err);
+        }
+
+        if (config_value(dst, (config_option) got, optarg, err) < 0) {
+            return -1;
+        }
+
+        if (dst->help || dst->version) {
+            return 0;
+        }
+    }
+
+    if (optind < argc) {
+        return error_set(err, 400, "usage", "\"%s\" is no option",
+                         argv[optind]);
+    }
+
+    return config_complete(dst, err);
+}

@@ -1,0 +1,48 @@
+/*
+ * The command line.  Pure: checks what can be checked without touching
+ * anything; what is on disk is host.c's.
+ */
+
+#ifndef SANDBOXD_CONFIG_H
+#define SANDBOXD_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/error.h"
+#include "common/log.h"
+
+#define CONFIG_IMAGES_MAX   32
+#define CONFIG_SOCKET_MAX   90      /* bytes of a socket's path */
+
+typedef struct {
+    const char  *state_dir;
+    const char  *run_dir;
+    const char  *secret_file;
+    const char  *agent;
+    const char  *crun;              /* NULL: looked for in the usual places */
+    const char  *socket_group;      /* NULL: the process's own */
+    const char  *default_image;     /* NULL: see config_parse() */
+    const char  *image_names[CONFIG_IMAGES_MAX + 1];    /* and "host" */
+    const char  *image_dirs[CONFIG_IMAGES_MAX];
+    unsigned     image_count;
+    unsigned     starts;
+    uint64_t     disk_floor;        /* bytes */
+    bool         dev;
+    bool         stop_on_exit;
+    bool         version;
+    bool         help;
+    log_level    level;
+} config;
+
+/*
+ * Reads the arguments; the strings stay theirs, argv's "NAME=DIR" are cut at
+ * the "=".  The default image is --default-image, else "host" with --dev,
+ * else the first --image.
+ */
+int config_parse(config *dst, int argc, char **argv, error **err);
+
+void config_usage(FILE *f);
+
+#endif

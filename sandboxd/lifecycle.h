@@ -1,0 +1,95 @@
+/*
+ * What runs: turns "start", "destroy" and the death of a sandbox into calls
+ * of the driver and changes of the records.
+ *
+ *   RUN_NONE -> QUEUED -> STARTING -> UP -> STOPPING -> NONE
+ *                            `-> STOPPING (failed)
+ *   any of them -> CLEANUP, once the record is destroyed and the driver is at
+ *   nothing else
+ *
+ * One start per sandbox at a time: who comes later joins it.  At most
+ * `starts_max` starts are with the driver, at most STARTS_QUEUED_MAX wait.
+ * A start that fails is not tried again before a pause that doubles.
+ * Event loop's thread only.
+ */
+
+#ifndef SANDBOXD_LIFECYCLE_H
+#define SANDBOXD_LIFECYCLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "sandboxd/driver.h"
+#include "sandboxd/registry.h"
+
+#define STARTS_QUEUED_MAX     4096
+#define START_WAITERS_MAX     4096      /* of one sandbox */
+#define CLEANUPS_MAX            16      /* with the driver at once */
+#define BACKOFF_FIRST_MS      1000
+#define BACKOFF_MAX_MS       30000
+
+typedef struct lifecycle  lifecycle;
+
+/* err is set (and the callee's) if the sandbox doesn't run.  May be called
+ * before lifecycle_start() returns. */
+typedef void (*lifecycle_started)(void *data, sandbox *sb, error *err);
+
+struct start_waiter {
+    start_waiter       *next;
+    lifecycle_started   cb;
+    void               *data;
+};
+
+typedef struct {
+    sandbox   *first;
+    sandbox  **last;
+    size_t     count;
+} sandbox_queue;
+
+struct lifecycle {
+    registry       *r;
+    driver         *driver;
+    uv_loop_t      *loop;
+    uv_timer_t      tick;
+    int             run_dir;        /* of the run files */
+    driver_limits   defaults;
+    unsigned        starts_max;
+
+    sandbox_queue   starts;
+    unsigned        starting;
+    sandbox_queue   cleanups;
+    unsigned        cleaning;
+    unsigned        stopping;
+
+    bool            closing;
+    bool            stop_all;
+    uint64_t        close_by;       /* loop time */
+    void          (*closed)(void *data);
+    void           *closed_data;
+};
+
+/* The driver is set by the caller before anything else is called; its
+ * exited() must be lifecycle_on_exited() with the lifecycle as data. */
+lifecycle *lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
+    unsigned starts_max);
+void lifecycle_free(lifecycle *lc);
+
+/* Takes over what an earlier sandboxd left running, sweeps away the rest. */
+int lifecycle_adopt(lifecycle *lc, error **err);
+
+void lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
+    void *data);
+
+/* The record is destroyed for good: ends and deletes what there is of it. */
+void lifecycle_destroy(lifecycle *lc, sandbox *sb);
+
+void lifecycle_on_exited(void *data, uint32_t slot, int status);
+
+/* Takes no more starts, lets those under way come to an end, with stop_all
+ * ends all sandboxes; then calls back, after limit_ms at the latest. */
+void lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
+    void (*closed)(void *data), void *data);
+
+#endif

@@ -1,0 +1,324 @@
+/*
+ * sandboxd: owns the records and the sandboxes, answers nginx's workers.
+ * This file puts the parts together and takes them apart again.
+ */
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "sandboxd/config.h"
+#include "sandboxd/driver.h"
+#include "sandboxd/host.h"
+#include "sandboxd/lifecycle.h"
+#include "sandboxd/ops.h"
+#include "sandboxd/registry.h"
+#include "sandboxd/server.h"
+#include "sandboxd/store.h"
+
+#define EXIT_LIMIT_MS       10000   /* for starts and clean-ups under way */
+#define EXIT_STOP_LIMIT_MS  30000   /* with all sandboxes to be ended */
+
+
+typedef struct {
+    config       cf;
+    host         h;
+    uv_loop_t    loop;
+    uv_signal_t  signals[3];
+    store       *store;
+    registry    *r;
+    lifecycle   *lc;
+    driver      *driver;
+    driver_host  dh;
+    server      *server;
+    service      sv;
+    bool         ending;
+} daemon_state;
+
+
+static void
+daemon_closed(void *data)
+{
+    daemon_state  *d;
+
+    d = data;
+    uv_stop(&d->loop);
+}
+
+
+static void
+on_signal(uv_signal_t *handle, int number)
+{
+    daemon_state  *d;
+
+    d = handle->data;
+
+    if (number == SIGHUP) {
+        log_info("SIGHUP: nothing to reload");
+        return;
+    }
+
+    if (d->ending) {
+        return;
+    }
+
+    d->ending = true;
+    log_info("signal %d: ending%s", number,
+             d->cf.stop_on_exit ? ", with all sandboxes" : "");
+    host_notify("STOPPING=1");
+
+    server_close(d->server);
+    d->server = NULL;
+    lifecycle_close(d->lc, d->cf.stop_on_exit,
+                    d->cf.stop_on_exit ? EXIT_STOP_LIMIT_MS : EXIT_LIMIT_MS,
+                    daemon_closed, d);
+}
+
+
+static void
+daemon_signals(daemon_state *d)
+{
+    size_t            i;
+    static const int  numbers[] = { SIGTERM, SIGINT, SIGHUP };
+
+    signal(SIGPIPE, SIG_IGN);
+
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        uv_signal_init(&d->loop, &d->signals[i]);
+        d->signals[i].data = d;
+        uv_signal_start(&d->signals[i], on_signal, numbers[i]);
+    }
+}
+
+
+static const char *
+crun_find(const config *cf)
+{
+    size_t                    i;
+    static const char *const  places[] = { "/usr/bin/crun",
+                                           "/usr/local/bin/crun",
+                                           "/usr/sbin/crun",
+                                           "/usr/local/sbin/crun" };
+
+    if (cf->crun != NULL) {
+        return cf->crun;
+    }
+
+    for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (access(places[i], X_OK) == 0) {
+            return places[i];
+        }
+    }
+
+    return places[0];
+}
+
+
+static int
+daemon_driver(daemon_state *d, error **err)
+{
+    d->dh.loop = &d->loop;
+    d->dh.state_dir = d->h.state_dir;
+    d->dh.run_dir = d->h.run_dir;
+    d->dh.agent_path = d->cf.agent;
+    d->dh.crun_path = crun_find(&d->cf);
+    d->dh.socket_gid = d->h.socket_gid;
+    d->dh.dev = d->cf.dev;
+    d->dh.image_names = d->cf.image_names;
+    d->dh.image_dirs = d->cf.image_dirs;
+    d->dh.image_count = d->cf.image_count;
+    d->dh.exited = lifecycle_on_exited;
+    d->dh.exited_data = d->lc;
+
+    d->driver = driver_oci_create(&d->dh, err);
+    if (d->driver == NULL) {
+        return -1;
+    }
+
+    d->lc->driver = d->driver;
+
+    return 0;
+}
+
+
+static void
+daemon_service(daemon_state *d)
+{
+    config        *cf;
+    options_host  *oh;
+
+    cf = &d->cf;
+    oh = &d->sv.host;
+
+    oh->images = cf->image_names;
+    oh->image_count = cf->image_count;
+    oh->default_image = cf->default_image;
+    oh->enforces_cpu = d->driver->enforces_cpu;
+    oh->enforces_memory = d->driver->enforces_memory;
+    oh->enforces_disk = d->driver->enforces_disk;
+    oh->enforces_pids = d->driver->enforces_pids;
+
+    /* The driver knows this one without a directory. */
+    if (cf->dev) {
+        cf->image_names[cf->image_count] = "host";
+        oh->image_count++;
+    }
+
+    d->sv.r = d->r;
+    d->sv.lc = d->lc;
+    d->sv.driver = d->driver;
+    d->sv.loop = &d->loop;
+    d->sv.state_dir = d->h.state_dir;
+    d->sv.disk_floor = cf->disk_floor;
+}
+
+
+static int
+daemon_open(daemon_state *d, error **err)
+{
+    int         fd;
+    store_meta  meta;
+
+    if (host_open(&d->h, &d->cf, err) < 0) {
+        return -1;
+    }
+
+    d->store = store_open(d->h.state_dir, &meta, err);
+    if (d->store == NULL) {
+        return -1;
+    }
+
+    d->r = registry_create(d->store, &meta, err);
+    if (d->r == NULL
+        || store_run(d->store, &d->loop, registry_on_committed, d->r, err)
+           < 0)
+    {
+        return -1;
+    }
+
+    d->lc = lifecycle_create(d->r, &d->loop, d->h.runs_dir, d->cf.starts);
+
+    if (daemon_driver(d, err) < 0 || lifecycle_adopt(d->lc, err) < 0) {
+        return -1;
+    }
+
+    daemon_service(d);
+
+    fd = host_socket(&d->h, err);
+    if (fd == -1) {
+        return -1;
+    }
+
+    d->server = server_create(&d->loop, fd, d->r, d->h.secret, ops_handle,
+                              &d->sv, err);
+    if (d->server == NULL) {
+        return -1;
+    }
+
+    d->sv.zones = &d->server->zones;
+    d->r->publish = server_publish;
+    d->r->publish_data = d->server;
+
+    return 0;
+}
+
+
+/* The store goes last of those that matter: it still has to write what the
+ * others have changed. */
+static void
+daemon_close(daemon_state *d)
+{
+    size_t  i;
+
+    if (d->server != NULL) {
+        server_close(d->server);
+    }
+
+    for (i = 0; i < 3; i++) {
+        if (d->signals[i].data != NULL) {
+            uv_close((uv_handle_t *) &d->signals[i], NULL);
+        }
+    }
+
+    if (d->store != NULL) {
+        store_close(d->store);
+    }
+
+    if (d->driver != NULL) {
+        d->driver->free(d->driver);
+    }
+
+    if (d->lc != NULL) {
+        lifecycle_free(d->lc);
+    }
+
+    /* Handles that something else still holds don't keep us. */
+    for (i = 0; i < 100 && uv_run(&d->loop, UV_RUN_NOWAIT) != 0; i++) {
+        usleep(1000);
+    }
+
+    if (d->r != NULL) {
+        registry_free(d->r);
+    }
+
+    host_close(&d->h);
+}
+
+
+int
+main(int argc, char **argv)
+{
+    int                  rc;
+    error               *err;
+    static daemon_state  d;
+
+    err = NULL;
+
+    if (config_parse(&d.cf, argc, argv, &err) < 0) {
+        fprintf(stderr, "sandboxd: %s\nTry sandboxd --help\n", err->message);
+        error_free(err);
+        return 2;
+    }
+
+    if (d.cf.help) {
+        config_usage(stdout);
+        return 0;
+    }
+
+    if (d.cf.version) {
+        printf("sandboxd %s\n", SANDBOX_VERSION);
+        return 0;
+    }
+
+    log_set_level(d.cf.level);
+    umask(022);
+
+    uv_loop_init(&d.loop);
+    daemon_signals(&d);
+    rc = 0;
+
+    if (daemon_open(&d, &err) < 0) {
+        fprintf(stderr, "sandboxd: %s\n", err->message);
+        error_free(err);
+        rc = 1;
+
+    } else {
+        log_info("sandboxd %s is ready on %s/control.sock", SANDBOX_VERSION,
+                 d.h.run_dir);
+        host_notify("READY=1");
+        uv_run(&d.loop, UV_RUN_DEFAULT);
+    }
+
+    daemon_close(&d);
+    uv_loop_close(&d.loop);
+
+    if (rc == 0) {
+        log_info("sandboxd has ended");
+    }
+
+    return rc;
+}

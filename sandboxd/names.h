@@ -1,0 +1,57 @@
+/*
+ * Names that users choose: ids, ports, tokens, and the host labels made of
+ * them.  Pure functions: no I/O but the random numbers, no libuv, no JSON.
+ */
+
+#ifndef SANDBOXD_NAMES_H
+#define SANDBOXD_NAMES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+
+#define ID_MAX           128
+#define ID_GENERATED      26
+#define LABEL_MAX         63
+#define TOKEN_MIN          8
+#define TOKEN_MAX         16
+#define TOKEN_GENERATED   16
+
+#define PORT_MIN        1024
+#define PORT_MAX       65535
+#define PORT_CONTROL    3000    /* the container API's own, never exposed */
+
+/*
+ * Checks an id and copies it: `[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?`, or the
+ * bridge's `[a-z2-7]{1,128}`.  Uppercase is folded if normalize is set, else
+ * an error.  `t` + 5 base32 digits + `-` is reserved for tenants.
+ */
+int id_check(const char *id, bool normalize, char dst[ID_MAX + 1],
+    error **err);
+
+/* 26 random characters of [a-z2-7]; 0, or -1 without randomness. */
+int id_generate(char dst[ID_GENERATED + 1], error **err);
+
+int port_check(long long port, error **err);
+
+/* A token that a user chose: 8 to 16 of [a-z0-9_]. */
+int token_check(const char *token, error **err);
+
+/* 16 random characters of base32, 80 bits. */
+int token_generate(char dst[TOKEN_GENERATED + 1], error **err);
+
+/*
+ * `<port>-<id>-<token>`, or `<port>-<id>` with token NULL.  Longer than a DNS
+ * label is an error that says how long the id may be.
+ */
+int label_build(char dst[LABEL_MAX + 1], unsigned port, const char *id,
+    const char *token, error **err);
+
+/* Seconds of "90s", "10m", "2h", "1d" or "90"; -1 if it is none of them. */
+long long duration_parse(const char *text);
+
+/* bytes * 2 random hex digits and a NUL. */
+int random_hex(char *dst, unsigned bytes, error **err);
+
+#endif

@@ -1,0 +1,300 @@
+/* Operations of workers; see op.h. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json_get.h"
+#include "sandboxd/op.h"
+
+#define LABEL_TEXT_MAX   253
+#define CURSOR_MAX        20
+#define PROOF_TEXT_MAX   128
+
+
+typedef struct {
+    const char  *name;
+    op_kind      kind;
+    int        (*parse)(op *dst, json_t *frame, error **err);
+} op_entry;
+
+
+static int
+parse_seq(json_t *frame, const char *name, uint64_t *dst, error **err)
+{
+    int         got;
+    json_int_t  n;
+
+    n = 0;
+    got = json_get_integer(frame, name, 0, INT64_MAX, &n, err);
+    *dst = (uint64_t) n;
+
+    return got;
+}
+
+
+static int
+parse_sandbox(op *dst, json_t *frame, error **err)
+{
+    const char  *id;
+
+    if (json_required(json_get_string(frame, "sandbox", ID_MAX, &id, err),
+                      "sandbox", err)
+        < 0)
+    {
+        return -1;
+    }
+
+    return id_check(id, false, dst->sandbox, err);
+}
+
+
+static bool
+is_hex(const char *text, size_t len)
+{
+    return strlen(text) == len && strspn(text, "0123456789abcdef") == len;
+}
+
+
+static int
+parse_hello(op *dst, json_t *frame, error **err)
+{
+    json_int_t  version, pid;
+
+    pid = 0;
+
+    if (json_required(json_get_integer(frame, "version", 0, INT32_MAX,
+                                       &version, err), "version", err) < 0
+        || json_get_integer(frame, "pid", 0, INT32_MAX, &pid, err) < 0
+        || json_required(json_get_string(frame, "nonce", FRAME_NONCE_LEN,
+                                         &dst->nonce, err), "nonce", err) < 0
+        || json_required(json_get_string(frame, "zone", OP_ZONE_LEN,
+                                         &dst->zone, err), "zone", err) < 0
+        || json_required(json_get_string(frame, "proof", PROOF_TEXT_MAX,
+                                         &dst->proof, err), "proof", err) < 0
+        || parse_seq(frame, "seq", &dst->seq, err) < 0)
+    {
+        return -1;
+    }
+
+    if (!is_hex(dst->nonce, FRAME_NONCE_LEN)
+        || !is_hex(dst->zone, OP_ZONE_LEN))
+    {
+        return error_set(err, 400, "invalid_request",
+                         "nonce and zone must be hexadecimal");
+    }
+
+    dst->version = (int) version;
+    dst->pid = (long) pid;
+
+    return 0;
+}
+
+
+static int
+parse_sync(op *dst, json_t *frame, error **err)
+{
+    if (json_get_bool(frame, "full", &dst->full, err) < 0) {
+        return -1;
+    }
+
+    return parse_seq(frame, "from", &dst->seq, err) < 0 ? -1 : 0;
+}
+
+
+static int
+parse_resolve(op *dst, json_t *frame, error **err)
+{
+    int  got;
+
+    got = json_get_string(frame, "label", LABEL_TEXT_MAX, &dst->label, err);
+
+    return got < 0 ? -1 : got > 0 ? 0 : parse_sandbox(dst, frame, err);
+}
+
+
+static int
+parse_create(op *dst, json_t *frame, error **err)
+{
+    return json_get_object(frame, "options", &dst->options, err) < 0 ? -1 : 0;
+}
+
+
+static int
+parse_list(op *dst, json_t *frame, error **err)
+{
+    int          got;
+    char        *end;
+    json_int_t   limit;
+    const char  *cursor;
+
+    limit = 100;
+
+    if (json_get_integer(frame, "limit", 1, OP_LIST_MAX, &limit, err) < 0) {
+        return -1;
+    }
+
+    dst->limit = (unsigned) limit;
+
+    got = json_get_string(frame, "cursor", CURSOR_MAX, &cursor, err);
+    if (got <= 0) {
+        return got;
+    }
+
+    errno = 0;
+    dst->cursor = strtoull(cursor, &end, 10);
+
+    if (cursor[0] < '0' || cursor[0] > '9' || *end != '\0' || errno != 0) {
+        return error_set_field(err, 400, "invalid_request", "cursor", 0,
+                               "cursor is none that a list has given");
+    }
+
+    return 0;
+}
+
+
+static int
+parse_start(op *dst, json_t *frame, error **err)
+{
+    const char  *trigger;
+
+    trigger = "control";
+
+    if (json_get_bool(frame, "create", &dst->create, err) < 0
+        || json_get_string(frame, "trigger", 16, &trigger, err) < 0)
+    {
+        return -1;
+    }
+
+    dst->preview = strcmp(trigger, "preview") == 0;
+
+    if (!dst->preview && strcmp(trigger, "control") != 0) {
+        return error_set_field(err, 400, "invalid_request", "trigger", 0,
+                               "trigger must be \"control\" or \"preview\"");
+    }
+
+    return parse_sandbox(dst, frame, err);
+}
+
+
+static int
+parse_expose(op *dst, json_t *frame, error **err)
+{
+    if (json_required(json_get_object(frame, "options", &dst->options, err),
+                      "options", err)
+        < 0)
+    {
+        return -1;
+    }
+
+    return parse_sandbox(dst, frame, err);
+}
+
+
+static int
+parse_unexpose(op *dst, json_t *frame, error **err)
+{
+    json_t  *port;
+
+    port = json_object_get(frame, "port");
+
+    if (!json_is_integer(port)) {
+        return error_set_field(err, 400, "invalid_port", "port", PORT_MAX,
+                               "port is required and must be an integer");
+    }
+
+    if (port_check(json_integer_value(port), err) < 0) {
+        return -1;
+    }
+
+    dst->port = (unsigned) json_integer_value(port);
+
+    return parse_sandbox(dst, frame, err);
+}
+
+
+static int
+parse_ack(op *dst, json_t *frame, error **err)
+{
+    return json_required(parse_seq(frame, "seq", &dst->seq, err), "seq", err)
+           < 0 ? -1 : 0;
+}
+
+
+static const op_entry  op_entries[] = {
+    { "hello", OP_HELLO, parse_hello },
+    { "sync", OP_SYNC, parse_sync },
+    { "resolve", OP_RESOLVE, parse_resolve },
+    { "create", OP_CREATE, parse_create },
+    { "get", OP_GET, parse_sandbox },
+    { "list", OP_LIST, parse_list },
+    { "start", OP_START, parse_start },
+    { "destroy", OP_DESTROY, parse_sandbox },
+    { "expose", OP_EXPOSE, parse_expose },
+    { "unexpose", OP_UNEXPOSE, parse_unexpose },
+    { "ports", OP_PORTS, parse_sandbox },
+    { "ack", OP_ACK, parse_ack },
+    { NULL, OP_HELLO, NULL }
+};
+
+
+op_result
+op_parse(op *dst, json_t *frame, error **err)
+{
+    json_t          *name, *id;
+    const op_entry  *entry;
+
+    memset(dst, 0, sizeof(*dst));
+
+    name = json_object_get(frame, "op");
+    if (!json_is_string(name)) {
+        return OP_BROKEN;
+    }
+
+    for (entry = op_entries; entry->name != NULL; entry++) {
+        if (strcmp(entry->name, json_string_value(name)) == 0) {
+            break;
+        }
+    }
+
+    id = json_object_get(frame, "id");
+
+    if (json_is_integer(id) && json_integer_value(id) > 0) {
+        dst->id = json_integer_value(id);
+
+    } else if (entry->name == NULL || entry->kind != OP_ACK) {
+        return OP_BROKEN;
+    }
+
+    if (entry->name == NULL) {
+        error_set_field(err, 400, "unknown_op", "op", 0,
+                        "there is no operation \"%.32s\"",
+                        json_string_value(name));
+        return OP_BAD;
+    }
+
+    dst->kind = entry->kind;
+
+    if (entry->parse(dst, frame, err) == 0) {
+        return OP_OK;
+    }
+
+    return entry->kind == OP_ACK || entry->kind == OP_HELLO ? OP_BROKEN
+                                                            : OP_BAD;
+}
+
+
+json_t *
+op_read(const char *text, size_t len)
+{
+    json_t  *frame;
+
+    frame = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+
+    if (!json_is_object(frame)) {
+        json_decref(frame);
+        return NULL;
+    }
+
+    return frame;
+}

@@ -1,0 +1,69 @@
+/*
+ * What a worker asks for: one frame's JSON object turned into a checked
+ * struct.  Pure: no I/O, no libuv, no records.  docs/protocol.md, section 1,
+ * says what each operation means.
+ */
+
+#ifndef SANDBOXD_OP_H
+#define SANDBOXD_OP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "common/error.h"
+#include "common/frame.h"
+#include "sandboxd/names.h"
+
+#define OP_ZONE_LEN   32
+#define OP_LIST_MAX  500
+
+typedef enum {
+    OP_HELLO,
+    OP_SYNC,
+    OP_RESOLVE,
+    OP_CREATE,
+    OP_GET,
+    OP_LIST,
+    OP_START,
+    OP_DESTROY,
+    OP_EXPOSE,
+    OP_UNEXPOSE,
+    OP_PORTS,
+    OP_ACK
+} op_kind;
+
+/* Which members are set depends on the kind; pointers are the frame's. */
+typedef struct {
+    op_kind      kind;
+    json_int_t   id;                    /* 0: not given */
+    char         sandbox[ID_MAX + 1];   /* "" if not given (resolve) */
+    const char  *label;                 /* resolve; or NULL */
+    json_t      *options;               /* create, expose; NULL if none */
+    uint64_t     seq;                   /* hello, sync (from), ack */
+    bool         full;                  /* sync */
+    bool         create;                /* start */
+    bool         preview;               /* start */
+    uint64_t     cursor;                /* list: born above */
+    unsigned     limit;                 /* list */
+    unsigned     port;                  /* unexpose */
+    int          version;               /* hello */
+    long         pid;                   /* hello, for the log only */
+    const char  *nonce;                 /* hello, FRAME_NONCE_LEN hex */
+    const char  *zone;                  /* hello, OP_ZONE_LEN hex */
+    const char  *proof;                 /* hello */
+} op;
+
+typedef enum {
+    OP_OK,
+    OP_BAD,                     /* answer id with the error */
+    OP_BROKEN                   /* not the protocol: close the connection */
+} op_result;
+
+op_result op_parse(op *dst, json_t *frame, error **err);
+
+/* The frame's text as an object, without duplicate members; or NULL. */
+json_t *op_read(const char *text, size_t len);
+
+#endif

@@ -1,0 +1,564 @@
+/* The workers' operations; see ops.h. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "common/log.h"
+#include "sandboxd/ops.h"
+#include "sandboxd/record.h"
+
+/* A page of the list ends here even if there is room for more records: an
+ * answer is one frame. */
+#define LIST_BYTES_MAX   (512 * 1024)
+
+#define START_MARGIN_MS  15000
+
+
+static service *
+request_service(request *req)
+{
+    return req->s->handler_data;
+}
+
+
+static void
+request_hold(request *req, sandbox *sb)
+{
+    item_ref(&sb->item);
+    req->sb = sb;
+}
+
+
+/* The sandbox that is asked about, or NULL after the request was failed. */
+static sandbox *
+request_sandbox(request *req)
+{
+    error    *err;
+    sandbox  *sb;
+
+    sb = registry_find(request_service(req)->r, req->op.sandbox);
+
+    /* One whose creation is not durable yet doesn't exist. */
+    if (sb != NULL && sb->item.node.seq != 0) {
+        return sb;
+    }
+
+    err = NULL;
+    error_set(&err, 404, "not_found", "there is no sandbox \"%s\"",
+              req->op.sandbox);
+    request_fail(req, err);
+
+    return NULL;
+}
+
+
+static void
+op_sync(service *sv, request *req)
+{
+    error     *err;
+    json_t    *records;
+    uint64_t   next;
+
+    err = NULL;
+    records = registry_page(sv->r, req->op.seq, req->op.full, &next, &err);
+
+    if (records == NULL) {
+        request_fail(req, err);
+        return;
+    }
+
+    request_answer(req, json_pack("{s:o, s:o, s:I}", "records", records,
+                   "next", next ? json_integer((json_int_t) next)
+                                : json_null(),
+                   "seq", (json_int_t) sv->r->published));
+}
+
+
+static void
+op_resolve(service *sv, request *req)
+{
+    error     *err;
+    sandbox   *sb;
+    exposure  *ex;
+
+    if (req->op.label == NULL) {
+        sb = request_sandbox(req);
+
+        if (sb != NULL) {
+            request_answer(req, json_pack("{s:[o]}", "records",
+                                          record_item(&sb->item)));
+        }
+
+        return;
+    }
+
+    ex = registry_find_label(sv->r, req->op.label);
+
+    if (ex == NULL || ex->item.node.seq == 0
+        || ex->owner->item.node.seq == 0)
+    {
+        err = NULL;
+        error_set(&err, 404, "not_found", "nothing has this host label");
+        request_fail(req, err);
+        return;
+    }
+
+    request_answer(req, json_pack("{s:[o, o]}", "records",
+                   record_item(&ex->owner->item), record_item(&ex->item)));
+}
+
+
+static json_t *
+create_result(service *sv, sandbox *sb, bool created, json_t *warnings)
+{
+    return json_pack("{s:o, s:b, s:O}", "sandbox",
+                     record_sandbox(sb, sv->driver, &sv->lc->defaults),
+                     "created", created, "warnings", warnings);
+}
+
+
+/* Records and logs need room that sandboxes must not take from them. */
+static int
+disk_check(service *sv, error **err)
+{
+    uint64_t        available;
+    struct statvfs  fs;
+
+    if (statvfs(sv->state_dir, &fs) == -1) {
+        return error_set(err, 503, "storage_failed", "statvfs: %s",
+                         strerror(errno));
+    }
+
+    available = (uint64_t) fs.f_bavail * fs.f_frsize;
+
+    if (available < sv->disk_floor) {
+        return error_set_field(err, 507, "insufficient_storage", "",
+                               (long long) sv->disk_floor,
+                               "only %llu MiB of disk are free, %llu MiB are "
+                               "kept for records and logs",
+                               (unsigned long long) available >> 20,
+                               (unsigned long long) sv->disk_floor >> 20);
+    }
+
+    return 0;
+}
+
+
+static void
+create_done(void *data)
+{
+    json_t   *result;
+    request  *req;
+
+    req = data;
+    result = req->result;
+    req->result = NULL;
+
+    json_object_set_new(result, "sandbox",
+                        record_sandbox(req->sb, request_service(req)->driver,
+                                       &request_service(req)->lc->defaults));
+    request_answer(req, result);
+}
+
+
+static sandbox *
+create_existing(sandbox *sb, const create_options *options, error **err)
+{
+    if (json_equal(sb->spec, options->spec)) {
+        return sb;
+    }
+
+    error_set_field(err, 409, "exists", "id", 0, "the sandbox \"%s\" exists "
+                    "with other options", sb->id);
+
+    return NULL;
+}
+
+
+static void
+op_create(service *sv, request *req)
+{
+    bool            created;
+    error          *err;
+    sandbox        *sb;
+    create_options  options;
+
+    err = NULL;
+
+    if (create_options_parse(&options, req->op.options, &sv->host, &err) < 0)
+    {
+        request_fail(req, err);
+        return;
+    }
+
+    sb = options.id[0] ? registry_find(sv->r, options.id) : NULL;
+    created = sb == NULL;
+
+    if (sb != NULL) {
+        sb = create_existing(sb, &options, &err);
+
+    } else if ((options.id[0] || id_generate(options.id, &err) == 0)
+               && disk_check(sv, &err) == 0)
+    {
+        sb = registry_add(sv->r, options.id, options.spec, &err);
+    }
+
+    if (sb == NULL) {
+        create_options_free(&options);
+        request_fail(req, err);
+        return;
+    }
+
+    request_hold(req, sb);
+    req->result = create_result(sv, sb, created, options.warnings);
+    create_options_free(&options);
+
+    registry_wait(sv->r, created ? sb->seq : sb->born, create_done, req);
+}
+
+
+static void
+op_get(service *sv, request *req)
+{
+    sandbox  *sb;
+
+    sb = request_sandbox(req);
+
+    if (sb != NULL) {
+        request_answer(req, json_pack("{s:o}", "sandbox",
+                       record_sandbox(sb, sv->driver, &sv->lc->defaults)));
+    }
+}
+
+
+static void
+op_list(service *sv, request *req)
+{
+    json_t        *records, *record, *cursor;
+    size_t         bytes;
+    uint64_t       at;
+    journal_node  *node;
+
+    at = req->op.cursor;
+    bytes = 0;
+    records = json_array();
+    cursor = NULL;
+
+    while ((node = journal_next(&sv->r->aged, at)) != NULL) {
+
+        record = record_sandbox(container_of(node, sandbox, age), sv->driver,
+                                &sv->lc->defaults);
+        bytes += json_dumpb(record, NULL, 0, JSON_COMPACT);
+
+        if (json_array_size(records) >= req->op.limit
+            || (bytes > LIST_BYTES_MAX && json_array_size(records) > 0))
+        {
+            json_decref(record);
+            cursor = json_sprintf("%llu", (unsigned long long) at);
+            break;
+        }
+
+        json_array_append_new(records, record);
+        at = node->seq;
+    }
+
+    request_answer(req, json_pack("{s:o, s:o}", "sandboxes", records,
+                                  "cursor", cursor ? cursor : json_null()));
+}
+
+
+static void
+start_done(void *data, sandbox *sb, error *err)
+{
+    request  *req;
+
+    req = data;
+
+    if (err == NULL && sb->shown.state != STATE_RUNNING) {
+        error_set(&err, 503, "start_failed", "the sandbox ended at once%s%s",
+                  sb->reason[0] ? ": " : "", sb->reason);
+        err->retry_after = 1;
+    }
+
+    if (err != NULL) {
+        request_fail(req, err);
+        return;
+    }
+
+    request_answer(req, json_pack("{s:[o]}", "records",
+                                  record_item(&sb->item)));
+}
+
+
+/* The first operation inside an id that was never seen. */
+static sandbox *
+start_create(service *sv, const char *id, error **err)
+{
+    sandbox         *sb;
+    create_options   options;
+
+    if (disk_check(sv, err) < 0
+        || create_options_parse(&options, NULL, &sv->host, err) < 0)
+    {
+        return NULL;
+    }
+
+    sb = registry_add(sv->r, id, options.spec, err);
+    create_options_free(&options);
+
+    return sb;
+}
+
+
+static void
+op_start(service *sv, request *req)
+{
+    error    *err;
+    sandbox  *sb;
+
+    err = NULL;
+    sb = registry_find(sv->r, req->op.sandbox);
+
+    if (sb == NULL && req->op.create) {
+        sb = start_create(sv, req->op.sandbox, &err);
+
+        if (sb == NULL) {
+            request_fail(req, err);
+            return;
+        }
+
+        log_info("%s: created by its first use", sb->id);
+
+    } else if (sb == NULL) {
+        request_sandbox(req);
+        return;
+    }
+
+    request_hold(req, sb);
+    req->deadline = uv_now(sv->loop) + spec_queue_timeout(sb->spec)
+                    + spec_start_timeout(sb->spec) + START_MARGIN_MS;
+
+    log_debug("%s: start asked for by %s", sb->id,
+              req->op.preview ? "a preview" : "the API");
+
+    lifecycle_start(sv->lc, sb, start_done, req);
+}
+
+
+static void
+request_done(void *data)
+{
+    request_answer(data, json_object());
+}
+
+
+/* Nothing to do, but who asked may not hear so before an earlier revocation
+ * of the same thing is through. */
+static void
+settle(void *data)
+{
+    request  *req;
+
+    req = data;
+    zones_settle(request_service(req)->zones, request_done, req);
+}
+
+
+static void
+destroy_durable(void *data)
+{
+    request  *req;
+    service  *sv;
+
+    req = data;
+    sv = request_service(req);
+
+    lifecycle_destroy(sv->lc, req->sb);
+    zones_wait(sv->zones, req->sb->seq, uv_now(sv->loop), request_done, req);
+}
+
+
+static void
+op_destroy(service *sv, request *req)
+{
+    error     *err;
+    sandbox   *sb;
+    uint64_t   seq;
+
+    err = NULL;
+    sb = registry_find(sv->r, req->op.sandbox);
+
+    if (sb == NULL) {
+        registry_wait(sv->r, sv->r->seq, settle, req);
+        return;
+    }
+
+    if (store_check(sv->r->store, &err) < 0) {
+        request_fail(req, err);
+        return;
+    }
+
+    log_info("%s: destroyed, slot %08x", sb->id, sb->slot);
+
+    request_hold(req, sb);
+    seq = registry_remove(sv->r, sb);
+    registry_wait(sv->r, seq, destroy_durable, req);
+}
+
+
+static void
+expose_part(void *data)
+{
+    json_t   *result;
+    request  *req;
+
+    req = data;
+
+    if (--req->parts == 0) {
+        result = req->result;
+        req->result = NULL;
+        request_answer(req, result);
+    }
+}
+
+
+static void
+expose_revoked(void *data)
+{
+    request  *req;
+    service  *sv;
+
+    req = data;
+    sv = request_service(req);
+    zones_wait(sv->zones, req->revoked, uv_now(sv->loop), expose_part, req);
+}
+
+
+static void
+op_expose(service *sv, request *req)
+{
+    error           *err;
+    json_t          *warnings;
+    sandbox         *sb;
+    exposure        *ex;
+    expose_options   options;
+
+    sb = request_sandbox(req);
+    if (sb == NULL) {
+        return;
+    }
+
+    err = NULL;
+    ex = NULL;
+    warnings = json_array();
+
+    if (expose_options_parse(&options, req->op.options, warnings, &err) == 0)
+    {
+        ex = registry_expose(sv->r, sb, &options, &req->revoked, &err);
+    }
+
+    if (ex == NULL) {
+        json_decref(warnings);
+        request_fail(req, err);
+        return;
+    }
+
+    request_hold(req, sb);
+    req->result = json_pack("{s:o, s:o}", "exposure", record_exposure(ex),
+                            "warnings", warnings);
+
+    /* The end of the old label is a change of its own, before this one. */
+    req->parts = req->revoked ? 3 : 2;
+
+    if (req->revoked) {
+        registry_wait(sv->r, req->revoked, expose_revoked, req);
+    }
+
+    registry_wait(sv->r, sv->r->seq, expose_part, req);
+    expose_part(req);
+}
+
+
+static void
+unexpose_durable(void *data)
+{
+    request  *req;
+    service  *sv;
+
+    req = data;
+    sv = request_service(req);
+    zones_wait(sv->zones, req->revoked, uv_now(sv->loop), request_done, req);
+}
+
+
+static void
+op_unexpose(service *sv, request *req)
+{
+    error    *err;
+    sandbox  *sb;
+
+    sb = request_sandbox(req);
+    if (sb == NULL) {
+        return;
+    }
+
+    err = NULL;
+
+    if (store_check(sv->r->store, &err) < 0) {
+        request_fail(req, err);
+        return;
+    }
+
+    req->revoked = registry_unexpose(sv->r, sb, req->op.port);
+
+    if (req->revoked == 0) {
+        registry_wait(sv->r, sv->r->seq, settle, req);
+        return;
+    }
+
+    registry_wait(sv->r, req->revoked, unexpose_durable, req);
+}
+
+
+static void
+op_ports(service *sv, request *req)
+{
+    json_t    *records;
+    sandbox   *sb;
+    exposure  *ex;
+
+    sb = request_sandbox(req);
+    if (sb == NULL) {
+        return;
+    }
+
+    records = json_array();
+
+    for (ex = sb->exposures; ex != NULL; ex = ex->next) {
+        json_array_append_new(records, record_exposure(ex));
+    }
+
+    request_answer(req, json_pack("{s:o}", "exposures", records));
+}
+
+
+void
+ops_handle(void *data, request *req)
+{
+    static void (*const  handlers[])(service *, request *) = {
+        [OP_SYNC] = op_sync,
+        [OP_RESOLVE] = op_resolve,
+        [OP_CREATE] = op_create,
+        [OP_GET] = op_get,
+        [OP_LIST] = op_list,
+        [OP_START] = op_start,
+        [OP_DESTROY] = op_destroy,
+        [OP_EXPOSE] = op_expose,
+        [OP_UNEXPOSE] = op_unexpose,
+        [OP_PORTS] = op_ports
+    };
+
+    handlers[req->op.kind](data, req);
+}

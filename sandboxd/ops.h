@@ -1,0 +1,29 @@
+/*
+ * What the workers' operations do: between the server's requests and the
+ * registry and the lifecycle.  The same functions can serve another front
+ * later.  Event loop's thread only.
+ */
+
+#ifndef SANDBOXD_OPS_H
+#define SANDBOXD_OPS_H
+
+#include "sandboxd/lifecycle.h"
+#include "sandboxd/options.h"
+#include "sandboxd/registry.h"
+#include "sandboxd/server.h"
+
+typedef struct {
+    registry      *r;
+    lifecycle     *lc;
+    driver        *driver;
+    zones         *zones;
+    uv_loop_t     *loop;
+    options_host   host;
+    const char    *state_dir;
+    uint64_t       disk_floor;      /* free bytes that creations leave */
+} service;
+
+/* A server_handler; data is the service. */
+void ops_handle(void *data, request *req);
+
+#endif

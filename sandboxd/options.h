@@ -1,0 +1,102 @@
+/*
+ * What a user may say when a sandbox is created or a port is exposed: checks
+ * it and turns it into one canonical form, the "spec" that is stored, compared
+ * when the same id is created again, and turned into a driver's limits.
+ * Knows JSON, but no I/O and no libuv.
+ *
+ * POST /v1/sandbox takes (all optional; null is as good as absent):
+ *
+ *   id            see names.h; without it one is generated
+ *   normalizeId   bool: fold uppercase in id
+ *   image         name of a configured image
+ *   env           object of strings: at most 256 names of
+ *                 [A-Za-z_][A-Za-z0-9_]*, 64 KiB in all; values are secrets
+ *                 and never shown again
+ *   labels        object of strings: at most 32, names of 1 to 63 of
+ *                 [A-Za-z0-9._/-], values of 256 bytes
+ *   resources     cpu (number, 0.01 to 1024), memory and disk (bytes, or "512M",
+ *                 "2G": 16 MiB to 16 TiB), pids (16 to 4194304); what the
+ *                 driver can't enforce is 422 `unenforceable`, any other
+ *                 member is an error
+ *   network       {"outbound":"none"} only; else 422 `unenforceable`
+ *   sleepAfter    "90s", "10m", "2h" or seconds, 1 s to 30 days
+ *   keepAlive     bool
+ *   ttl           like sleepAfter
+ *   containerTimeouts  instanceGetTimeoutMS (5000-300000: wait for a free
+ *                 start), portReadyTimeoutMS (10000-600000: for the start
+ *                 itself), waitIntervalMS (100-5000)
+ *   createTimeoutMs    1000-600000, the same as portReadyTimeoutMS
+ *   timeoutMs     1-86400000, recorded
+ *   exposedPorts  at most 64 ports, recorded
+ *   mounts        empty only (501 `unsupported`)
+ *
+ * Anything else is ignored and named in the warnings.
+ */
+
+#ifndef SANDBOXD_OPTIONS_H
+#define SANDBOXD_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "common/error.h"
+#include "sandboxd/driver.h"
+#include "sandboxd/names.h"
+
+#define EXPOSURE_NAME_MAX    64
+#define OPTIONS_IMAGE_MAX    64
+
+#define START_TIMEOUT_MS     90000
+#define QUEUE_TIMEOUT_MS     30000
+
+/* What this host can do. */
+typedef struct {
+    const char         *default_image;      /* NULL: none, must be named */
+    const char *const  *images;
+    unsigned            image_count;
+    bool                enforces_cpu, enforces_memory, enforces_disk;
+    bool                enforces_pids;
+} options_host;
+
+typedef struct {
+    char     id[ID_MAX + 1];    /* "" if one is to be generated */
+    json_t  *spec;              /* canonical; owned */
+    json_t  *warnings;          /* array of strings; owned */
+} create_options;
+
+/* in may be NULL: all defaults.  On error nothing is left to free. */
+int create_options_parse(create_options *dst, json_t *in,
+    const options_host *host, error **err);
+void create_options_free(create_options *options);
+
+/* What of a stored spec the lifecycle needs. */
+void spec_limits(json_t *spec, driver_limits *limits);
+const char *spec_image(json_t *spec);
+uint64_t spec_start_timeout(json_t *spec);
+uint64_t spec_queue_timeout(json_t *spec);
+
+typedef enum {
+    ACCESS_TOKEN,
+    ACCESS_PUBLIC
+} access_kind;
+
+const char *access_name(access_kind access);
+
+/* "token" and "public"; -1 for anything else. */
+int access_parse(const char *name);
+
+typedef struct {
+    unsigned     port;
+    bool         has_access, has_host;
+    access_kind  access;
+    bool         host_public;
+    char         token[TOKEN_MAX + 1];              /* "" if not given */
+    char         name[EXPOSURE_NAME_MAX + 1];       /* "" if not given */
+} expose_options;
+
+int expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
+    error **err);
+
+#endif

@@ -1,0 +1,238 @@
+/* Records as JSON; see record.h. */
+
+#include <stdio.h>
+#include <time.h>
+
+#include "sandboxd/record.h"
+
+
+static const char *const  shown_options[] = {
+    "sleepAfter", "ttl", "keepAlive", "containerTimeouts", "createTimeoutMs",
+    "timeoutMs", "exposedPorts"
+};
+
+
+const char *
+state_name(sandbox_state state)
+{
+    static const char *const  names[] = { "created", "starting", "running",
+                                          "sleeping", "asleep",
+                                          "destroying" };
+
+    return names[state];
+}
+
+
+json_t *
+record_item(const item *it)
+{
+    json_t           *record;
+    const sandbox    *sb;
+    const exposure   *ex;
+    const tombstone  *t;
+
+    record = json_object();
+
+    switch (it->kind) {
+
+    case ITEM_SANDBOX:
+        sb = (const sandbox *) it;
+        json_object_set_new(record, "kind", json_string("sandbox"));
+        json_object_set_new(record, "slot", json_integer(sb->slot));
+        json_object_set_new(record, "id", json_string(sb->id));
+        json_object_set_new(record, "state",
+                            json_string(state_name(sb->shown.state)));
+        json_object_set_new(record, "epoch", json_integer(sb->shown.epoch));
+        json_object_set_new(record, "key", json_string(
+                            sb->shown.state == STATE_RUNNING ? sb->shown.key
+                                                             : ""));
+        break;
+
+    case ITEM_EXPOSURE:
+        ex = (const exposure *) it;
+        json_object_set_new(record, "kind", json_string("exposure"));
+        json_object_set_new(record, "slot", json_integer(ex->owner->slot));
+        json_object_set_new(record, "label", json_string(ex->label));
+        json_object_set_new(record, "port", json_integer(ex->port));
+        json_object_set_new(record, "access",
+                            json_string(access_name(ex->access)));
+        json_object_set_new(record, "host",
+                            json_string(ex->shown_host_public ? "public"
+                                                              : "local"));
+        break;
+
+    case ITEM_TOMBSTONE:
+        t = (const tombstone *) it;
+        json_object_set_new(record, "kind",
+                            json_string(t->exposure ? "exposure"
+                                                    : "sandbox"));
+        json_object_set_new(record, "slot", json_integer(t->slot));
+        json_object_set_new(record, t->exposure ? "label" : "id",
+                            json_string(t->name));
+        json_object_set_new(record, "gone", json_true());
+        break;
+    }
+
+    json_object_set_new(record, "seq",
+                        json_integer((json_int_t) it->node.seq));
+
+    return record;
+}
+
+
+static json_t *
+record_time(int64_t ms)
+{
+    time_t     seconds;
+    struct tm  tm;
+
+    if (ms == 0) {
+        return json_null();
+    }
+
+    seconds = (time_t) (ms / 1000);
+    gmtime_r(&seconds, &tm);
+
+    return json_sprintf("%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+                        tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+                        tm.tm_hour, tm.tm_min, tm.tm_sec, (int) (ms % 1000));
+}
+
+
+static json_t *
+text_or_null(const char *text)
+{
+    return text[0] != '\0' ? json_string(text) : json_null();
+}
+
+
+static void
+record_default(json_t *record, json_t *resources, const char *name,
+    uint64_t value, bool enforced)
+{
+    if (value == 0 || json_object_get(resources, name) != NULL) {
+        return;
+    }
+
+    if (enforced) {
+        json_object_set_new(resources, name,
+                            json_integer((json_int_t) value));
+
+    } else {
+        json_array_append_new(json_object_get(record, "unenforced"),
+                              json_string(name));
+    }
+}
+
+
+static void
+record_resources(json_t *record, const sandbox *sb, const driver *d,
+    const driver_limits *defaults)
+{
+    json_t  *asked, *resources;
+
+    resources = json_object();
+    asked = json_object_get(sb->spec, "resources");
+
+    if (asked != NULL) {
+        json_object_update(resources, asked);
+    }
+
+    json_object_set_new(record, "resources", resources);
+    json_object_set_new(record, "unenforced", json_array());
+
+    record_default(record, resources, "memory", defaults->memory,
+                   d->enforces_memory);
+    record_default(record, resources, "disk", defaults->disk,
+                   d->enforces_disk);
+    record_default(record, resources, "pids", defaults->pids,
+                   d->enforces_pids);
+
+    if (defaults->cpu > 0 && json_object_get(resources, "cpu") == NULL) {
+        if (d->enforces_cpu) {
+            json_object_set_new(resources, "cpu", json_real(defaults->cpu));
+
+        } else {
+            json_array_append_new(json_object_get(record, "unenforced"),
+                                  json_string("cpu"));
+        }
+    }
+}
+
+
+json_t *
+record_sandbox(const sandbox *sb, const driver *d,
+    const driver_limits *defaults)
+{
+    size_t       i;
+    json_t      *record, *names, *options, *value;
+    const char  *name;
+
+    record = json_object();
+
+    json_object_set_new(record, "id", json_string(sb->id));
+    json_object_set_new(record, "state",
+                        json_string(state_name(sb->now.state)));
+    json_object_set_new(record, "image", json_string(spec_image(sb->spec)));
+    json_object_set_new(record, "epoch", json_integer(
+                        sb->started_at != 0 || sb->now.state == STATE_STARTING
+                        ? sb->now.epoch : 0));
+    json_object_set_new(record, "createdAt", record_time(sb->created_at));
+    json_object_set_new(record, "startedAt", record_time(sb->started_at));
+    json_object_set_new(record, "reason", text_or_null(sb->reason));
+
+    value = json_object_get(sb->spec, "labels");
+    json_object_set_new(record, "labels",
+                        value ? json_incref(value) : json_object());
+
+    names = json_array();
+    json_object_foreach(json_object_get(sb->spec, "env"), name, value) {
+        json_array_append_new(names, json_string(name));
+    }
+
+    json_object_set_new(record, "env", names);
+
+    record_resources(record, sb, d, defaults);
+
+    json_object_set_new(record, "network",
+                        json_pack("{s:s}", "outbound", "none"));
+
+    options = json_object();
+
+    for (i = 0; i < sizeof(shown_options) / sizeof(shown_options[0]); i++) {
+        value = json_object_get(sb->spec, shown_options[i]);
+        if (value != NULL) {
+            json_object_set(options, shown_options[i], value);
+        }
+    }
+
+    json_object_set_new(record, "options", options);
+
+    json_object_set_new(record, "driver",
+                        json_pack("{s:s, s:b, s:b}", "name", d->name,
+                                  "kernelIsolation", d->kernel_isolation,
+                                  "memorySnapshot", d->memory_snapshot));
+
+    return record;
+}
+
+
+json_t *
+record_exposure(const exposure *ex)
+{
+    json_t  *record;
+
+    record = json_object();
+
+    json_object_set_new(record, "port", json_integer(ex->port));
+    json_object_set_new(record, "label", json_string(ex->label));
+    json_object_set_new(record, "access",
+                        json_string(access_name(ex->access)));
+    json_object_set_new(record, "token", text_or_null(ex->token));
+    json_object_set_new(record, "name", text_or_null(ex->name));
+    json_object_set_new(record, "host",
+                        json_string(ex->host_public ? "public" : "local"));
+    json_object_set_new(record, "createdAt", record_time(ex->created_at));
+
+    return record;
+}

@@ -1,0 +1,36 @@
+/*
+ * Records as JSON: the small ones of the workers' zones (docs/protocol.md,
+ * section 1.3) and the public ones of the API.
+ *
+ * A public sandbox record is
+ *
+ *   id, state, image, epoch (0 before the first start)
+ *   createdAt, startedAt (ISO 8601, or null)
+ *   reason      why it last stopped or failed to start, or null
+ *   labels      as given
+ *   env         the names only: values may be secrets
+ *   resources   what was asked for, and the defaults for the rest
+ *   unenforced  names of default limits that this host can't enforce
+ *   network     {"outbound":"none"}
+ *   options     sleepAfter, ttl (seconds), keepAlive, containerTimeouts,
+ *               createTimeoutMs, timeoutMs, exposedPorts: those given
+ *   driver      {"name","kernelIsolation","memorySnapshot"}
+ *
+ * A public exposure is {port, label, access, token, name, host, createdAt};
+ * token and name are null if there is none.
+ */
+
+#ifndef SANDBOXD_RECORD_H
+#define SANDBOXD_RECORD_H
+
+#include "sandboxd/registry.h"
+
+/* For the zones; as published, never what is still on its way. */
+json_t *record_item(const item *it);
+
+/* For the API; as it is now. */
+json_t *record_sandbox(const sandbox *sb, const driver *d,
+    const driver_limits *defaults);
+json_t *record_exposure(const exposure *ex);
+
+#endif

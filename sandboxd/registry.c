@@ -1,0 +1,554 @@
+/* The records in memory; see registry.h.  Numbering and publishing are in
+ * changes.c, loading is in registry_load.c. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sandboxd/record.h"
+#include "sandboxd/registry.h"
+
+#define SLOT_BLOCK   65536
+
+/* Starts of one sandbox that may be ahead of the disk: after a restart this
+ * many epochs are left out. */
+#define EPOCH_BLOCK  64
+
+
+sandbox *
+registry_find(registry *r, const char *id)
+{
+    table_node  *node;
+
+    node = table_find(&r->by_id, id, strlen(id));
+
+    return node ? container_of(node, sandbox, by_id) : NULL;
+}
+
+
+sandbox *
+registry_find_slot(registry *r, uint32_t slot)
+{
+    table_node  *node;
+
+    node = table_find(&r->by_slot, &slot, sizeof(slot));
+
+    return node ? container_of(node, sandbox, by_slot) : NULL;
+}
+
+
+exposure *
+registry_find_label(registry *r, const char *label)
+{
+    table_node  *node;
+
+    node = table_find(&r->by_label, label, strlen(label));
+
+    return node ? container_of(node, exposure, by_label) : NULL;
+}
+
+
+/* Slots go round all 32 bits before one comes back; 0 is none. */
+static int
+slot_next(registry *r, uint32_t *slot, error **err)
+{
+    uint64_t  seq_limit;
+    uint32_t  durable;
+
+    do {
+        r->next_slot++;
+    } while (r->next_slot == 0
+             || registry_find_slot(r, r->next_slot) != NULL);
+
+    if (r->slot_limit - r->next_slot < SLOT_BLOCK / 2
+        || r->slot_limit - r->next_slot > UINT32_MAX / 2)
+    {
+        r->slot_limit = r->next_slot + SLOT_BLOCK;
+        store_reserve(r->store, r->seq_limit, r->slot_limit);
+    }
+
+    store_reserved(r->store, &seq_limit, &durable);
+
+    if (durable - r->next_slot > UINT32_MAX / 2) {
+        return error_set(err, 503, "busy", "too many new sandboxes wait to "
+                         "be written");
+    }
+
+    *slot = r->next_slot;
+
+    return 0;
+}
+
+
+static void
+sandbox_row(registry *r, const sandbox *sb, store_sandbox *row)
+{
+    memset(row, 0, sizeof(*row));
+
+    row->slot = sb->slot;
+    row->id = sb->id;
+    row->seq = sb->seq;
+    row->born = sb->born;
+    row->state = (int) sb->now.state;
+    row->epoch = sb->now.epoch;
+    row->epoch_used = sb->epoch_used;
+    row->boot = r->boot;
+    row->created_at = sb->created_at;
+    row->started_at = sb->started_at;
+    row->reason = sb->reason[0] ? sb->reason : NULL;
+}
+
+
+static change *
+sandbox_changed(registry *r, sandbox *sb, bool durable)
+{
+    change  *c;
+
+    c = change_add(r, &sb->item, durable);
+    c->view = sb->now;
+    sb->seq = c->seq;
+
+    return c;
+}
+
+
+sandbox *
+registry_add(registry *r, const char *id, json_t *spec, error **err)
+{
+    char           *text;
+    sandbox        *sb;
+    uint32_t        slot;
+    store_sandbox   row;
+
+    if (store_check(r->store, err) < 0) {
+        return NULL;
+    }
+
+    if (r->by_slot.count >= SANDBOXES_MAX) {
+        error_set_field(err, 503, "capacity_exceeded", "", SANDBOXES_MAX,
+                        "this host has %d sandboxes, the most it takes",
+                        SANDBOXES_MAX);
+        return NULL;
+    }
+
+    text = json_dumps(spec, JSON_COMPACT);
+    sb = calloc(1, sizeof(sandbox));
+    if (sb == NULL || text == NULL || (sb->id = strdup(id)) == NULL) {
+        abort();
+    }
+
+    slot = 0;
+
+    if (slot_next(r, &slot, err) < 0) {
+        free(sb->id);
+        free(sb);
+        free(text);
+        return NULL;
+    }
+
+    sb->item.kind = ITEM_SANDBOX;
+    sb->refs = 1;
+    sb->slot = slot;
+    sb->spec = json_incref(spec);
+    sb->created_at = wall_ms();
+
+    sandbox_changed(r, sb, true);
+    sb->born = sb->seq;
+
+    table_add(&r->by_id, &sb->by_id, sb->id, strlen(sb->id));
+    table_add(&r->by_slot, &sb->by_slot, &sb->slot, sizeof(sb->slot));
+
+    sandbox_row(r, sb, &row);
+    row.spec = text;
+    store_put_sandbox(r->store, &row);
+    free(text);
+
+    return sb;
+}
+
+
+/* Reasons end up in JSON: plain ASCII, whatever a driver says. */
+static void
+reason_set(sandbox *sb, const char *reason)
+{
+    char  *p;
+
+    snprintf(sb->reason, sizeof(sb->reason), "%s", reason);
+
+    for (p = sb->reason; *p != '\0'; p++) {
+        if (*p < 0x20 || *p > 0x7e) {
+            *p = '?';
+        }
+    }
+}
+
+
+void
+registry_set_state(registry *r, sandbox *sb, sandbox_state state,
+    const char *reason)
+{
+    store_sandbox  row;
+
+    sb->now.state = state;
+
+    if (state != STATE_RUNNING && state != STATE_STARTING) {
+        sb->now.key[0] = '\0';
+    }
+
+    if (reason != NULL) {
+        reason_set(sb, reason);
+    }
+
+    if (sb->gone) {
+        return;
+    }
+
+    sandbox_changed(r, sb, false);
+
+    if (sb->epoch_mark == 0 && sb->epoch_used > sb->epoch_durable) {
+        sb->epoch_mark = sb->epoch_used;
+        sb->epoch_mark_seq = sb->seq;
+    }
+
+    sandbox_row(r, sb, &row);
+    store_put_state(r->store, &row);
+    registry_pump(r);
+}
+
+
+int
+registry_next_run(registry *r, sandbox *sb, error **err)
+{
+    char  key[KEY_LEN + 1];
+
+    if (sb->epoch_mark != 0 && r->committed >= sb->epoch_mark_seq) {
+        sb->epoch_durable = sb->epoch_mark;
+        sb->epoch_mark = 0;
+    }
+
+    if (sb->epoch_used - sb->epoch_durable >= EPOCH_BLOCK - 1) {
+        return error_set(err, 503, "busy", "the last %d starts of this "
+                         "sandbox are not written yet", EPOCH_BLOCK - 1);
+    }
+
+    if (random_hex(key, KEY_LEN / 2, err) < 0) {
+        return -1;
+    }
+
+    strcpy(sb->now.key, key);
+    sb->epoch_used++;
+    sb->now.epoch = sb->epoch_used;
+
+    return 0;
+}
+
+
+static uint64_t
+exposure_end(registry *r, exposure *ex)
+{
+    change           *c;
+    exposure        **p;
+    tombstone        *t;
+    store_tombstone   row;
+
+    for (p = &ex->owner->exposures; *p != ex; p = &(*p)->next) {
+        /* void */
+    }
+
+    *p = ex->next;
+    ex->owner->exposure_count--;
+
+    t = calloc(1, sizeof(tombstone) + strlen(ex->label) + 1);
+    if (t == NULL) {
+        abort();
+    }
+
+    t->item.kind = ITEM_TOMBSTONE;
+    t->exposure = true;
+    t->slot = ex->owner->slot;
+    strcpy(t->name, ex->label);
+
+    c = change_add(r, &ex->item, true);
+    c->ack = true;
+    c->gone = t;
+
+    row.seq = c->seq;
+    row.slot = t->slot;
+    row.exposure = true;
+    row.name = t->name;
+    store_delete_exposure(r->store, &row);
+
+    return c->seq;
+}
+
+
+uint64_t
+registry_remove(registry *r, sandbox *sb)
+{
+    change           *c;
+    tombstone        *t;
+    store_tombstone   row;
+
+    while (sb->exposures != NULL) {
+        exposure_end(r, sb->exposures);
+    }
+
+    t = calloc(1, sizeof(tombstone) + strlen(sb->id) + 1);
+    if (t == NULL) {
+        abort();
+    }
+
+    t->item.kind = ITEM_TOMBSTONE;
+    t->slot = sb->slot;
+    strcpy(t->name, sb->id);
+
+    c = change_add(r, &sb->item, true);
+    c->ack = true;
+    c->gone = t;
+
+    sb->gone = true;
+    sb->seq = c->seq;
+    sb->now.state = STATE_DESTROYING;
+    table_remove(&r->by_id, &sb->by_id);
+
+    row.seq = c->seq;
+    row.slot = sb->slot;
+    row.exposure = false;
+    row.name = sb->id;
+    store_delete_sandbox(r->store, &row);
+
+    return c->seq;
+}
+
+
+void
+registry_release(registry *r, sandbox *sb)
+{
+    table_remove(&r->by_slot, &sb->by_slot);
+    item_unref(&sb->item);
+}
+
+
+static exposure *
+exposure_of_port(sandbox *sb, unsigned port)
+{
+    exposure  *ex;
+
+    for (ex = sb->exposures; ex != NULL; ex = ex->next) {
+        if (ex->port == port) {
+            return ex;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+exposure_put(registry *r, exposure *ex)
+{
+    change          *c;
+    store_exposure   row;
+
+    c = change_add(r, &ex->item, true);
+    c->host_public = ex->host_public;
+
+    row.slot = ex->owner->slot;
+    row.seq = c->seq;
+    row.port = ex->port;
+    row.label = ex->label;
+    row.token = ex->token[0] ? ex->token : NULL;
+    row.name = ex->name[0] ? ex->name : NULL;
+    row.access = (int) ex->access;
+    row.host_public = ex->host_public;
+    row.created_at = ex->created_at;
+    store_put_exposure(r->store, &row);
+}
+
+
+static exposure *
+exposure_new(registry *r, sandbox *sb, const exposure *like)
+{
+    exposure  *ex, **p;
+
+    ex = calloc(1, sizeof(exposure));
+    if (ex == NULL) {
+        abort();
+    }
+
+    ex->item.kind = ITEM_EXPOSURE;
+    ex->refs = 1;
+    ex->owner = sb;
+    ex->port = like->port;
+    ex->access = like->access;
+    ex->host_public = like->host_public;
+    ex->created_at = like->created_at;
+    memcpy(ex->token, like->token, sizeof(ex->token));
+    memcpy(ex->name, like->name, sizeof(ex->name));
+    memcpy(ex->label, like->label, sizeof(ex->label));
+
+    item_ref(&sb->item);
+    table_add(&r->by_label, &ex->by_label, ex->label, strlen(ex->label));
+
+    for (p = &sb->exposures; *p != NULL && (*p)->port < ex->port;
+         p = &(*p)->next)
+    {
+        /* void */
+    }
+
+    ex->next = *p;
+    *p = ex;
+    sb->exposure_count++;
+
+    return ex;
+}
+
+
+/* What the exposure is to be: what is asked for, over what there is. */
+static int
+exposure_plan(sandbox *sb, const expose_options *o, const exposure *old,
+    exposure *plan, error **err)
+{
+    memset(plan, 0, sizeof(*plan));
+
+    plan->port = o->port;
+    plan->created_at = old ? old->created_at : wall_ms();
+    plan->access = o->has_access ? o->access
+                   : old && !o->token[0] ? old->access : ACCESS_TOKEN;
+    plan->host_public = o->has_host ? o->host_public
+                        : old ? old->host_public : false;
+    strcpy(plan->name, o->name);
+
+    if (plan->access == ACCESS_TOKEN) {
+        if (o->token[0]) {
+            strcpy(plan->token, o->token);
+
+        } else if (old && old->token[0]) {
+            strcpy(plan->token, old->token);
+
+        } else if (token_generate(plan->token, err) < 0) {
+            return -1;
+        }
+    }
+
+    return label_build(plan->label, o->port, sb->id,
+                       plan->token[0] ? plan->token : NULL, err);
+}
+
+
+static int
+exposure_clash(registry *r, sandbox *sb, const exposure *plan,
+    const exposure *old, error **err)
+{
+    exposure  *ex;
+
+    for (ex = sb->exposures; ex != NULL; ex = ex->next) {
+        if (ex != old && plan->token[0]
+            && strcmp(ex->token, plan->token) == 0)
+        {
+            return error_set_field(err, 409, "token_in_use", "token", 0,
+                                   "the token is already in use by port %u",
+                                   ex->port);
+        }
+    }
+
+    ex = registry_find_label(r, plan->label);
+
+    if (ex != NULL && ex != old) {
+        return error_set_field(err, 409, "label_taken", "token", 0,
+                               "the host label %s is taken", plan->label);
+    }
+
+    if (old == NULL && sb->exposure_count >= EXPOSURES_MAX) {
+        return error_set_field(err, 409, "too_many_ports", "port",
+                               EXPOSURES_MAX, "a sandbox exposes at most %d "
+                               "ports", EXPOSURES_MAX);
+    }
+
+    return 0;
+}
+
+
+exposure *
+registry_expose(registry *r, sandbox *sb, const expose_options *o,
+    uint64_t *revoked, error **err)
+{
+    exposure  *old, *ex, plan;
+
+    *revoked = 0;
+    old = exposure_of_port(sb, o->port);
+
+    if (store_check(r->store, err) < 0
+        || exposure_plan(sb, o, old, &plan, err) < 0
+        || exposure_clash(r, sb, &plan, old, err) < 0)
+    {
+        return NULL;
+    }
+
+    if (old != NULL && strcmp(old->label, plan.label) == 0) {
+        strcpy(old->name, plan.name);
+        old->host_public = plan.host_public;
+        exposure_put(r, old);
+        return old;
+    }
+
+    if (old != NULL) {
+        *revoked = exposure_end(r, old);
+    }
+
+    ex = exposure_new(r, sb, &plan);
+    exposure_put(r, ex);
+
+    return ex;
+}
+
+
+uint64_t
+registry_unexpose(registry *r, sandbox *sb, unsigned port)
+{
+    exposure  *ex;
+
+    ex = exposure_of_port(sb, port);
+
+    return ex != NULL ? exposure_end(r, ex) : 0;
+}
+
+
+json_t *
+registry_page(registry *r, uint64_t from, bool full, uint64_t *next,
+    error **err)
+{
+    item          *it;
+    json_t        *records;
+    uint64_t       at;
+    journal_node  *node;
+
+    if ((!full && (from < r->tombstone_floor || from > r->seq))
+        || (from > r->lost_from && from <= r->seq_start))
+    {
+        error_set(err, 409, "resync", "the changes since %llu are not known "
+                  "any more", (unsigned long long) from);
+        return NULL;
+    }
+
+    *next = 0;
+    at = from;
+    records = json_array();
+
+    while ((node = journal_next(&r->changed, at)) != NULL) {
+
+        if (json_array_size(records) >= PAGE_MAX) {
+            *next = at;
+            break;
+        }
+
+        at = node->seq;
+        it = container_of(node, item, node);
+
+        if (!full || it->kind != ITEM_TOMBSTONE) {
+            json_array_append_new(records, record_item(it));
+        }
+    }
+
+    return records;
+}

@@ -1,0 +1,265 @@
+/*
+ * The records: every sandbox, exposure and tombstone, in memory for reading,
+ * in the store for good.
+ *
+ * A change gets the next sequence number, is queued for the store, and is
+ * published (put into the journal and told to the workers) in that order: a
+ * change that must be durable first holds up those behind it until its commit.
+ * So what has left sandboxd is always a prefix of the changes, and after a
+ * crash only workers that saw beyond the last commit have to start over.
+ *
+ * Used from the event loop's thread only.  Starts and stops nothing: that is
+ * the lifecycle's.
+ */
+
+#ifndef SANDBOXD_REGISTRY_H
+#define SANDBOXD_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+#include <uv.h>
+
+#include "common/error.h"
+#include "sandboxd/driver.h"
+#include "sandboxd/journal.h"
+#include "sandboxd/names.h"
+#include "sandboxd/options.h"
+#include "sandboxd/store.h"
+#include "sandboxd/table.h"
+
+#define KEY_LEN             32          /* hex digits */
+#define HOST_LABEL_MAX     253
+#define REASON_MAX         256
+
+#define SANDBOXES_MAX    500000
+#define EXPOSURES_MAX        64         /* of one sandbox */
+#define TOMBSTONES_MAX   100000
+#define PAGE_MAX            500
+
+typedef struct registry  registry;
+typedef struct sandbox   sandbox;
+typedef struct exposure  exposure;
+typedef struct change    change;
+typedef struct waiter    waiter;
+
+typedef enum {
+    STATE_CREATED,
+    STATE_STARTING,
+    STATE_RUNNING,
+    STATE_SLEEPING,
+    STATE_ASLEEP,
+    STATE_DESTROYING
+} sandbox_state;
+
+typedef enum {
+    ITEM_SANDBOX,
+    ITEM_EXPOSURE,
+    ITEM_TOMBSTONE
+} item_kind;
+
+/* Anything that has its place in the journal. */
+typedef struct {
+    item_kind     kind;
+    journal_node  node;
+} item;
+
+/* What of a sandbox the workers' zones hold. */
+typedef struct {
+    sandbox_state  state;
+    uint32_t       epoch;
+    char           key[KEY_LEN + 1];
+} sandbox_view;
+
+typedef enum {
+    RUN_NONE,           /* nothing of it runs */
+    RUN_QUEUED,         /* waits for a free start */
+    RUN_STARTING,       /* the driver is at it */
+    RUN_UP,
+    RUN_STOPPING,       /* the driver clears away a run */
+    RUN_CLEANUP         /* the driver clears away all of it, or will */
+} run_state;
+
+/* The lifecycle's part of a sandbox. */
+typedef struct start_waiter  start_waiter;
+
+typedef struct {
+    run_state      state;
+    driver_handle  handle;
+    driver_spec    spec;        /* of the operation that the driver is at */
+    start_waiter  *waiters;
+    unsigned       waiter_count;
+    unsigned       failures;    /* starts that failed in a row */
+    uint64_t       retry_at;    /* loop time before which none is tried */
+    uint64_t       since;       /* loop time of entering the state */
+    sandbox       *next;        /* in the queue of starts or clean-ups */
+} sandbox_run;
+
+struct sandbox {
+    item            item;
+    table_node      by_id;
+    table_node      by_slot;
+    journal_node    age;        /* orders the list */
+    unsigned        refs;
+    bool            gone;       /* destroyed: its id is free */
+    char           *id;
+    uint32_t        slot;
+    uint64_t        seq;        /* of the last change, published or not */
+    uint64_t        born;
+    sandbox_view    now;
+    sandbox_view    shown;      /* as published */
+    uint32_t        epoch_used;     /* no epoch up to here is free */
+    uint32_t        epoch_durable;  /* epochs known to be on disk, */
+    uint32_t        epoch_mark;     /* and the next one that will be, */
+    uint64_t        epoch_mark_seq; /* with the commit of this change */
+    int64_t         created_at;
+    int64_t         started_at;     /* 0: never */
+    char            reason[REASON_MAX];
+    json_t         *spec;
+    exposure       *exposures;      /* by port */
+    unsigned        exposure_count;
+    sandbox_run     run;
+};
+
+struct exposure {
+    item            item;
+    table_node      by_label;
+    exposure       *next;
+    sandbox        *owner;      /* lives as long as the exposure */
+    unsigned        refs;
+    unsigned        port;
+    access_kind     access;
+    bool            host_public;
+    bool            shown_host_public;
+    int64_t         created_at;
+    char            token[TOKEN_MAX + 1];
+    char            name[EXPOSURE_NAME_MAX + 1];
+    char            label[HOST_LABEL_MAX + 1];
+};
+
+typedef struct tombstone  tombstone;
+
+struct tombstone {
+    item         item;
+    tombstone   *next;
+    uint32_t     slot;
+    bool         exposure;
+    char         name[];
+};
+
+/* Tells a published change to the workers. */
+typedef void (*registry_publish)(void *data, uint64_t seq, bool ack,
+    json_t *record);
+
+/* Called when a change is published. */
+typedef void (*registry_waited)(void *data);
+
+struct registry {
+    store            *store;
+    char              incarnation[STORE_INCARNATION_LEN + 1];
+
+    table             by_id;
+    table             by_slot;
+    table             by_label;
+    journal           changed;          /* items, by seq of last change */
+    journal           aged;             /* sandboxes, by birth */
+
+    tombstone        *tombstones;       /* oldest first */
+    tombstone       **tombstones_last;
+    size_t            tombstone_count;
+    uint64_t          tombstone_floor;
+
+    uint32_t          next_slot;
+    uint32_t          slot_limit;       /* asked for; see store_reserved() */
+    uint32_t          boot;
+
+    uint64_t          seq;              /* last one given */
+    uint64_t          seq_limit;
+    uint64_t          seq_start;        /* before the first of this process */
+    uint64_t          committed;
+    uint64_t          published;
+    uint64_t          lost_from;        /* see registry_page() */
+    change           *changes;          /* not yet published */
+    change          **changes_last;
+    waiter           *waiters;          /* by seq */
+    waiter          **waiters_last;
+    bool              pumping;
+
+    registry_publish  publish;
+    void             *publish_data;
+};
+
+const char *state_name(sandbox_state state);
+
+/* Loads all records; nobody runs yet: see lifecycle_adopt(). */
+registry *registry_create(store *s, const store_meta *meta, error **err);
+void registry_free(registry *r);
+
+/* What the store calls. */
+void registry_on_committed(void *data, uint64_t seq);
+
+sandbox *registry_find(registry *r, const char *id);
+sandbox *registry_find_slot(registry *r, uint32_t slot);
+exposure *registry_find_label(registry *r, const char *label);
+
+/* A new sandbox.  Takes over nothing of the spec but a reference. */
+sandbox *registry_add(registry *r, const char *id, json_t *spec, error **err);
+
+/* A change of state; waits for no commit.  reason NULL: keeps the old one. */
+void registry_set_state(registry *r, sandbox *sb, sandbox_state state,
+    const char *reason);
+
+/* The next epoch and key of a sandbox that is about to start; 503 if the
+ * epochs that were reserved are used up. */
+int registry_next_run(registry *r, sandbox *sb, error **err);
+
+/* Destroys the record and its exposures; the sequence of the last change. */
+uint64_t registry_remove(registry *r, sandbox *sb);
+
+/* The lifecycle is done with a removed sandbox: frees its slot. */
+void registry_release(registry *r, sandbox *sb);
+
+/*
+ * Makes or changes an exposure.  *revoked is the sequence of the old label's
+ * end, or 0; the change itself is the registry's last one then.
+ */
+exposure *registry_expose(registry *r, sandbox *sb, const expose_options *o,
+    uint64_t *revoked, error **err);
+
+/* The sequence of the change, or 0 if the port is not exposed. */
+uint64_t registry_unexpose(registry *r, sandbox *sb, unsigned port);
+
+/*
+ * At most PAGE_MAX published records above `from`, in order; *next is where
+ * the next page begins, 0 at the end.  409 `resync` if the changes since
+ * `from` are not known any more.
+ */
+json_t *registry_page(registry *r, uint64_t from, bool full, uint64_t *next,
+    error **err);
+
+/* Calls back once everything up to seq is published, perhaps at once. */
+void registry_wait(registry *r, uint64_t seq, registry_waited cb, void *data);
+
+/* For changes.c. */
+struct change {
+    change        *next;
+    uint64_t       seq;
+    bool           durable;     /* wait for the commit before publishing */
+    bool           ack;
+    item          *item;        /* holds a reference */
+    tombstone     *gone;        /* set: the item ends */
+    sandbox_view   view;
+    bool           host_public;
+};
+
+change *change_add(registry *r, item *it, bool durable);
+void registry_pump(registry *r);
+void changes_free(registry *r);
+void tombstone_keep(registry *r, tombstone *t, uint64_t seq);
+void tombstones_trim(registry *r);
+void item_ref(item *it);
+void item_unref(item *it);
+int64_t wall_ms(void);
+
+#endif

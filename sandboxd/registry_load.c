@@ -1,0 +1,332 @@
+/* Making a registry from the store; see registry.h. */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/rand.h>
+
+#include "common/log.h"
+#include "sandboxd/registry.h"
+
+#define SEQ_FIRST_BLOCK   (1u << 20)
+#define SLOT_FIRST_BLOCK  65536
+#define EPOCHS_LEFT_OUT   64
+
+
+/* Everything that was loaded, to be put in order of its last change. */
+typedef struct {
+    uint64_t  seq;
+    item     *it;
+} loaded_item;
+
+typedef struct {
+    registry     *r;
+    loaded_item  *items;
+    size_t        count;
+    size_t        size;
+} loader;
+
+
+static void
+loader_add(loader *l, uint64_t seq, item *it)
+{
+    if (l->count == l->size) {
+        l->size = l->size ? l->size * 2 : 256;
+        l->items = realloc(l->items, l->size * sizeof(loaded_item));
+        if (l->items == NULL) {
+            abort();
+        }
+    }
+
+    l->items[l->count].seq = seq;
+    l->items[l->count].it = it;
+    l->count++;
+}
+
+
+static int
+load_sandbox(void *data, const store_sandbox *row, error **err)
+{
+    loader    *l;
+    json_t    *spec;
+    sandbox   *sb;
+    registry  *r;
+
+    l = data;
+    r = l->r;
+
+    spec = json_loads(row->spec ? row->spec : "", 0, NULL);
+
+    if (spec == NULL || row->id == NULL || row->state < STATE_CREATED
+        || row->state > STATE_DESTROYING || row->slot == 0
+        || registry_find(r, row->id) != NULL)
+    {
+        json_decref(spec);
+        return error_set(err, 500, "internal", "the record of sandbox \"%s\" "
+                         "(slot %u) is damaged", row->id ? row->id : "",
+                         row->slot);
+    }
+
+    sb = calloc(1, sizeof(sandbox));
+    if (sb == NULL || (sb->id = strdup(row->id)) == NULL) {
+        abort();
+    }
+
+    sb->item.kind = ITEM_SANDBOX;
+    sb->refs = 1;
+    sb->slot = row->slot;
+    sb->seq = row->seq;
+    sb->born = row->born;
+    sb->spec = spec;
+    sb->created_at = row->created_at;
+    sb->started_at = row->started_at;
+    snprintf(sb->reason, sizeof(sb->reason), "%s",
+             row->reason ? row->reason : "");
+
+    sb->now.state = (sandbox_state) row->state;
+    sb->now.epoch = row->epoch;
+    sb->shown = sb->now;
+
+    sb->epoch_used = row->epoch_used
+                     + EPOCHS_LEFT_OUT * (r->boot - row->boot);
+    sb->epoch_durable = sb->epoch_used;
+
+    table_add(&r->by_id, &sb->by_id, sb->id, strlen(sb->id));
+    table_add(&r->by_slot, &sb->by_slot, &sb->slot, sizeof(sb->slot));
+    journal_put(&r->aged, &sb->age, sb->born);
+    loader_add(l, row->seq, &sb->item);
+
+    return 0;
+}
+
+
+static int
+load_exposure(void *data, const store_exposure *row, error **err)
+{
+    loader     *l;
+    sandbox    *sb;
+    exposure   *ex, **p;
+
+    l = data;
+    sb = registry_find_slot(l->r, row->slot);
+
+    if (sb == NULL || row->label == NULL
+        || strlen(row->label) > HOST_LABEL_MAX
+        || (row->token && strlen(row->token) > TOKEN_MAX)
+        || (row->name && strlen(row->name) > EXPOSURE_NAME_MAX)
+        || row->access < ACCESS_TOKEN || row->access > ACCESS_PUBLIC)
+    {
+        return error_set(err, 500, "internal", "the record of exposure "
+                         "\"%s\" is damaged", row->label ? row->label : "");
+    }
+
+    ex = calloc(1, sizeof(exposure));
+    if (ex == NULL) {
+        abort();
+    }
+
+    ex->item.kind = ITEM_EXPOSURE;
+    ex->refs = 1;
+    ex->owner = sb;
+    ex->port = row->port;
+    ex->access = (access_kind) row->access;
+    ex->host_public = row->host_public;
+    ex->shown_host_public = row->host_public;
+    ex->created_at = row->created_at;
+    strcpy(ex->label, row->label);
+    strcpy(ex->token, row->token ? row->token : "");
+    strcpy(ex->name, row->name ? row->name : "");
+
+    item_ref(&sb->item);
+    table_add(&l->r->by_label, &ex->by_label, ex->label, strlen(ex->label));
+
+    for (p = &sb->exposures; *p != NULL && (*p)->port < ex->port;
+         p = &(*p)->next)
+    {
+        /* void */
+    }
+
+    ex->next = *p;
+    *p = ex;
+    sb->exposure_count++;
+
+    loader_add(l, row->seq, &ex->item);
+
+    return 0;
+}
+
+
+static int
+load_tombstone(void *data, const store_tombstone *row, error **err)
+{
+    loader     *l;
+    size_t      len;
+    tombstone  *t;
+
+    l = data;
+    len = row->name ? strlen(row->name) : 0;
+
+    t = calloc(1, sizeof(tombstone) + len + 1);
+    if (t == NULL) {
+        abort();
+    }
+
+    t->item.kind = ITEM_TOMBSTONE;
+    t->slot = row->slot;
+    t->exposure = row->exposure;
+    memcpy(t->name, row->name ? row->name : "", len);
+
+    loader_add(l, row->seq, &t->item);
+
+    return 0;
+}
+
+
+static int
+loaded_compare(const void *a, const void *b)
+{
+    uint64_t  x, y;
+
+    x = ((const loaded_item *) a)->seq;
+    y = ((const loaded_item *) b)->seq;
+
+    return x < y ? -1 : x > y;
+}
+
+
+static void
+loader_order(loader *l)
+{
+    size_t     i;
+    item      *it;
+    registry  *r;
+
+    r = l->r;
+
+    if (l->count > 0) {
+        qsort(l->items, l->count, sizeof(loaded_item), loaded_compare);
+    }
+
+    for (i = 0; i < l->count; i++) {
+        it = l->items[i].it;
+
+        if (it->kind == ITEM_TOMBSTONE) {
+            tombstone_keep(r, (tombstone *) it, l->items[i].seq);
+
+        } else {
+            journal_put(&r->changed, &it->node, l->items[i].seq);
+        }
+    }
+}
+
+
+registry *
+registry_create(store *s, const store_meta *found, error **err)
+{
+    loader                   l;
+    registry                *r;
+    uint64_t                 seed;
+    store_meta               meta;
+    static const store_rows  rows = { load_sandbox, load_exposure,
+                                      load_tombstone };
+
+    if (RAND_bytes((unsigned char *) &seed, sizeof(seed)) != 1) {
+        error_set(err, 500, "internal", "no random numbers");
+        return NULL;
+    }
+
+    meta = *found;
+
+    if (store_begin(s, &meta, found->seq_limit + SEQ_FIRST_BLOCK,
+                    found->slot_limit + SLOT_FIRST_BLOCK, err)
+        < 0)
+    {
+        return NULL;
+    }
+
+    r = calloc(1, sizeof(registry));
+    if (r == NULL) {
+        abort();
+    }
+
+    r->store = s;
+    strcpy(r->incarnation, meta.incarnation);
+    table_init(&r->by_id, seed);
+    table_init(&r->by_slot, seed);
+    table_init(&r->by_label, seed);
+    r->tombstones_last = &r->tombstones;
+    r->changes_last = &r->changes;
+    r->waiters_last = &r->waiters;
+
+    r->boot = meta.boot;
+    r->next_slot = found->slot_limit;
+    r->slot_limit = found->slot_limit + SLOT_FIRST_BLOCK;
+    r->seq = found->seq_limit;
+    r->seq_start = found->seq_limit;
+    r->seq_limit = found->seq_limit + SEQ_FIRST_BLOCK;
+    r->committed = found->seq;
+    r->published = found->seq;
+    r->lost_from = found->seq;
+    r->tombstone_floor = found->tombstone_floor;
+
+    memset(&l, 0, sizeof(l));
+    l.r = r;
+
+    if (store_load(s, &rows, &l, err) < 0) {
+        loader_order(&l);
+        free(l.items);
+        registry_free(r);
+        return NULL;
+    }
+
+    loader_order(&l);
+    free(l.items);
+    tombstones_trim(r);
+
+    log_info("%zu sandboxes, %zu exposures, %zu tombstones",
+             r->by_id.count, r->by_label.count, r->tombstone_count);
+
+    return r;
+}
+
+
+void
+registry_free(registry *r)
+{
+    size_t       i;
+    sandbox     *sb;
+    exposure    *ex;
+    table_node  *node, *next;
+    tombstone   *t;
+
+    changes_free(r);
+
+    for (i = 0; i <= r->by_label.mask; i++) {
+        for (node = r->by_label.buckets[i]; node != NULL; node = next) {
+            next = node->next;
+            ex = container_of(node, exposure, by_label);
+            item_unref(&ex->item);
+        }
+    }
+
+    for (i = 0; i <= r->by_slot.mask; i++) {
+        for (node = r->by_slot.buckets[i]; node != NULL; node = next) {
+            next = node->next;
+            sb = container_of(node, sandbox, by_slot);
+            item_unref(&sb->item);
+        }
+    }
+
+    while ((t = r->tombstones) != NULL) {
+        r->tombstones = t->next;
+        free(t);
+    }
+
+    table_free(&r->by_id);
+    table_free(&r->by_slot);
+    table_free(&r->by_label);
+    journal_free(&r->changed);
+    journal_free(&r->aged);
+    free(r);
+}

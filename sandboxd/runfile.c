@@ -1,0 +1,177 @@
+/* Files of running sandboxes; see runfile.h. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "sandboxd/runfile.h"
+
+#define NAME_LEN      8
+#define BOOT_ID_LEN  36
+#define CONTENT_MAX 256
+
+
+static int
+boot_id(char dst[BOOT_ID_LEN + 1])
+{
+    int      fd;
+    ssize_t  n;
+
+    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd == -1) {
+        return -1;
+    }
+
+    n = read(fd, dst, BOOT_ID_LEN);
+    close(fd);
+    dst[n > 0 ? n : 0] = '\0';
+
+    return n == BOOT_ID_LEN ? 0 : -1;
+}
+
+
+int
+runfile_write(int dir, const runfile *run, error **err)
+{
+    int      fd, len;
+    char     name[NAME_LEN + 1], temp[NAME_LEN + 5], text[CONTENT_MAX];
+    char     boot[BOOT_ID_LEN + 1];
+    ssize_t  n;
+
+    if (boot_id(boot) < 0) {
+        return error_set(err, 500, "internal", "the boot id can't be read");
+    }
+
+    snprintf(name, sizeof(name), "%08x", run->slot);
+    snprintf(temp, sizeof(temp), "%s.new", name);
+
+    len = snprintf(text, sizeof(text), "1 %s %d %" PRIu64 " %u %" PRId64
+                   " %s\n", boot, (int) run->handle.pid,
+                   run->handle.start_time, run->epoch, run->started_at,
+                   run->key);
+
+    fd = openat(dir, temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC
+                | O_NOFOLLOW, 0600);
+    if (fd == -1) {
+        return error_set(err, 500, "internal", "open %s: %s", temp,
+                         strerror(errno));
+    }
+
+    n = write(fd, text, (size_t) len);
+    close(fd);
+
+    if (n != len || renameat(dir, temp, dir, name) == -1) {
+        error_set(err, 500, "internal", "write %s: %s", name,
+                  strerror(errno));
+        unlinkat(dir, temp, 0);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+void
+runfile_remove(int dir, uint32_t slot)
+{
+    char  name[NAME_LEN + 1];
+
+    snprintf(name, sizeof(name), "%08x", slot);
+    unlinkat(dir, name, 0);
+}
+
+
+static bool
+runfile_read(int dir, const char *name, const char *boot, runfile *run)
+{
+    int      fd, pid, version;
+    char     text[CONTENT_MAX], id[BOOT_ID_LEN + 1], *end;
+    ssize_t  n;
+
+    memset(run, 0, sizeof(*run));
+
+    run->slot = (uint32_t) strtoul(name, &end, 16);
+    if (*end != '\0' || strlen(name) != NAME_LEN) {
+        return false;
+    }
+
+    fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd == -1) {
+        return false;
+    }
+
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+
+    if (n <= 0) {
+        return false;
+    }
+
+    text[n] = '\0';
+
+    if (sscanf(text, "%d %36s %d %" SCNu64 " %u %" SCNd64 " %32s", &version,
+               id, &pid, &run->handle.start_time, &run->epoch,
+               &run->started_at, run->key)
+        != 7)
+    {
+        return false;
+    }
+
+    run->handle.pid = pid;
+
+    return version == 1 && pid > 1 && strcmp(id, boot) == 0
+           && strlen(run->key) == RUNFILE_KEY_LEN
+           && strspn(run->key, "0123456789abcdef") == RUNFILE_KEY_LEN;
+}
+
+
+int
+runfile_each(int dir, void (*found)(void *data, const runfile *run),
+    void *data, error **err)
+{
+    int             fd;
+    DIR            *d;
+    char            boot[BOOT_ID_LEN + 1];
+    runfile         run;
+    struct dirent  *entry;
+
+    if (boot_id(boot) < 0) {
+        return error_set(err, 500, "internal", "the boot id can't be read");
+    }
+
+    fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    d = fd != -1 ? fdopendir(fd) : NULL;
+
+    if (d == NULL) {
+        if (fd != -1) {
+            close(fd);
+        }
+
+        return error_set(err, 500, "internal", "the directory of running "
+                         "sandboxes can't be read: %s", strerror(errno));
+    }
+
+    while ((entry = readdir(d)) != NULL) {
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+
+        if (runfile_read(dir, entry->d_name, boot, &run)) {
+            found(data, &run);
+
+        } else {
+            log_debug("run file %s is of no use any more", entry->d_name);
+            unlinkat(dir, entry->d_name, 0);
+        }
+    }
+
+    closedir(d);
+
+    return 0;
+}

@@ -1,0 +1,109 @@
+/*
+ * The records on disk: one SQLite file, written by one thread of its own.
+ *
+ * Operations are queued in the order of their sequence numbers and committed
+ * in that order, as many at once as are waiting (one fsync for all of them).
+ * The loop's thread learns through the callback up to which number everything
+ * is durable.  A commit that fails is tried again until it succeeds; meanwhile
+ * store_check() refuses new changes.  Nothing here knows what records mean.
+ */
+
+#ifndef SANDBOXD_STORE_H
+#define SANDBOXD_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "common/error.h"
+
+#define STORE_INCARNATION_LEN  32
+#define STORE_QUEUE_MAX        16384    /* changes refused above */
+
+typedef struct store  store;
+
+typedef struct {
+    char      incarnation[STORE_INCARNATION_LEN + 1];
+    uint64_t  seq;              /* everything up to here is durable */
+    uint64_t  seq_limit;        /* numbers up to here may have been used */
+    uint32_t  slot_limit;       /* the same for slots */
+    uint64_t  tombstone_floor;  /* tombstones up to here were dropped */
+    uint32_t  boot;             /* counts the starts of sandboxd */
+} store_meta;
+
+typedef struct {
+    uint32_t     slot;
+    const char  *id;
+    uint64_t     seq;
+    uint64_t     born;          /* seq of its creation, orders the list */
+    int          state;
+    uint32_t     epoch;         /* of the last run */
+    uint32_t     epoch_used;    /* no epoch up to here is free */
+    uint32_t     boot;          /* in which this was written */
+    int64_t      created_at;    /* ms since 1970 */
+    int64_t      started_at;
+    const char  *reason;        /* of the last stop or failure, or NULL */
+    const char  *spec;          /* JSON */
+} store_sandbox;
+
+typedef struct {
+    uint32_t     slot;
+    uint64_t     seq;
+    unsigned     port;
+    const char  *label;
+    const char  *token;         /* or NULL */
+    const char  *name;          /* or NULL */
+    int          access;
+    bool         host_public;
+    int64_t      created_at;
+} store_exposure;
+
+typedef struct {
+    uint64_t     seq;
+    uint32_t     slot;
+    bool         exposure;      /* else a sandbox */
+    const char  *name;          /* label or id */
+} store_tombstone;
+
+/* Called for each row while loading; a row that makes no sense is an error. */
+typedef struct {
+    int  (*sandbox)(void *data, const store_sandbox *row, error **err);
+    int  (*exposure)(void *data, const store_exposure *row, error **err);
+    int  (*tombstone)(void *data, const store_tombstone *row, error **err);
+} store_rows;
+
+typedef void (*store_committed)(void *data, uint64_t seq);
+
+/* Opens or makes <dir>/sandboxd.db; the thread starts with store_run(). */
+store *store_open(const char *dir, store_meta *meta, error **err);
+
+/* Before store_load(): counts this start, and reserves numbers for it. */
+int store_begin(store *s, store_meta *meta, uint64_t seq_limit,
+    uint32_t slot_limit, error **err);
+int store_load(store *s, const store_rows *rows, void *data, error **err);
+int store_run(store *s, uv_loop_t *loop, store_committed cb, void *data,
+    error **err);
+
+/* Commits what is queued (for at most 5 s if that fails) and closes. */
+void store_close(store *s);
+
+/* Whether changes can be taken now: 503 `busy`, 503 `storage_failed` or 507
+ * `insufficient_storage` if not. */
+int store_check(store *s, error **err);
+
+/* All of these copy what they are given. */
+void store_put_sandbox(store *s, const store_sandbox *row);
+void store_put_state(store *s, const store_sandbox *row);   /* no id, spec */
+void store_delete_sandbox(store *s, const store_tombstone *row);
+void store_put_exposure(store *s, const store_exposure *row);
+void store_delete_exposure(store *s, const store_tombstone *row);
+void store_drop_tombstones(store *s, uint64_t floor);
+
+/* Raises the limits of numbers that may be used. */
+void store_reserve(store *s, uint64_t seq_limit, uint32_t slot_limit);
+
+/* The limits that are durable. */
+void store_reserved(store *s, uint64_t *seq_limit, uint32_t *slot_limit);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * The SQLite side of the store: schema, loading, and writing one batch in one
+ * transaction.  Only store.c uses it; after loading, only from its thread.
+ */
+
+#ifndef SANDBOXD_STORE_DB_H
+#define SANDBOXD_STORE_DB_H
+
+#include "sandboxd/store.h"
+
+typedef struct store_db  store_db;
+typedef struct store_op  store_op;
+
+typedef enum {
+    STORE_PUT_SANDBOX,
+    STORE_PUT_STATE,
+    STORE_PUT_EXPOSURE,
+    STORE_DELETE,               /* and leaves a tombstone */
+    STORE_DROP_TOMBSTONES,
+    STORE_RESERVE,
+    STORE_BOOT
+} store_op_kind;
+
+/* One row to write; which members count depends on the kind. */
+struct store_op {
+    store_op       *next;
+    store_op_kind   kind;
+    uint64_t        seq;        /* 0: has none */
+    uint64_t        born;
+    uint64_t        seq_limit;
+    uint32_t        slot;
+    uint32_t        epoch;
+    uint32_t        epoch_used;
+    uint32_t        boot;
+    int             state;
+    unsigned        port;
+    int             access;
+    bool            host_public;
+    bool            exposure;
+    int64_t         created_at;
+    int64_t         started_at;
+    char           *name;       /* id or label */
+    char           *text;       /* spec or token */
+    char           *title;      /* reason or name */
+};
+
+store_db *store_db_open(const char *dir, store_meta *meta, error **err);
+int store_db_load(store_db *db, const store_rows *rows, void *data,
+    error **err);
+int store_db_write(store_db *db, const store_op *batch, error **err);
+void store_db_close(store_db *db);
+
+store_op *store_op_new(store_op_kind kind);
+store_op *store_op_sandbox(store_op_kind kind, const store_sandbox *row);
+store_op *store_op_exposure(const store_exposure *row);
+store_op *store_op_tombstone(const store_tombstone *row);
+void store_op_free(store_op *op);
+void store_ops_free(store_op *op);
+
+#endif
