@@ -13,8 +13,9 @@ use Time::HiRes qw(sleep time);
 my $SEQ = 0;
 
 
-# AgentClient->start(env => {...}, cwd => DIR) dies if the agent doesn't
-# answer within 10 s.
+# AgentClient->start(env => {...}, args => [...], before => [...]) dies if the
+# agent doesn't answer within 10 s.  args go behind the agent's own, before is
+# a command that execs what follows it.
 sub start {
     my ($class, %o) = @_;
     my $dir = $o{dir} || tmp_dir();
@@ -24,8 +25,9 @@ sub start {
 
     spew("$dir/key", "$key\n");
     $self->{pid} = start_process(
-        cmd => [build_dir() . '/sandbox-agent', '--listen', $self->{socket},
-                '--key-file', "$dir/key"],
+        cmd => [@{ $o{before} || [] }, build_dir() . '/sandbox-agent',
+                '--listen', $self->{socket}, '--key-file', "$dir/key",
+                @{ $o{args} || [] }],
         log => $self->{log}, name => 'sandbox-agent',
         env => { ASAN_OPTIONS => 'detect_leaks=0',
                  UBSAN_OPTIONS => 'halt_on_error=1', %{ $o{env} || {} } });
