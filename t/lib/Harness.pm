@@ -384,6 +384,8 @@ sub http_read {
             until ($in =~ /^([0-9a-fA-F]+)[^\r\n]*\r\n/) {
                 $more->() or last CHUNK;
             }
+            # Matched again: a loop's body hides what its condition captured.
+            $in =~ /^([0-9a-fA-F]+)[^\r\n]*\r\n/;
             my $size = hex $1;
             my $skip = $+[0];
             if ($size == 0) {
