@@ -81,7 +81,6 @@ typedef struct {
 typedef struct ngx_http_sandbox_zone_s    ngx_http_sandbox_zone_t;
 typedef struct ngx_http_sandbox_daemon_s  ngx_http_sandbox_daemon_t;
 typedef struct ngx_http_sandbox_call_s    ngx_http_sandbox_call_t;
-typedef struct ngx_http_sandbox_wake_s    ngx_http_sandbox_wake_t;
 
 
 typedef struct {
@@ -104,8 +103,13 @@ typedef struct {
 typedef struct {
     ngx_array_t                  *domains;      /* of ngx_str_t, lower case */
 
+    /* upstream {}: set by `sandbox` */
+    ngx_uint_t                    upstream;
+    ngx_http_upstream_init_peer_pt  original_init_peer;
+
     /* Control API: parsed by ngx_http_sandbox_api_keys() and _auth.c. */
     ngx_flag_t                    api;
+    ngx_array_t                  *api_hosts;    /* of ngx_str_t, lower case */
     void                         *api_keys;
     size_t                        api_body_size;
 } ngx_http_sandbox_srv_conf_t;
@@ -140,8 +144,8 @@ typedef struct {
 
 
 /*
- * The context of a request.  It exists only for requests that the gate has
- * authorised, and holds no pointer into the zone.
+ * The context of a request for a sandbox, made by the gate; other requests of
+ * the control API have none.  It holds no pointer into the zone.
  */
 
 typedef struct {
@@ -167,10 +171,10 @@ typedef struct {
 
     ngx_http_sandbox_failure_e    failure;
 
-    ngx_msec_t                    wait_start;
-    ngx_msec_t                    wait_time;
+    ngx_msec_t                    wait_time;    /* for a start */
 
     void                         *waiter;       /* _park.c */
+    void                         *peer;         /* _upstream.c */
 } ngx_http_sandbox_ctx_t;
 
 
@@ -218,6 +222,9 @@ void ngx_http_sandbox_daemon_exit(ngx_cycle_t *cycle);
 /* For health checks: whether this worker's hello has been answered. */
 ngx_uint_t ngx_http_sandbox_daemon_connected(void);
 
+/* For _sync.c: tells sandboxd that the zone holds a change. */
+void ngx_http_sandbox_daemon_ack(uint64_t seq);
+
 
 /* _gate.c */
 
@@ -231,15 +238,22 @@ ngx_int_t ngx_http_sandbox_reject(ngx_http_request_t *r, ngx_uint_t status,
     const char *code, const char *message, ngx_uint_t retry_after);
 
 
+/* Makes the sandbox's current run that of the request. */
+void ngx_http_sandbox_take(ngx_http_sandbox_ctx_t *ctx,
+    ngx_http_sandbox_info_t *info);
+
+
 /* _park.c */
 
+ngx_int_t ngx_http_sandbox_park_init(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_sandbox_park_handler(ngx_http_request_t *r);
 
 /*
  * Makes the request wait until its sandbox runs.  Returns NGX_OK if it runs
- * already (ctx->ready), NGX_AGAIN if `resume` will be called, else NGX_ERROR
- * (err is filled).  resume is called at most once, and not after the request
- * has ended.
+ * already (ctx is filled), NGX_AGAIN if `resume` will be called from the event
+ * loop, or NGX_ERROR (err is filled).  With `again`, a run that the request
+ * knows already isn't enough: sandboxd is asked.  resume gets an error or
+ * NULL; it is not called after the request has ended.
  */
 typedef void (*ngx_http_sandbox_resume_pt)(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err);
@@ -247,8 +261,15 @@ typedef void (*ngx_http_sandbox_resume_pt)(ngx_http_request_t *r,
 ngx_int_t ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ngx_http_sandbox_resume_pt resume, ngx_http_sandbox_error_t *err);
 
-/* A released request has reached its sandbox, or failed: lets another go. */
+/* A request that was let go has reached its sandbox, or given up. */
 void ngx_http_sandbox_park_done(ngx_http_request_t *r);
+
+/*
+ * Answers with sandboxd's error; a preview that is gone gets the answer of
+ * every unknown name.  For ngx_http_finalize_request().
+ */
+ngx_int_t ngx_http_sandbox_end(ngx_http_request_t *r,
+    ngx_http_sandbox_error_t *err);
 
 
 /* _upstream.c */
@@ -279,23 +300,15 @@ ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r);
 
 
 /*
- * _api.c
- *
- * ngx_http_sandbox_api_check() is the whole check of a request on an API
- * server: exact host, key, route, in that order.  NGX_OK: it is authorised and
- * route is AGENT (id points into the request, path does not).  NGX_DECLINED:
- * the content handler below answers it, whatever it is, and checks by itself;
- * the gate need only set r->content_handler.
+ * _api.c: the content handler of everything on an API host that isn't AGENT,
+ * once the gate has checked the host.  It checks the key by itself, since not
+ * every route needs one.
  */
 
-struct sandbox_route_s;
-
-ngx_int_t ngx_http_sandbox_api_check(ngx_http_request_t *r,
-    struct sandbox_route_s *route);
 ngx_int_t ngx_http_sandbox_api_handler(ngx_http_request_t *r);
 
-/* Called from postconfiguration: `sandbox_api on` has to have keys and exact
- * names; warns of an API that shares a domain with previews. */
+/* Called from postconfiguration: warns of an API that shares a domain with
+ * previews. */
 ngx_int_t ngx_http_sandbox_api_init(ngx_conf_t *cf);
 
 

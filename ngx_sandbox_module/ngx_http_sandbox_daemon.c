@@ -1,0 +1,1083 @@
+/*
+ * The worker's one connection to sandboxd: hello, frames, calls in any number
+ * and order (docs/protocol.md, section 1).  It outlives every client: a call
+ * whose client has left is forgotten, its answer ignored.  When the connection
+ * breaks, calls that may be repeated wait for the next one, within their
+ * deadlines.  Deadlines hold an exiting worker; housekeeping doesn't.
+ */
+
+#include "ngx_http_sandbox.h"
+#include "ngx_http_sandbox_zone.h"
+
+#include "common/frame.h"
+
+
+#define NGX_HTTP_SANDBOX_CALLS         1024
+#define NGX_HTTP_SANDBOX_IN            8192
+#define NGX_HTTP_SANDBOX_OUT_MAX       (8 * 1024 * 1024)
+
+#define NGX_HTTP_SANDBOX_HELLO_TIMEOUT 5000
+#define NGX_HTTP_SANDBOX_BACKOFF_MIN   50
+#define NGX_HTTP_SANDBOX_BACKOFF_MAX   1000
+#define NGX_HTTP_SANDBOX_GRACE         5000    /* without a connection */
+
+
+typedef enum {
+    sandbox_daemon_idle = 0,
+    sandbox_daemon_challenge,
+    sandbox_daemon_hello,
+    sandbox_daemon_ready
+} ngx_http_sandbox_daemon_state_e;
+
+
+typedef struct {
+    u_char                       *start;
+    size_t                        size;
+    size_t                        pos;
+    size_t                        last;
+} ngx_http_sandbox_bytes_t;
+
+
+struct ngx_http_sandbox_call_s {
+    ngx_queue_t                   queue;
+    ngx_event_t                   deadline;
+    ngx_msec_t                    timeout;
+    ngx_msec_t                    start;
+    ngx_uint_t                    id;
+    ngx_http_sandbox_reply_pt     handler;
+    void                         *data;
+    unsigned                      sent:1;
+    unsigned                      repeat:1;
+    size_t                        len;
+    char                         *text;
+};
+
+
+struct ngx_http_sandbox_daemon_s {
+    ngx_http_sandbox_main_conf_t *conf;
+    ngx_peer_connection_t         peer;
+    ngx_connection_t             *connection;
+    ngx_http_sandbox_daemon_state_e  state;
+
+    ngx_event_t                   reconnect;
+    ngx_msec_t                    backoff;
+    ngx_uint_t                    complained;
+
+    ngx_http_sandbox_bytes_t      in;
+    ngx_http_sandbox_bytes_t      out;
+
+    ngx_queue_t                   calls;       /* in the order of arrival */
+    ngx_uint_t                    ncalls;
+    ngx_uint_t                    serial;
+    ngx_http_sandbox_call_t      *by_index[NGX_HTTP_SANDBOX_CALLS];
+
+    char                          own_nonce[FRAME_NONCE_LEN + 1];
+    char                          peer_nonce[FRAME_NONCE_LEN + 1];
+};
+
+
+typedef struct {
+    ngx_http_request_t           *request;
+    ngx_http_sandbox_call_t      *call;
+    ngx_http_sandbox_call_pt      handler;
+    void                         *data;
+} ngx_http_sandbox_request_call_t;
+
+
+static void ngx_http_sandbox_daemon_connect(ngx_http_sandbox_daemon_t *d);
+static void ngx_http_sandbox_daemon_later(ngx_http_sandbox_daemon_t *d);
+static void ngx_http_sandbox_daemon_reconnect(ngx_event_t *ev);
+static void ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d,
+    const char *why);
+static void ngx_http_sandbox_daemon_close(ngx_http_sandbox_daemon_t *d);
+static void ngx_http_sandbox_daemon_read(ngx_event_t *rev);
+static void ngx_http_sandbox_daemon_write(ngx_event_t *wev);
+static ngx_int_t ngx_http_sandbox_daemon_frames(ngx_http_sandbox_daemon_t *d);
+static ngx_int_t ngx_http_sandbox_daemon_frame(ngx_http_sandbox_daemon_t *d,
+    json_t *frame);
+static ngx_int_t ngx_http_sandbox_daemon_challenge(
+    ngx_http_sandbox_daemon_t *d, json_t *frame);
+static ngx_int_t ngx_http_sandbox_daemon_welcome(ngx_http_sandbox_daemon_t *d,
+    json_t *frame);
+static void ngx_http_sandbox_daemon_answer(ngx_http_sandbox_daemon_t *d,
+    json_t *frame);
+static ngx_int_t ngx_http_sandbox_daemon_send(ngx_http_sandbox_daemon_t *d,
+    const char *text, size_t len);
+static ngx_int_t ngx_http_sandbox_daemon_flush(ngx_http_sandbox_daemon_t *d);
+static ngx_int_t ngx_http_sandbox_bytes_room(ngx_http_sandbox_bytes_t *b,
+    size_t size, size_t max);
+static void ngx_http_sandbox_call_send(ngx_http_sandbox_daemon_t *d,
+    ngx_http_sandbox_call_t *call);
+static void ngx_http_sandbox_call_free(ngx_http_sandbox_call_t *call);
+static void ngx_http_sandbox_call_fail(ngx_http_sandbox_call_t *call,
+    const char *code, const char *message);
+static void ngx_http_sandbox_call_deadline(ngx_event_t *ev);
+static void ngx_http_sandbox_request_reply(void *data, json_t *result,
+    ngx_http_sandbox_error_t *err);
+static void ngx_http_sandbox_request_cleanup(void *data);
+
+
+/* One in each worker. */
+
+static ngx_http_sandbox_daemon_t  *ngx_http_sandbox_daemon;
+
+
+/* Calls */
+
+
+ngx_http_sandbox_call_t *
+ngx_http_sandbox_daemon_call(json_t *request, ngx_msec_t timeout,
+    ngx_http_sandbox_reply_pt handler, void *data)
+{
+    ngx_uint_t                  i, n;
+    const char                 *op;
+    ngx_http_sandbox_call_t    *call;
+    ngx_http_sandbox_daemon_t  *d;
+
+    d = ngx_http_sandbox_daemon;
+
+    if (d == NULL || request == NULL || d->ncalls == NGX_HTTP_SANDBOX_CALLS) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "sandbox: %ui calls to sandboxd are open already",
+                      d ? d->ncalls : 0);
+        json_decref(request);
+        return NULL;
+    }
+
+    call = ngx_calloc(sizeof(ngx_http_sandbox_call_t), ngx_cycle->log);
+    if (call == NULL) {
+        json_decref(request);
+        return NULL;
+    }
+
+    n = d->serial++;
+
+    for (i = n % NGX_HTTP_SANDBOX_CALLS; d->by_index[i];
+         i = (i + 1) % NGX_HTTP_SANDBOX_CALLS)
+    {
+        /* one is free */
+    }
+
+    /* ids below 1024 are the hello's; 2^40 of them come before a repetition */
+
+    call->id = ((n / NGX_HTTP_SANDBOX_CALLS) % 0x40000000 + 1)
+               * NGX_HTTP_SANDBOX_CALLS + i;
+
+    op = json_string_value(json_object_get(request, "op"));
+
+    /* a creation without an id would leave two sandboxes if it came twice */
+
+    call->repeat = op && (ngx_strcmp(op, "create") != 0
+                          || json_object_get(json_object_get(request,
+                                                             "options"),
+                                             "id"));
+
+    if (json_object_set_new(request, "id", json_integer((json_int_t) call->id))
+        == 0)
+    {
+        call->text = json_dumps(request, JSON_COMPACT);
+    }
+
+    json_decref(request);
+
+    if (call->text == NULL || ngx_strlen(call->text) > FRAME_MAX) {
+        free(call->text);
+        ngx_free(call);
+        return NULL;
+    }
+
+    call->len = ngx_strlen(call->text);
+    call->handler = handler;
+    call->data = data;
+    call->timeout = timeout;
+    call->start = ngx_current_msec;
+
+    call->deadline.handler = ngx_http_sandbox_call_deadline;
+    call->deadline.data = call;
+    call->deadline.log = ngx_cycle->log;
+
+    ngx_add_timer(&call->deadline, timeout);
+
+    d->by_index[i] = call;
+    d->ncalls++;
+    ngx_queue_insert_tail(&d->calls, &call->queue);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "sandbox call %ui: %s", call->id, op ? op : "-");
+
+    if (d->state == sandbox_daemon_ready) {
+        ngx_http_sandbox_call_send(d, call);
+
+    } else if (d->state == sandbox_daemon_idle && !d->reconnect.timer_set) {
+        ngx_http_sandbox_daemon_later(d);
+    }
+
+    return call;
+}
+
+
+void
+ngx_http_sandbox_daemon_cancel(ngx_http_sandbox_call_t *call)
+{
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "sandbox call %ui: cancelled", call->id);
+
+    ngx_http_sandbox_call_free(call);
+}
+
+
+static void
+ngx_http_sandbox_call_send(ngx_http_sandbox_daemon_t *d,
+    ngx_http_sandbox_call_t *call)
+{
+    call->sent = 1;
+
+    /* a connection that breaks here is seen by its handlers, not by callers */
+
+    if (ngx_http_sandbox_daemon_send(d, call->text, call->len) == NGX_ERROR
+        && d->connection)
+    {
+        d->connection->read->error = 1;
+        ngx_post_event(d->connection->read, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_sandbox_call_free(ngx_http_sandbox_call_t *call)
+{
+    ngx_http_sandbox_daemon_t  *d;
+
+    d = ngx_http_sandbox_daemon;
+
+    if (call->deadline.timer_set) {
+        ngx_del_timer(&call->deadline);
+    }
+
+    ngx_queue_remove(&call->queue);
+    d->by_index[call->id % NGX_HTTP_SANDBOX_CALLS] = NULL;
+    d->ncalls--;
+
+    free(call->text);
+    ngx_free(call);
+
+    if (d->ncalls == 0 && d->connection && d->connection->close) {
+
+        /* the worker exits, and nobody waits any more */
+
+        ngx_post_event(d->connection->read, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_http_sandbox_call_fail(ngx_http_sandbox_call_t *call, const char *code,
+    const char *message)
+{
+    void                       *data;
+    ngx_http_sandbox_error_t    err;
+    ngx_http_sandbox_reply_pt   handler;
+
+    ngx_memzero(&err, sizeof(ngx_http_sandbox_error_t));
+
+    err.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+    err.retry_after = 3;
+    err.code.data = (u_char *) code;
+    err.code.len = ngx_strlen(code);
+    err.message.data = (u_char *) message;
+    err.message.len = ngx_strlen(message);
+
+    handler = call->handler;
+    data = call->data;
+
+    ngx_http_sandbox_call_free(call);
+
+    handler(data, NULL, &err);
+}
+
+
+static void
+ngx_http_sandbox_call_deadline(ngx_event_t *ev)
+{
+    ngx_http_sandbox_call_t  *call;
+
+    call = ev->data;
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "sandbox: no answer from sandboxd to call %ui within %M ms",
+                  call->id, call->timeout);
+
+    ngx_http_sandbox_call_fail(call, "timeout",
+                               "sandboxd did not answer in time");
+}
+
+
+ngx_int_t
+ngx_http_sandbox_call(ngx_http_request_t *r, json_t *request,
+    ngx_msec_t timeout, ngx_http_sandbox_call_pt handler, void *data)
+{
+    ngx_pool_cleanup_t               *cln;
+    ngx_http_sandbox_request_call_t  *rc;
+
+    cln = ngx_pool_cleanup_add(r->pool,
+                               sizeof(ngx_http_sandbox_request_call_t));
+    if (cln == NULL) {
+        json_decref(request);
+        return NGX_ERROR;
+    }
+
+    rc = cln->data;
+    rc->request = r;
+    rc->handler = handler;
+    rc->data = data;
+
+    rc->call = ngx_http_sandbox_daemon_call(request, timeout,
+                                          ngx_http_sandbox_request_reply, rc);
+    if (rc->call == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_sandbox_request_cleanup;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sandbox_request_reply(void *data, json_t *result,
+    ngx_http_sandbox_error_t *err)
+{
+    ngx_http_sandbox_request_call_t *rc = data;
+
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = rc->request;
+    c = r->connection;
+
+    rc->call = NULL;
+
+    ngx_http_set_log_request(c->log, r);
+
+    rc->handler(r, rc->data, result, err);
+
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+ngx_http_sandbox_request_cleanup(void *data)
+{
+    ngx_http_sandbox_request_call_t *rc = data;
+
+    if (rc->call) {
+        ngx_http_sandbox_daemon_cancel(rc->call);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_sandbox_daemon_connected(void)
+{
+    return ngx_http_sandbox_daemon
+           && ngx_http_sandbox_daemon->state == sandbox_daemon_ready;
+}
+
+
+/* The connection */
+
+
+ngx_int_t
+ngx_http_sandbox_daemon_init(ngx_cycle_t *cycle)
+{
+    ngx_http_sandbox_daemon_t     *d;
+    ngx_http_sandbox_main_conf_t  *smcf;
+
+    smcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_sandbox_module);
+
+    if (smcf == NULL || smcf->daemon_sockaddr == NULL) {
+        return NGX_OK;
+    }
+
+    d = ngx_pcalloc(cycle->pool, sizeof(ngx_http_sandbox_daemon_t));
+    if (d == NULL) {
+        return NGX_ERROR;
+    }
+
+    d->conf = smcf;
+    d->backoff = NGX_HTTP_SANDBOX_BACKOFF_MIN;
+
+    ngx_queue_init(&d->calls);
+
+    d->reconnect.handler = ngx_http_sandbox_daemon_reconnect;
+    d->reconnect.data = d;
+    d->reconnect.log = cycle->log;
+    d->reconnect.cancelable = 1;
+
+    ngx_http_sandbox_daemon = d;
+    ngx_http_sandbox_sync_init(smcf->zone);
+
+    ngx_http_sandbox_daemon_connect(d);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_sandbox_daemon_exit(ngx_cycle_t *cycle)
+{
+    ngx_http_sandbox_daemon_t  *d;
+
+    d = ngx_http_sandbox_daemon;
+
+    if (d && d->connection) {
+        ngx_http_sandbox_daemon_close(d);
+    }
+}
+
+
+static void
+ngx_http_sandbox_daemon_connect(ngx_http_sandbox_daemon_t *d)
+{
+    ngx_int_t          rc;
+    ngx_log_t          quiet;
+    ngx_connection_t  *c;
+
+    ngx_memzero(&d->peer, sizeof(ngx_peer_connection_t));
+
+    d->peer.sockaddr = d->conf->daemon_sockaddr;
+    d->peer.socklen = d->conf->daemon_socklen;
+    d->peer.name = &d->conf->daemon_name;
+    d->peer.get = ngx_event_get_peer;
+
+    /* sandboxd may well be starting: what there is to say is said by us, once */
+
+    quiet = *ngx_cycle->log;
+    quiet.log_level = NGX_LOG_EMERG;
+    d->peer.log = &quiet;
+
+    rc = ngx_event_connect_peer(&d->peer);
+
+    if (rc != NGX_OK && rc != NGX_AGAIN) {
+        d->connection = NULL;
+        ngx_http_sandbox_daemon_lost(d, "can't connect");
+        return;
+    }
+
+    c = d->peer.connection;
+
+    c->data = d;
+    c->read->handler = ngx_http_sandbox_daemon_read;
+    c->write->handler = ngx_http_sandbox_daemon_write;
+    c->log = c->read->log = c->write->log = ngx_cycle->log;
+    c->idle = 1;
+
+    d->connection = c;
+    d->state = sandbox_daemon_challenge;
+    d->in.last = 0;
+    d->out.pos = d->out.last = 0;
+
+    c->read->cancelable = 1;
+    ngx_add_timer(c->read, NGX_HTTP_SANDBOX_HELLO_TIMEOUT);
+}
+
+
+static void
+ngx_http_sandbox_daemon_close(ngx_http_sandbox_daemon_t *d)
+{
+    ngx_close_connection(d->connection);
+
+    d->connection = NULL;
+    d->state = sandbox_daemon_idle;
+}
+
+
+/* Ends a connection, or the attempt to get one. */
+
+static void
+ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d, const char *why)
+{
+    ngx_uint_t                was;
+    ngx_queue_t              *q, *next, failed;
+    ngx_http_sandbox_call_t  *call;
+
+    was = d->state;
+
+    if (!d->complained && !ngx_exiting) {
+        d->complained = 1;
+
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "sandbox: no connection to sandboxd at %V: %s; "
+                      "trying again", &d->conf->daemon_name, why);
+    }
+
+    if (d->connection) {
+        ngx_http_sandbox_daemon_close(d);
+    }
+
+    d->state = sandbox_daemon_idle;
+
+    if (was == sandbox_daemon_ready) {
+        ngx_http_sandbox_sync_lost();
+    }
+
+    ngx_queue_init(&failed);
+
+    for (q = ngx_queue_head(&d->calls); q != ngx_queue_sentinel(&d->calls);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        call = ngx_queue_data(q, ngx_http_sandbox_call_t, queue);
+
+        if ((call->sent && !call->repeat)
+            || ngx_current_msec - call->start > NGX_HTTP_SANDBOX_GRACE)
+        {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&failed, q);
+            continue;
+        }
+
+        call->sent = 0;
+    }
+
+    /* before the handlers, which may call again */
+
+    ngx_http_sandbox_daemon_later(d);
+
+    while (!ngx_queue_empty(&failed)) {
+        call = ngx_queue_data(ngx_queue_head(&failed),
+                              ngx_http_sandbox_call_t, queue);
+
+        ngx_http_sandbox_call_fail(call, "unavailable",
+                                   call->sent
+                                   ? "the connection to sandboxd was lost "
+                                     "while it worked on this"
+                                   : "sandboxd can't be reached");
+    }
+}
+
+
+static void
+ngx_http_sandbox_daemon_later(ngx_http_sandbox_daemon_t *d)
+{
+    if (d->reconnect.timer_set || (ngx_exiting && d->ncalls == 0)) {
+        return;
+    }
+
+    ngx_add_timer(&d->reconnect,
+                  d->backoff + (ngx_msec_t) ngx_random() % d->backoff);
+
+    d->backoff = ngx_min(d->backoff * 2, NGX_HTTP_SANDBOX_BACKOFF_MAX);
+}
+
+
+static void
+ngx_http_sandbox_daemon_reconnect(ngx_event_t *ev)
+{
+    ngx_http_sandbox_daemon_t *d = ev->data;
+
+    if (d->state == sandbox_daemon_idle) {
+        ngx_http_sandbox_daemon_connect(d);
+    }
+}
+
+
+static void
+ngx_http_sandbox_daemon_read(ngx_event_t *rev)
+{
+    size_t                      want;
+    ssize_t                     n;
+    ngx_connection_t           *c;
+    ngx_http_sandbox_daemon_t  *d;
+
+    c = rev->data;
+    d = c->data;
+
+    if (c->close && d->ncalls == 0) {
+        ngx_http_sandbox_daemon_close(d);
+        return;
+    }
+
+    if (rev->timedout) {
+        ngx_http_sandbox_daemon_lost(d, "no hello");
+        return;
+    }
+
+    if (rev->error) {
+        ngx_http_sandbox_daemon_lost(d, "can't write");
+        return;
+    }
+
+    for ( ;; ) {
+        want = NGX_HTTP_SANDBOX_IN;
+
+        if (d->in.last >= FRAME_HEADER) {
+            want = ngx_max(want, (size_t) frame_get_header(d->in.start)
+                                 + FRAME_HEADER - d->in.last);
+        }
+
+        if (ngx_http_sandbox_bytes_room(&d->in, want,
+                                        FRAME_MAX + FRAME_HEADER
+                                        + NGX_HTTP_SANDBOX_IN)
+            != NGX_OK)
+        {
+            ngx_http_sandbox_daemon_lost(d, "no memory");
+            return;
+        }
+
+        n = c->recv(c, d->in.start + d->in.last, d->in.size - d->in.last);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n <= 0) {
+            ngx_http_sandbox_daemon_lost(d, d->state == sandbox_daemon_hello
+                                            ? "it didn't take our hello"
+                                            : "it closed the connection");
+            return;
+        }
+
+        d->in.last += n;
+
+        if (ngx_http_sandbox_daemon_frames(d) != NGX_OK) {
+
+            if (d->connection == c) {
+                ngx_http_sandbox_daemon_lost(d, "it sent an invalid frame");
+            }
+
+            return;
+        }
+    }
+
+    if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        ngx_http_sandbox_daemon_lost(d, "no event");
+    }
+}
+
+
+/* NGX_ERROR also if a handler has ended the connection. */
+
+static ngx_int_t
+ngx_http_sandbox_daemon_frames(ngx_http_sandbox_daemon_t *d)
+{
+    long               len;
+    size_t             pos;
+    json_t            *frame;
+    ngx_int_t          rc;
+    json_error_t       error;
+    ngx_connection_t  *c;
+
+    c = d->connection;
+    rc = NGX_OK;
+
+    for (pos = 0; d->in.last - pos >= FRAME_HEADER; pos += len) {
+
+        len = frame_get_header(d->in.start + pos);
+        if (len < 0) {
+            return NGX_ERROR;
+        }
+
+        len += FRAME_HEADER;
+
+        if (d->in.last - pos < (size_t) len) {
+            break;
+        }
+
+        frame = json_loadb((char *) d->in.start + pos + FRAME_HEADER,
+                           len - FRAME_HEADER, JSON_REJECT_DUPLICATES, &error);
+
+        if (!json_is_object(frame)) {
+            json_decref(frame);
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_sandbox_daemon_frame(d, frame);
+
+        json_decref(frame);
+
+        if (d->connection != c || rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (pos) {
+        ngx_memmove(d->in.start, d->in.start + pos, d->in.last - pos);
+        d->in.last -= pos;
+    }
+
+    if (d->in.last == 0 && d->in.size > 16 * NGX_HTTP_SANDBOX_IN) {
+        ngx_free(d->in.start);
+        ngx_memzero(&d->in, sizeof(ngx_http_sandbox_bytes_t));
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_daemon_frame(ngx_http_sandbox_daemon_t *d, json_t *frame)
+{
+    switch (d->state) {
+
+    case sandbox_daemon_challenge:
+        return ngx_http_sandbox_daemon_challenge(d, frame);
+
+    case sandbox_daemon_hello:
+        return ngx_http_sandbox_daemon_welcome(d, frame);
+
+    case sandbox_daemon_ready:
+
+        if (json_object_get(frame, "event")) {
+            ngx_http_sandbox_sync_event(frame);
+
+        } else {
+            ngx_http_sandbox_daemon_answer(d, frame);
+        }
+
+        return NGX_OK;
+
+    default:
+        return NGX_ERROR;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_daemon_challenge(ngx_http_sandbox_daemon_t *d, json_t *frame)
+{
+    char                           *text, proof[FRAME_PROOF_LEN + 1];
+    char                            zone[NGX_HTTP_SANDBOX_ZONE_ID_LEN + 1];
+    json_t                         *hello;
+    size_t                          known;
+    ngx_int_t                       rc;
+    const char                     *op, *nonce;
+    ngx_http_sandbox_zone_status_t  status;
+
+    op = json_string_value(json_object_get(frame, "op"));
+    nonce = json_string_value(json_object_get(frame, "nonce"));
+
+    if (op == NULL || ngx_strcmp(op, "challenge") != 0 || nonce == NULL
+        || ngx_strlen(nonce) != FRAME_NONCE_LEN
+        || json_integer_value(json_object_get(frame, "version"))
+           != FRAME_VERSION)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_http_sandbox_zone_status(d->conf->zone, &status);
+
+    ngx_memcpy(d->peer_nonce, nonce, FRAME_NONCE_LEN + 1);
+    ngx_memcpy(zone, status.id, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
+    zone[NGX_HTTP_SANDBOX_ZONE_ID_LEN] = '\0';
+
+    if (frame_nonce(d->own_nonce) != 0
+        || frame_proof(proof, d->conf->daemon_secret.data,
+                       d->conf->daemon_secret.len, "worker", d->peer_nonce,
+                       d->own_nonce, zone)
+           != 0)
+    {
+        return NGX_ERROR;
+    }
+
+    known = status.incarnation[0] ? NGX_HTTP_SANDBOX_ZONE_ID_LEN : 0;
+
+    hello = json_pack("{s:i,s:s,s:i,s:s,s:I,s:s,s:I,s:s%,s:s}",
+                      "id", 1, "op", "hello", "version", FRAME_VERSION,
+                      "nonce", d->own_nonce, "pid", (json_int_t) ngx_pid,
+                      "zone", zone, "seq", (json_int_t) status.seq,
+                      "incarnation", (char *) status.incarnation, known,
+                      "proof", proof);
+
+    text = hello ? json_dumps(hello, JSON_COMPACT) : NULL;
+    json_decref(hello);
+
+    if (text == NULL) {
+        return NGX_ERROR;
+    }
+
+    d->state = sandbox_daemon_hello;
+
+    rc = ngx_http_sandbox_daemon_send(d, text, ngx_strlen(text));
+    free(text);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_daemon_welcome(ngx_http_sandbox_daemon_t *d, json_t *frame)
+{
+    char                      proof[FRAME_PROOF_LEN + 1];
+    json_t                   *result, *seq;
+    const char               *theirs, *incarnation;
+    ngx_queue_t              *q, *next;
+    ngx_connection_t         *c;
+    ngx_http_sandbox_call_t  *call;
+
+    result = json_object_get(frame, "result");
+    theirs = json_string_value(json_object_get(result, "proof"));
+    incarnation = json_string_value(json_object_get(result, "incarnation"));
+    seq = json_object_get(result, "seq");
+
+    if (json_integer_value(json_object_get(frame, "id")) != 1
+        || !json_is_true(json_object_get(frame, "ok"))
+        || theirs == NULL || !json_is_integer(seq)
+        || json_integer_value(seq) < 0 || incarnation == NULL
+        || ngx_strlen(incarnation) != NGX_HTTP_SANDBOX_ZONE_ID_LEN)
+    {
+        return NGX_ERROR;
+    }
+
+    if (frame_proof(proof, d->conf->daemon_secret.data,
+                    d->conf->daemon_secret.len, "sandboxd", d->own_nonce,
+                    d->peer_nonce, NULL)
+        != 0
+        || !frame_proof_equal(proof, theirs))
+    {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "sandbox: what answers at %V doesn't know the secret",
+                      &d->conf->daemon_name);
+        return NGX_ERROR;
+    }
+
+    c = d->connection;
+
+    ngx_del_timer(c->read);
+
+    d->state = sandbox_daemon_ready;
+    d->backoff = NGX_HTTP_SANDBOX_BACKOFF_MIN;
+    d->complained = 0;
+
+    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                  "sandbox: connected to sandboxd, sequence %L",
+                  (int64_t) json_integer_value(seq));
+
+    ngx_http_sandbox_sync_hello((uint64_t) json_integer_value(seq),
+                                (u_char *) incarnation);
+
+    for (q = ngx_queue_head(&d->calls); q != ngx_queue_sentinel(&d->calls);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        call = ngx_queue_data(q, ngx_http_sandbox_call_t, queue);
+
+        if (!call->sent) {
+            ngx_http_sandbox_call_send(d, call);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sandbox_daemon_answer(ngx_http_sandbox_daemon_t *d, json_t *frame)
+{
+    void                       *data;
+    json_t                     *result, *error;
+    ngx_str_t                  *str;
+    ngx_uint_t                  i, id;
+    const char                 *s;
+    ngx_http_sandbox_call_t    *call;
+    ngx_http_sandbox_error_t    err;
+    ngx_http_sandbox_reply_pt   handler;
+
+    static const char  *member[] = { "code", "message", "field" };
+
+    id = (ngx_uint_t) json_integer_value(json_object_get(frame, "id"));
+    call = d->by_index[id % NGX_HTTP_SANDBOX_CALLS];
+
+    if (call == NULL || call->id != id) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                       "sandbox call %ui: answer to nobody", id);
+        return;
+    }
+
+    handler = call->handler;
+    data = call->data;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
+                   "sandbox call %ui: answered after %M", id,
+                   ngx_current_msec - call->start);
+
+    ngx_http_sandbox_call_free(call);
+
+    result = json_object_get(frame, "result");
+
+    if (json_is_true(json_object_get(frame, "ok")) && json_is_object(result)) {
+        handler(data, result, NULL);
+        return;
+    }
+
+    ngx_memzero(&err, sizeof(ngx_http_sandbox_error_t));
+
+    error = json_object_get(frame, "error");
+
+    for (i = 0; i < 3; i++) {
+        str = i == 0 ? &err.code : i == 1 ? &err.message : &err.field;
+        s = json_string_value(json_object_get(error, member[i]));
+
+        if (s) {
+            str->data = (u_char *) s;
+            str->len = ngx_strlen(s);
+        }
+    }
+
+    err.status = (ngx_uint_t) json_integer_value(json_object_get(error,
+                                                                 "status"));
+    err.limit = json_integer_value(json_object_get(error, "limit"));
+    err.retry_after = (ngx_uint_t)
+                      json_integer_value(json_object_get(error,
+                                                         "retry_after"));
+
+    if (err.status < 400 || err.status > 599) {
+        err.status = NGX_HTTP_BAD_GATEWAY;
+    }
+
+    if (err.code.len == 0) {
+        ngx_str_set(&err.code, "internal_error");
+    }
+
+    if (err.message.len == 0) {
+        ngx_str_set(&err.message, "sandboxd gave no reason");
+    }
+
+    handler(data, NULL, &err);
+}
+
+
+/* Bytes */
+
+
+static ngx_int_t
+ngx_http_sandbox_bytes_room(ngx_http_sandbox_bytes_t *b, size_t size,
+    size_t max)
+{
+    u_char  *p;
+    size_t   need;
+
+    if (b->size - b->last >= size) {
+        return NGX_OK;
+    }
+
+    need = b->last + size;
+
+    if (need > max) {
+        return NGX_ERROR;
+    }
+
+    need = ngx_min(ngx_max(need, b->size * 2), max);
+
+    p = ngx_alloc(need, ngx_cycle->log);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (b->last) {
+        ngx_memcpy(p, b->start, b->last);
+    }
+
+    if (b->start) {
+        ngx_free(b->start);
+    }
+
+    b->start = p;
+    b->size = need;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_daemon_send(ngx_http_sandbox_daemon_t *d, const char *text,
+    size_t len)
+{
+    ngx_http_sandbox_bytes_t  *out;
+
+    out = &d->out;
+
+    if (out->pos) {
+        ngx_memmove(out->start, out->start + out->pos, out->last - out->pos);
+        out->last -= out->pos;
+        out->pos = 0;
+    }
+
+    if (ngx_http_sandbox_bytes_room(out, FRAME_HEADER + len,
+                                    NGX_HTTP_SANDBOX_OUT_MAX)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    frame_put_header(out->start + out->last, len);
+    ngx_memcpy(out->start + out->last + FRAME_HEADER, text, len);
+    out->last += FRAME_HEADER + len;
+
+    return ngx_http_sandbox_daemon_flush(d);
+}
+
+
+/* For _sync.c: an ack, which has no answer. */
+
+void
+ngx_http_sandbox_daemon_ack(uint64_t seq)
+{
+    u_char                      text[64], *p;
+    ngx_http_sandbox_daemon_t  *d;
+
+    d = ngx_http_sandbox_daemon;
+
+    p = ngx_sprintf(text, "{\"op\":\"ack\",\"seq\":%uL}", seq);
+
+    if (ngx_http_sandbox_daemon_send(d, (char *) text, p - text)
+        == NGX_ERROR)
+    {
+        d->connection->read->error = 1;
+        ngx_post_event(d->connection->read, &ngx_posted_events);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_daemon_flush(ngx_http_sandbox_daemon_t *d)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = d->connection;
+
+    while (d->out.pos < d->out.last) {
+        n = c->send(c, d->out.start + d->out.pos, d->out.last - d->out.pos);
+
+        if (n == NGX_AGAIN) {
+            return ngx_handle_write_event(c->write, 0);
+        }
+
+        if (n <= 0) {
+            return NGX_ERROR;
+        }
+
+        d->out.pos += n;
+    }
+
+    d->out.pos = d->out.last = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sandbox_daemon_write(ngx_event_t *wev)
+{
+    ngx_connection_t           *c;
+    ngx_http_sandbox_daemon_t  *d;
+
+    c = wev->data;
+    d = c->data;
+
+    if (ngx_http_sandbox_daemon_flush(d) != NGX_OK) {
+        ngx_http_sandbox_daemon_lost(d, "can't write");
+    }
+}

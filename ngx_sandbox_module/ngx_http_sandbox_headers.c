@@ -1,0 +1,442 @@
+/*
+ * Headers.  On the way in: our credentials and whatever a client might forge
+ * are taken out of the request itself, not through proxy_set_header, which a
+ * location can lose; then ours are put in.  On the way out, for previews: what
+ * reaches beyond the preview's own host is dropped, and a redirect to the
+ * sandbox's local origin is mapped to the public one.  Nothing else is
+ * rewritten.
+ */
+
+#include "ngx_http_sandbox.h"
+
+#include "sandbox_label.h"
+
+
+#define ngx_http_sandbox_is(h, name)                                          \
+    ((h)->key.len == sizeof(name) - 1                                         \
+     && ngx_memcmp((h)->lowcase_key, name, sizeof(name) - 1) == 0)
+
+#define ngx_http_sandbox_begins(h, name)                                      \
+    ((h)->key.len >= sizeof(name) - 1                                         \
+     && ngx_memcmp((h)->lowcase_key, name, sizeof(name) - 1) == 0)
+
+
+static ngx_uint_t ngx_http_sandbox_strip(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
+static ngx_int_t ngx_http_sandbox_map_origin(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
+static ngx_int_t ngx_http_sandbox_remove(ngx_http_request_t *r,
+    ngx_list_part_t *part, ngx_uint_t i);
+static ngx_int_t ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_sandbox_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_map_location(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx);
+
+
+typedef struct {
+    ngx_str_t                     key;
+    u_char                       *lowcase_key;
+    ngx_uint_t                    hash;
+} ngx_http_sandbox_name_t;
+
+
+enum {
+    sandbox_forwarded_host = 0,
+    sandbox_forwarded_proto,
+    sandbox_forwarded_for,
+    sandbox_original_url,
+    sandbox_sandbox_name
+};
+
+
+static ngx_http_sandbox_name_t  ngx_http_sandbox_names[] = {
+    { ngx_string("X-Forwarded-Host"), (u_char *) "x-forwarded-host", 0 },
+    { ngx_string("X-Forwarded-Proto"), (u_char *) "x-forwarded-proto", 0 },
+    { ngx_string("X-Forwarded-For"), (u_char *) "x-forwarded-for", 0 },
+    { ngx_string("X-Original-URL"), (u_char *) "x-original-url", 0 },
+    { ngx_string("X-Sandbox-Name"), (u_char *) "x-sandbox-name", 0 }
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
+
+
+/* Requests */
+
+
+ngx_int_t
+ngx_http_sandbox_request_headers(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx)
+{
+    ngx_str_t         proto, url;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_in.headers.part;
+
+    for (i = 0; /* void */ ; i++) {
+
+        while (i >= part->nelts) {
+            if (part->next == NULL) {
+                goto stripped;
+            }
+
+            part = part->next;
+            i = 0;
+        }
+
+        h = (ngx_table_elt_t *) part->elts + i;
+
+        if (ngx_http_sandbox_strip(r, ctx, h)) {
+
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "sandbox strips header \"%V\"", &h->key);
+
+            if (ngx_http_sandbox_remove(r, part, i) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            /* the part ends here now, what followed is in the next one */
+
+            i--;
+            continue;
+        }
+
+        if (!ctx->control && !ctx->public_host
+            && (ngx_http_sandbox_is(h, "origin")
+                || ngx_http_sandbox_is(h, "referer"))
+            && ngx_http_sandbox_map_origin(r, ctx, h) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+stripped:
+
+    /* also what variables and other modules take for the client's words */
+
+#if (NGX_HTTP_X_FORWARDED_FOR)
+    ngx_memzero(&r->headers_in.x_forwarded_for,
+                sizeof(r->headers_in.x_forwarded_for));
+#endif
+
+#if (NGX_HTTP_REALIP)
+    r->headers_in.x_real_ip = NULL;
+#endif
+
+    if (ctx->control) {
+        r->headers_in.authorization = NULL;
+        return NGX_OK;
+    }
+
+    ngx_str_set(&proto, "http");
+
+    if (ctx->origin.data[4] == 's') {
+        ngx_str_set(&proto, "https");
+    }
+
+    url.len = ctx->origin.len + r->unparsed_uri.len;
+    url.data = ngx_pnalloc(r->pool, url.len);
+    if (url.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ngx_cpymem(url.data, ctx->origin.data, ctx->origin.len),
+               r->unparsed_uri.data, r->unparsed_uri.len);
+
+    if (ngx_http_sandbox_add(r, sandbox_forwarded_host,
+                             &r->headers_in.server) != NGX_OK
+        || ngx_http_sandbox_add(r, sandbox_forwarded_proto, &proto) != NGX_OK
+        || ngx_http_sandbox_add(r, sandbox_forwarded_for,
+                                &r->connection->addr_text) != NGX_OK
+        || ngx_http_sandbox_add(r, sandbox_original_url, &url) != NGX_OK
+        || ngx_http_sandbox_add(r, sandbox_sandbox_name, &ctx->id) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Whether a header must not get inside.  Learns of a WebSocket by the way. */
+
+static ngx_uint_t
+ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
+    ngx_table_elt_t *h)
+{
+    if (h->key.len == 0) {
+        return 0;
+    }
+
+    switch (h->lowcase_key[0]) {
+
+    case 'x':
+        return ngx_http_sandbox_begins(h, "x-sandbox-")
+               || ngx_http_sandbox_begins(h, "x-forwarded-")
+               || ngx_http_sandbox_is(h, "x-real-ip")
+               || ngx_http_sandbox_is(h, "x-original-url");
+
+    case 'f':
+        return ngx_http_sandbox_is(h, "forwarded");
+
+    case 'a':
+        return ctx->control && ngx_http_sandbox_is(h, "authorization");
+
+    case 'c':
+        return ctx->control && ngx_http_sandbox_is(h, "cookie");
+
+    case 'u':
+
+        if (!ngx_http_sandbox_is(h, "upgrade")) {
+            return 0;
+        }
+
+        /* no h2c, and no tunnel of another kind */
+
+        if (r->http_version == NGX_HTTP_VERSION_11
+            && h->value.len == sizeof("websocket") - 1
+            && ngx_strncasecmp(h->value.data, (u_char *) "websocket",
+                               sizeof("websocket") - 1)
+               == 0)
+        {
+            ctx->websocket = 1;
+            return 0;
+        }
+
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
+/* An Origin or Referer of the preview's own becomes the app's own. */
+
+static ngx_int_t
+ngx_http_sandbox_map_origin(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
+    ngx_table_elt_t *h)
+{
+    size_t   n;
+    u_char  *p, *value;
+
+    n = sandbox_origin_match((char *) h->value.data, h->value.len,
+                             (char *) ctx->origin.data, ctx->origin.len);
+
+    if (n == 0 || (h->key.len == sizeof("origin") - 1 && n != h->value.len)) {
+        return NGX_OK;
+    }
+
+    value = ngx_pnalloc(r->pool, sizeof("http://") + ctx->host.len
+                                 + h->value.len - n);
+    if (value == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(value, "http://", sizeof("http://") - 1);
+    p = ngx_cpymem(p, ctx->host.data, ctx->host.len);
+    p = ngx_cpymem(p, h->value.data + n, h->value.len - n);
+    *p = '\0';
+
+    h->value.data = value;
+    h->value.len = p - value;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Removes an element of a list by splitting its part, so that no other element
+ * moves: nginx points at many of them.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_remove(ngx_http_request_t *r, ngx_list_part_t *part,
+    ngx_uint_t i)
+{
+    ngx_list_t       *list;
+    ngx_list_part_t  *rest;
+
+    list = &r->headers_in.headers;
+
+    if (i + 1 == part->nelts) {
+        part->nelts--;
+        return NGX_OK;
+    }
+
+    rest = ngx_palloc(r->pool, sizeof(ngx_list_part_t));
+    if (rest == NULL) {
+        return NGX_ERROR;
+    }
+
+    rest->elts = (ngx_table_elt_t *) part->elts + i + 1;
+    rest->nelts = part->nelts - i - 1;
+    rest->next = part->next;
+
+    part->nelts = i;
+    part->next = rest;
+
+    if (list->last == part) {
+
+        /* the memory behind the part is the rest's, down to the last element */
+
+        list->last = rest;
+        list->nalloc -= i + 1;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name, ngx_str_t *value)
+{
+    ngx_table_elt_t          *h;
+    ngx_http_sandbox_name_t  *n;
+
+    n = &ngx_http_sandbox_names[name];
+
+    h = ngx_list_push(&r->headers_in.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* newer versions chain headers of one name through a further member */
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = n->hash;
+    h->key = n->key;
+    h->lowcase_key = n->lowcase_key;
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+/* Responses */
+
+
+static ngx_int_t
+ngx_http_sandbox_header_filter(ngx_http_request_t *r)
+{
+    ngx_uint_t               i;
+    ngx_list_part_t         *part;
+    ngx_table_elt_t         *h;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (ctx == NULL || !ctx->authorised || ctx->control || r->upstream == NULL
+        || r != r->main)
+    {
+        return ngx_http_next_header_filter(r);
+    }
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash == 0) {
+            continue;
+        }
+
+        if (h[i].key.len == sizeof("Set-Cookie") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Set-Cookie",
+                               sizeof("Set-Cookie") - 1)
+               == 0)
+        {
+            if (sandbox_cookie_stays((char *) h[i].value.data, h[i].value.len,
+                                     (char *) r->headers_in.server.data,
+                                     r->headers_in.server.len))
+            {
+                continue;
+            }
+
+            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                          "sandbox: a cookie for more than its host dropped");
+            h[i].hash = 0;
+
+        } else if (h[i].key.len == sizeof("Clear-Site-Data") - 1
+                   && ngx_strncasecmp(h[i].key.data,
+                                      (u_char *) "Clear-Site-Data",
+                                      sizeof("Clear-Site-Data") - 1)
+                      == 0)
+        {
+            h[i].hash = 0;
+        }
+    }
+
+    if (r->headers_out.location
+        && ngx_http_sandbox_map_location(r, ctx) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_next_header_filter(r);
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_map_location(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx)
+{
+    size_t      n;
+    u_char     *p, *data;
+    ngx_str_t  *value;
+
+    value = &r->headers_out.location->value;
+
+    n = sandbox_origin_local((char *) value->data, value->len, ctx->port);
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    data = ngx_pnalloc(r->pool, ctx->origin.len + value->len - n);
+    if (data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(data, ctx->origin.data, ctx->origin.len);
+    p = ngx_cpymem(p, value->data + n, value->len - n);
+
+    value->data = data;
+    value->len = p - data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sandbox_headers_init(ngx_conf_t *cf)
+{
+    ngx_uint_t                i;
+    ngx_http_sandbox_name_t  *n;
+
+    for (i = 0; i < sizeof(ngx_http_sandbox_names)
+                    / sizeof(ngx_http_sandbox_names[0]); i++)
+    {
+        n = &ngx_http_sandbox_names[i];
+        n->hash = ngx_hash_key(n->lowcase_key, n->key.len);
+    }
+
+    ngx_http_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_sandbox_header_filter;
+
+    return NGX_OK;
+}

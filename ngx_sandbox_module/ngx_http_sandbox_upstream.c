@@ -1,0 +1,968 @@
+/*
+ * The balancer of `upstream { sandbox; }`: stock proxy_pass connects through
+ * it to an agent's socket.
+ *
+ * Two hooks.  The inner one only names the peer, so that `keepalive` between
+ * the two can look into its cache; the outer one is installed when all of the
+ * configuration is read, connects, writes the agent's first line in one send
+ * and lets nginx send the request right behind it.  The agent's answer is taken
+ * off the first read, so that there is no extra round trip.
+ *
+ * A connection that fails because the sandbox's run has ended goes through the
+ * gate once more: the request waits, with its connection not yet connected,
+ * until the sandbox runs again.
+ */
+
+#include "ngx_http_sandbox.h"
+
+#include "sandbox_line.h"
+
+
+/* Kind, port and epoch: told apart by keepalive, not looked at by connect(). */
+
+#define NGX_HTTP_SANDBOX_TAG_LEN       8
+
+
+typedef struct {
+    ngx_http_request_t           *request;
+    ngx_http_sandbox_ctx_t       *ctx;
+
+    void                         *data;        /* of the hooks below */
+    ngx_event_get_peer_pt         get;
+    ngx_event_free_peer_pt        free;
+    ngx_event_notify_peer_pt      notify;
+
+    ngx_int_t                   (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                   (*reinit_request)(ngx_http_request_t *r);
+
+    ngx_str_t                     name;
+    sandbox_line                  line;
+
+    unsigned                      again:1;     /* to the gate before the next */
+    unsigned                      pending:1;   /* not connected yet */
+
+    socklen_t                     socklen;
+    struct sockaddr_un            sockaddr;
+} ngx_http_sandbox_peer_t;
+
+
+static ngx_int_t ngx_http_sandbox_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_sandbox_init_inner(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_sandbox_init_outer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_int_t ngx_http_sandbox_ignore_headers(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p);
+
+static ngx_int_t ngx_http_sandbox_get_inner(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_sandbox_free_inner(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static ngx_int_t ngx_http_sandbox_get_outer(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static void ngx_http_sandbox_notify_outer(ngx_peer_connection_t *pc,
+    void *data, ngx_uint_t type);
+#if (NGX_SSL || NGX_COMPAT)
+static ngx_int_t ngx_http_sandbox_set_session(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_sandbox_save_session(ngx_peer_connection_t *pc,
+    void *data);
+#endif
+
+static ngx_uint_t ngx_http_sandbox_needs_fresh(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_connect(ngx_peer_connection_t *pc,
+    ngx_http_sandbox_peer_t *p);
+static ngx_int_t ngx_http_sandbox_again(ngx_peer_connection_t *pc,
+    ngx_http_sandbox_peer_t *p);
+static ngx_int_t ngx_http_sandbox_pend(ngx_peer_connection_t *pc);
+static void ngx_http_sandbox_resume(ngx_http_request_t *r,
+    ngx_http_sandbox_error_t *err);
+static ngx_int_t ngx_http_sandbox_first_line(ngx_connection_t *c,
+    ngx_http_sandbox_peer_t *p);
+static ssize_t ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
+static void ngx_http_sandbox_line_failed(ngx_http_request_t *r,
+    ngx_http_sandbox_peer_t *p, sandbox_line_result result);
+static ngx_int_t ngx_http_sandbox_process_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_reinit_request(ngx_http_request_t *r);
+
+
+/* Configuration */
+
+
+char *
+ngx_http_sandbox_upstream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sandbox_srv_conf_t *sscf = conf;
+
+    ngx_http_upstream_server_t    *us;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    if (sscf->upstream) {
+        return "is duplicate";
+    }
+
+    uscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
+
+    if (uscf->peer.init_upstream) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"sandbox\" must be the first directive of its "
+                           "upstream");
+        return NGX_CONF_ERROR;
+    }
+
+    uscf->flags = NGX_HTTP_UPSTREAM_CREATE;
+    uscf->peer.init_upstream = ngx_http_sandbox_init_upstream;
+
+    /* nginx refuses an upstream without servers; this one is never asked */
+
+    us = ngx_array_push(uscf->servers);
+    if (us == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(us, sizeof(ngx_http_upstream_server_t));
+
+    ngx_str_set(&us->name, "sandbox");
+    us->down = 1;
+
+    sscf->upstream = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_init_upstream(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    us->peer.init = ngx_http_sandbox_init_inner;
+
+    return NGX_OK;
+}
+
+
+/* Installs the outer hook; called when all modules have installed theirs. */
+
+ngx_int_t
+ngx_http_sandbox_upstream_init(ngx_conf_t *cf)
+{
+    ngx_uint_t                       i;
+    ngx_http_sandbox_srv_conf_t     *sscf;
+    ngx_http_upstream_srv_conf_t   **uscfp, *uscf;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+        uscf = uscfp[i];
+
+        if (uscf->srv_conf == NULL) {
+            continue;
+        }
+
+        sscf = ngx_http_conf_upstream_srv_conf(uscf, ngx_http_sandbox_module);
+
+        if (!sscf->upstream) {
+            continue;
+        }
+
+        if (uscf->servers->nelts != 1) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "upstream \"%V\" has \"sandbox\" and servers in "
+                          "%s:%ui", &uscf->host, uscf->file_name, uscf->line);
+            return NGX_ERROR;
+        }
+
+#if (NGX_HTTP_UPSTREAM_ZONE)
+        if (uscf->shm_zone) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "upstream \"%V\" has \"sandbox\" and \"zone\" in "
+                          "%s:%ui", &uscf->host, uscf->file_name, uscf->line);
+            return NGX_ERROR;
+        }
+#endif
+
+        sscf->original_init_peer = uscf->peer.init;
+        uscf->peer.init = ngx_http_sandbox_init_outer;
+    }
+
+    return NGX_OK;
+}
+
+
+/* A request */
+
+
+static ngx_int_t
+ngx_http_sandbox_init_inner(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_upstream_t     *u;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (ctx == NULL || ctx->peer == NULL) {
+        return NGX_ERROR;
+    }
+
+    u->peer.data = ctx->peer;
+    u->peer.get = ngx_http_sandbox_get_inner;
+    u->peer.free = ngx_http_sandbox_free_inner;
+
+    /* further tries are added where they are safe */
+
+    u->peer.tries = 1;
+
+#if (NGX_SSL || NGX_COMPAT)
+    u->peer.set_session = ngx_http_sandbox_set_session;
+    u->peer.save_session = ngx_http_sandbox_save_session;
+#endif
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_init_outer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    u_char                       *last;
+    ngx_http_upstream_t          *u;
+    ngx_http_sandbox_ctx_t       *ctx;
+    ngx_http_sandbox_peer_t      *p;
+    ngx_http_sandbox_srv_conf_t  *sscf;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+
+    /*
+     * Nothing gets here unless the gate let it: not what another module's
+     * `satisfy any` waved through, no subrequest, no other server's location.
+     */
+
+    if (ctx == NULL || !ctx->authorised || !ctx->ready || r != r->main) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "sandbox: proxy_pass without the gate's consent");
+        return NGX_ERROR;
+    }
+
+    if (!ctx->host_used) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "sandbox: this location doesn't set \"proxy_set_header "
+                      "Host $sandbox_host\"; include sandbox_proxy.conf");
+        return NGX_ERROR;
+    }
+
+    p = ngx_palloc(r->pool, sizeof(ngx_http_sandbox_peer_t));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(p, offsetof(ngx_http_sandbox_peer_t, sockaddr));
+
+    p->request = r;
+    p->ctx = ctx;
+
+    /* there is room for it behind the id */
+
+    p->name.data = ctx->id.data;
+    last = ctx->id.data + ctx->id.len;
+
+    if (ctx->control) {
+        last = ngx_cpymem(last, ":control", sizeof(":control") - 1);
+
+    } else {
+        last = ngx_sprintf(last, ":%ud", (unsigned) ctx->port);
+    }
+
+    p->name.len = last - p->name.data;
+
+    if (ngx_http_sandbox_set_address(p) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->peer = p;
+    ctx->failure = NGX_HTTP_SANDBOX_OK;
+
+    sscf = ngx_http_conf_upstream_srv_conf(us, ngx_http_sandbox_module);
+
+    if (sscf->original_init_peer(r, us) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p->data = u->peer.data;
+    p->get = u->peer.get;
+    p->free = u->peer.free;
+
+    u->peer.data = p;
+    u->peer.get = ngx_http_sandbox_get_outer;
+    u->peer.free = ngx_http_sandbox_free_outer;
+
+    if (u->peer.notify) {
+        p->notify = u->peer.notify;
+        u->peer.notify = ngx_http_sandbox_notify_outer;
+    }
+
+#if (NGX_SSL || NGX_COMPAT)
+    u->peer.set_session = ngx_http_sandbox_set_session;
+    u->peer.save_session = ngx_http_sandbox_save_session;
+#endif
+
+    p->process_header = u->process_header;
+    u->process_header = ngx_http_sandbox_process_header;
+
+    p->reinit_request = u->reinit_request;
+    u->reinit_request = ngx_http_sandbox_reinit_request;
+
+    return ngx_http_sandbox_ignore_headers(r);
+}
+
+
+/*
+ * X-Accel-* of a guest are never obeyed.  A location that doesn't say so gets
+ * a copy of its settings that does.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_ignore_headers(ngx_http_request_t *r)
+{
+    ngx_uint_t                 mask;
+    ngx_http_upstream_t       *u;
+    ngx_http_upstream_conf_t  *conf;
+
+    u = r->upstream;
+
+    mask = NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT
+           |NGX_HTTP_UPSTREAM_IGN_XA_EXPIRES
+           |NGX_HTTP_UPSTREAM_IGN_XA_LIMIT_RATE
+           |NGX_HTTP_UPSTREAM_IGN_XA_BUFFERING
+           |NGX_HTTP_UPSTREAM_IGN_XA_CHARSET;
+
+    if ((u->conf->ignore_headers & mask) == mask) {
+        return NGX_OK;
+    }
+
+    conf = ngx_palloc(r->pool, sizeof(ngx_http_upstream_conf_t));
+    if (conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    *conf = *u->conf;
+    conf->ignore_headers |= mask;
+
+    u->conf = conf;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
+{
+    u_char                        *last, *path;
+    uint32_t                       epoch;
+    ngx_uint_t                     i;
+    ngx_http_sandbox_ctx_t        *ctx;
+    ngx_http_sandbox_main_conf_t  *smcf;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    ctx = p->ctx;
+    smcf = ngx_http_get_module_main_conf(p->request, ngx_http_sandbox_module);
+
+    p->sockaddr.sun_family = AF_UNIX;
+
+    path = (u_char *) p->sockaddr.sun_path;
+    last = ngx_cpymem(path, smcf->agent_dir.data, smcf->agent_dir.len);
+
+    for (i = 0; i < 8; i++) {
+        *last++ = hex[(ctx->slot >> (28 - 4 * i)) & 15];
+    }
+
+    *last++ = '\0';
+
+    epoch = ctx->epoch;
+
+    *last++ = ctx->control ? 'c' : 'p';
+    *last++ = 0;
+    last = ngx_cpymem(last, &ctx->port, sizeof(uint16_t));
+    last = ngx_cpymem(last, &epoch, sizeof(uint32_t));
+
+    p->socklen = (socklen_t) (last - (u_char *) &p->sockaddr);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_get_inner(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_sandbox_peer_t *p = data;
+
+    pc->sockaddr = (struct sockaddr *) &p->sockaddr;
+    pc->socklen = p->socklen;
+    pc->name = &p->name;
+    pc->cached = 0;
+    pc->connection = NULL;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sandbox_free_inner(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    if (pc->tries) {
+        pc->tries--;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_get_outer(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_sandbox_peer_t *p = data;
+
+    ngx_int_t             rc;
+    ngx_http_upstream_t  *u;
+
+    u = p->request->upstream;
+
+    p->ctx->failure = NGX_HTTP_SANDBOX_OK;
+
+    if (p->again) {
+
+        /* the buffers have to be wound back, whatever has been sent */
+
+        u->request_sent = 1;
+
+        rc = ngx_http_sandbox_again(pc, p);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ngx_http_sandbox_needs_fresh(p->request)) {
+        rc = ngx_http_sandbox_get_inner(pc, p);
+
+    } else {
+        rc = p->get(pc, p->data);
+    }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "sandbox get peer: %V, %i, cached:%d", &p->name, rc,
+                   pc->cached);
+
+    if (rc == NGX_DONE) {
+        ngx_http_sandbox_park_done(p->request);
+        return NGX_DONE;
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_sandbox_connect(pc, p);
+
+    if (rc != NGX_DECLINED || p->ctx->restarted) {
+        return rc;
+    }
+
+    /* nobody listens there any more: this run of the sandbox has ended */
+
+    rc = ngx_http_sandbox_again(pc, p);
+
+    return rc == NGX_OK ? ngx_http_sandbox_connect(pc, p) : rc;
+}
+
+
+/*
+ * A kept connection may be closed by its app just when it is used; nginx then
+ * repeats the request, but not one that may have had an effect, nor one whose
+ * body is gone.  Such requests to apps, whose patience nobody knows, get a
+ * connection of their own.
+ */
+
+static ngx_uint_t
+ngx_http_sandbox_needs_fresh(ngx_http_request_t *r)
+{
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    return !ctx->control
+           && ((r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
+               || r->request_body_no_buffering
+               || ctx->websocket);
+}
+
+
+/* NGX_DONE: connected, and the first line is written. */
+
+static ngx_int_t
+ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
+{
+    ngx_int_t  rc;
+
+    pc->get = ngx_event_get_peer;
+
+    rc = ngx_event_connect_peer(pc);
+
+    pc->get = ngx_http_sandbox_get_outer;
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    /* a Unix socket connects at once or not at all */
+
+    if (rc != NGX_OK || ngx_http_sandbox_first_line(pc->connection, p) != NGX_OK)
+    {
+        if (pc->connection) {
+            ngx_close_connection(pc->connection);
+            pc->connection = NULL;
+        }
+
+        p->ctx->failure = NGX_HTTP_SANDBOX_FAIL_CONNECT;
+        return NGX_DECLINED;
+    }
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_first_line(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
+{
+    char    line[SANDBOX_LINE_MAX];
+    size_t  len;
+
+    len = sandbox_line_write(line, p->ctx->control ? 0 : p->ctx->port,
+                             p->ctx->key);
+
+    if (c->send(c, (u_char *) line, len) != (ssize_t) len) {
+        return NGX_ERROR;
+    }
+
+    /* what nginx counts is the request */
+
+    c->sent = 0;
+    c->recv = ngx_http_sandbox_recv;
+
+    ngx_memzero(&p->line, sizeof(sandbox_line));
+
+    return NGX_OK;
+}
+
+
+/*
+ * To the gate once more.  NGX_OK: the sandbox runs, the address is set anew.
+ * NGX_AGAIN: pc has a connection that is not connected yet.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_again(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
+{
+    ngx_int_t                  rc;
+    ngx_http_sandbox_error_t   err;
+
+    p->again = 0;
+    p->ctx->restarted = 1;
+
+    ngx_log_error(NGX_LOG_INFO, pc->log, 0,
+                  "sandbox \"%V\": run %uD has ended, asking for another",
+                  &p->ctx->id, p->ctx->epoch);
+
+    rc = ngx_http_sandbox_park(p->request, 1, ngx_http_sandbox_resume, &err);
+
+    if (rc == NGX_OK) {
+        (void) ngx_http_sandbox_set_address(p);
+        (void) ngx_http_sandbox_get_inner(pc, p);
+        return NGX_OK;
+    }
+
+    (void) ngx_http_sandbox_get_inner(pc, p);
+
+    if (rc == NGX_AGAIN && ngx_http_sandbox_pend(pc) == NGX_OK) {
+        p->pending = 1;
+        return NGX_AGAIN;
+    }
+
+    p->ctx->failure = NGX_HTTP_SANDBOX_FAIL_CONNECT;
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * A connection that isn't connected: nginx keeps the request for as long as it
+ * would wait for connect().
+ */
+
+static ngx_int_t
+ngx_http_sandbox_pend(ngx_peer_connection_t *pc)
+{
+    ngx_socket_t       s;
+    ngx_connection_t  *c;
+
+    s = ngx_socket(AF_UNIX, SOCK_STREAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
+                      ngx_socket_n " failed");
+        return NGX_ERROR;
+    }
+
+    c = ngx_get_connection(s, pc->log);
+
+    if (c == NULL) {
+        if (ngx_close_socket(s) == -1) {
+            ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
+                          ngx_close_socket_n " failed");
+        }
+
+        return NGX_ERROR;
+    }
+
+    c->type = SOCK_STREAM;
+    c->recv = ngx_recv;
+    c->send = ngx_send;
+    c->recv_chain = ngx_recv_chain;
+    c->send_chain = ngx_send_chain;
+    c->sendfile = 1;
+    c->log_error = pc->log_error;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
+    c->start_time = ngx_current_msec;
+
+    c->read->log = pc->log;
+    c->write->log = pc->log;
+
+    pc->connection = c;
+
+    if (ngx_nonblocking(s) == -1) {
+        ngx_log_error(NGX_LOG_ALERT, pc->log, ngx_socket_errno,
+                      ngx_nonblocking_n " failed");
+        ngx_close_connection(c);
+        pc->connection = NULL;
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* The sandbox of a pending connection runs, or it doesn't. */
+
+static void
+ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
+{
+    ngx_connection_t          *c;
+    ngx_http_upstream_t       *u;
+    ngx_http_sandbox_ctx_t    *ctx;
+    ngx_http_sandbox_peer_t   *p;
+    ngx_http_sandbox_error_t   gone;
+
+    u = r->upstream;
+    c = u->peer.connection;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    if (!p->pending) {
+        return;
+    }
+
+    p->pending = 0;
+
+    if (err == NULL) {
+        (void) ngx_http_sandbox_set_address(p);
+        (void) ngx_http_sandbox_get_inner(&u->peer, p);
+
+        u->peer.connection = c;
+
+        if (connect(c->fd, u->peer.sockaddr, u->peer.socklen) == 0
+            && ngx_add_conn
+            && ngx_add_conn(c) == NGX_OK
+            && ngx_http_sandbox_first_line(c, p) == NGX_OK)
+        {
+            c->write->ready = 1;
+            c->write->handler(c->write);
+            return;
+        }
+
+        ngx_memzero(&gone, sizeof(ngx_http_sandbox_error_t));
+
+        gone.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        gone.retry_after = 1;
+        ngx_str_set(&gone.code, "sandbox_unreachable");
+        ngx_str_set(&gone.message, "The sandbox's agent can't be reached");
+
+        err = &gone;
+    }
+
+    /* nginx's own clean-up closes the connection when the request ends */
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    ngx_http_finalize_request(r, ngx_http_sandbox_end(r, err));
+}
+
+
+static void
+ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_sandbox_peer_t *p = data;
+
+    u_char             buf[SANDBOX_LINE_MAX];
+    ngx_connection_t  *c;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, pc->log, 0,
+                   "sandbox free peer: %V, %ui", &p->name, state);
+
+    c = pc->connection;
+
+    if ((state & NGX_PEER_FAILED) && c && !p->pending
+        && c->recv == ngx_http_sandbox_recv
+        && p->ctx->failure == NGX_HTTP_SANDBOX_OK)
+    {
+        /* writing failed; why may have been said before */
+
+        (void) c->recv(c, buf, sizeof(buf));
+    }
+
+    ngx_http_sandbox_park_done(p->request);
+
+    p->free(pc, p->data, state);
+}
+
+
+static void
+ngx_http_sandbox_notify_outer(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t type)
+{
+    ngx_http_sandbox_peer_t *p = data;
+
+    p->notify(pc, p->data, type);
+}
+
+
+#if (NGX_SSL || NGX_COMPAT)
+
+static ngx_int_t
+ngx_http_sandbox_set_session(ngx_peer_connection_t *pc, void *data)
+{
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sandbox_save_session(ngx_peer_connection_t *pc, void *data)
+{
+}
+
+#endif
+
+
+/* What comes back */
+
+
+/*
+ * The first read of a new connection: takes the agent's line off it, and steps
+ * aside for good.
+ */
+
+static ssize_t
+ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    size_t                    used;
+    ssize_t                   n;
+    ngx_http_request_t       *r;
+    sandbox_line_result       result;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    r = c->data;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    for ( ;; ) {
+        n = ngx_recv(c, buf, size);
+
+        if (n == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (n <= 0) {
+            ngx_http_sandbox_line_failed(r, p, SANDBOX_LINE_MORE);
+            return n;
+        }
+
+        result = sandbox_line_feed(&p->line, (char *) buf, n, &used);
+
+        if (result == SANDBOX_LINE_MORE) {
+            continue;
+        }
+
+        if (result != SANDBOX_LINE_OK) {
+            ngx_http_sandbox_line_failed(r, p, result);
+            return NGX_ERROR;
+        }
+
+        c->recv = ngx_recv;
+
+        ngx_http_sandbox_park_done(r);
+
+        n -= used;
+
+        if (n > 0) {
+            ngx_memmove(buf, buf + used, n);
+            return n;
+        }
+
+        /* not 0, which would be the end: what follows may be there already */
+
+        return ngx_recv(c, buf, size);
+    }
+}
+
+
+static void
+ngx_http_sandbox_line_failed(ngx_http_request_t *r, ngx_http_sandbox_peer_t *p,
+    sandbox_line_result result)
+{
+    const char              *what;
+    ngx_uint_t               safe;
+    ngx_http_upstream_t     *u;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    u = r->upstream;
+    ctx = p->ctx;
+    safe = 0;
+
+    switch (result) {
+
+    case SANDBOX_LINE_REFUSED:
+        what = "nothing listens on the port";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_REFUSED;
+        break;
+
+    case SANDBOX_LINE_LIMIT:
+        what = "the agent has too many connections";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_LIMIT;
+        break;
+
+    case SANDBOX_LINE_KEY:
+        /* another run than ours; provably nothing has reached an app */
+        what = "the agent doesn't take the key";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_KEY;
+        safe = 1;
+        break;
+
+    case SANDBOX_LINE_MORE:
+        what = "closed before its first line";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_CLOSED;
+        break;
+
+    default:
+        what = "the agent's first line is none";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_LINE;
+        break;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "sandbox \"%V\": %s",
+                  &p->name, what);
+
+    if (ctx->restarted
+        || (result != SANDBOX_LINE_KEY && result != SANDBOX_LINE_MORE)
+        || (u->request_sent && r->request_body_no_buffering))
+    {
+        return;
+    }
+
+    if (safe) {
+        u->request_sent = 0;
+    }
+
+    p->again = 1;
+    u->peer.tries++;
+}
+
+
+/*
+ * nginx takes a response without a status line for HTTP/0.9 and would pass a
+ * guest's raw bytes on to the client.  Here it is a bad gateway.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                version;
+    ngx_http_upstream_t      *u;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    version = r->http_version;
+
+    u->process_header = p->process_header;
+
+    rc = p->process_header(r);
+
+    /* the status line and the headers have a function of their own */
+
+    p->process_header = u->process_header;
+    u->process_header = ngx_http_sandbox_process_header;
+
+    if (r->http_version != version) {
+        r->http_version = version;
+
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_PROTOCOL;
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_PROTOCOL;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_reinit_request(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_http_upstream_t      *u;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    u->process_header = p->process_header;
+
+    rc = p->reinit_request(r);
+
+    p->process_header = u->process_header;
+    u->process_header = ngx_http_sandbox_process_header;
+
+    return rc;
+}

@@ -1,0 +1,120 @@
+/*
+ * The shared-memory zone: a cache of sandboxd's records.  It owns the records
+ * and their hash tables; everything in it is under the mutex of its slab pool,
+ * which is the one lock that nginx's master frees after a crash.  Nothing of
+ * it leaves but copies: a caller never holds a pointer into the zone.
+ *
+ * Called by the gate (lookups), and by _sync.c (everything else).
+ */
+
+#ifndef _NGX_HTTP_SANDBOX_ZONE_H_INCLUDED_
+#define _NGX_HTTP_SANDBOX_ZONE_H_INCLUDED_
+
+
+#include "ngx_http_sandbox.h"
+
+
+#define NGX_HTTP_SANDBOX_ZONE_ID_LEN   32      /* hex digits */
+#define NGX_HTTP_SANDBOX_ZONE_MIN      (512 * 1024)
+
+
+/* A record as sandboxd sent it, strings in the JSON object. */
+
+typedef struct {
+    uint64_t                      seq;
+    uint32_t                      slot;
+    uint32_t                      epoch;
+    uint16_t                      port;
+    u_char                        state;
+    u_char                        access;
+    u_char                        host;
+    unsigned                      exposure:1;
+    unsigned                      gone:1;
+    u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    ngx_str_t                     name;        /* id or label */
+} ngx_http_sandbox_record_t;
+
+
+typedef struct {
+    uint64_t                      seq;
+    ngx_uint_t                    complete;
+    ngx_uint_t                    sandboxes;
+    ngx_uint_t                    exposures;
+    ngx_uint_t                    tombstones;
+    ngx_uint_t                    refused;     /* records without a place */
+    u_char                        incarnation[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
+    u_char                        id[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
+} ngx_http_sandbox_zone_status_t;
+
+
+/* The directive `sandbox_zone name=NAME SIZE`. */
+char *ngx_http_sandbox_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/*
+ * Lookups.  NGX_OK: copied.  NGX_DECLINED: there is no such name.  NGX_AGAIN:
+ * the zone doesn't know it, but is not complete: sandboxd has to be asked.
+ */
+ngx_int_t ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone,
+    ngx_str_t *label, ngx_http_sandbox_exposure_t *exposure,
+    ngx_http_sandbox_info_t *info);
+ngx_int_t ngx_http_sandbox_zone_id(ngx_http_sandbox_zone_t *zone,
+    ngx_str_t *id, ngx_http_sandbox_info_t *info);
+ngx_int_t ngx_http_sandbox_zone_slot(ngx_http_sandbox_zone_t *zone,
+    uint32_t slot, ngx_http_sandbox_info_t *info);
+
+/*
+ * Takes a record if it is newer than what the zone has.  NGX_ERROR: the zone
+ * is full; what it holds stays.
+ */
+ngx_int_t ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_record_t *record);
+
+void ngx_http_sandbox_zone_status(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_zone_status_t *status);
+
+/*
+ * The zone holds everything up to seq.  What is gone up to there is forgotten.
+ * With `whole`, a full list has ended: what it didn't name is swept away by
+ * ngx_http_sandbox_zone_sweep().
+ */
+void ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone, uint64_t seq,
+    ngx_uint_t whole);
+
+/* Removes some of what no full list has named; 1 while there is more. */
+ngx_uint_t ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
+    ngx_uint_t *position);
+
+/*
+ * Asks for the right to fill an incomplete zone (fresh: what it holds has to
+ * be named again), or renews it, for msec.  A worker that has died loses it at
+ * once, one that doesn't renew it when it ends.
+ */
+ngx_uint_t ngx_http_sandbox_zone_lease(ngx_http_sandbox_zone_t *zone,
+    ngx_msec_t msec, ngx_uint_t fresh);
+void ngx_http_sandbox_zone_release(ngx_http_sandbox_zone_t *zone);
+
+/*
+ * If the zone is of another database, or stands at the sequence behind which
+ * sandboxd has no changes any more (gap), it becomes incomplete.
+ */
+#define NGX_HTTP_SANDBOX_NO_SEQ  ((uint64_t) -1)
+
+void ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone,
+    u_char *incarnation, uint64_t gap);
+
+
+/*
+ * _sync.c: reads a record of docs/protocol.md, section 1.3, whose strings stay
+ * the object's; NGX_ERROR if it is none.
+ */
+ngx_int_t ngx_http_sandbox_record_read(json_t *object,
+    ngx_http_sandbox_record_t *record);
+
+/* _sync.c: what the connection tells about the zone. */
+void ngx_http_sandbox_sync_hello(uint64_t seq, u_char *incarnation);
+void ngx_http_sandbox_sync_event(json_t *object);
+void ngx_http_sandbox_sync_lost(void);
+void ngx_http_sandbox_sync_init(ngx_http_sandbox_zone_t *zone);
+
+
+#endif /* _NGX_HTTP_SANDBOX_ZONE_H_INCLUDED_ */
