@@ -132,12 +132,12 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
                 seccomp*.c userns*.c mount*.c))
-DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/%.o) \
-                $(addprefix $(B)/common/,base64.o error.o log.o)
+DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
+                $(addprefix $(B)/obj/common/,base64.o error.o log.o)
 
 driver: $(B)/driver-shell
 
-$(B)/driver-shell: $(B)/t/driver/driver_shell.o $(DRIVER_OBJ)
+$(B)/driver-shell: $(B)/obj/t/driver/driver_shell.o $(DRIVER_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -luv -ljansson -lseccomp -lpthread
 
 # A unit test names what it is linked with in its first lines:

@@ -25,8 +25,7 @@ static const char *const  masked[] = {
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore",
     "/proc/keys", "/proc/key-users", "/proc/latency_stats",
     "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/sys/firmware",
-    "/sys/devices/virtual/powercap", "/sys/kernel/debug",
-    "/sys/kernel/security"
+    "/sys/devices/virtual/powercap"
 };
 
 static const char *const  readonly[] = {

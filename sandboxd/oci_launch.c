@@ -1,5 +1,6 @@
 /* One start; see oci_launch.h. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -42,19 +43,31 @@ oci_launch_failed(int answer, const char *fmt, ...)
 }
 
 
-/* Kills all children, adopted ones too, until there are none. */
-static void
-kill_children(void)
+/* Calls kill() for every child; there is a list of them in /proc only where
+ * the kernel was built so. */
+static bool
+kill_each(void)
 {
-    int    fd;
-    char   path[64], text[4096], *p, *end;
-    long   pid;
-    ssize_t  n;
+    DIR            *proc;
+    bool            found;
+    long            ppid;
+    char            path[64], text[512], *p;
+    int             fd;
+    pid_t           pid;
+    ssize_t         n;
+    struct dirent  *entry;
 
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children",
-             (int) getpid());
+    found = false;
+    proc = opendir("/proc");
 
-    do {
+    while (proc != NULL && (entry = readdir(proc)) != NULL) {
+        pid = (pid_t) atoi(entry->d_name);
+
+        if (pid <= 1) {
+            continue;
+        }
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
         fd = open(path, O_RDONLY | O_CLOEXEC);
         n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
 
@@ -63,11 +76,63 @@ kill_children(void)
         }
 
         text[n > 0 ? n : 0] = '\0';
+        p = strrchr(text, ')');
 
-        for (p = text; (pid = strtol(p, &end, 10)) > 0; p = end) {
-            kill((pid_t) pid, SIGKILL);
+        if (p != NULL && sscanf(p, ") %*c %ld", &ppid) == 1
+            && ppid == getpid())
+        {
+            found = true;
+            kill(pid, SIGKILL);
         }
-    } while (waitpid(-1, NULL, 0) > 0 || errno == EINTR);
+    }
+
+    if (proc != NULL) {
+        closedir(proc);
+    }
+
+    return found;
+}
+
+
+/* Kills all children, adopted ones too, until there are none: those of a
+ * child that ends become ours. */
+static void
+kill_children(void)
+{
+    while (kill_each()) {
+        while (waitpid(-1, NULL, WNOHANG) > 0) {
+            /* void */
+        }
+
+        usleep(1000);
+    }
+}
+
+
+/* crun leaves a process behind that has ended or is about to; it would
+ * otherwise be the driver's to wait for. */
+static void
+reap_others(pid_t keep)
+{
+    int        tries;
+    siginfo_t  info;
+
+    for (tries = 0; tries < 20; tries++) {
+        memset(&info, 0, sizeof(info));
+
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1
+            || info.si_pid == keep)
+        {
+            return;
+        }
+
+        if (info.si_pid != 0) {
+            (void) waitpid(info.si_pid, NULL, 0);
+            return;
+        }
+
+        usleep(200);
+    }
 }
 
 
@@ -378,6 +443,8 @@ hand_over(const oci_launch *l)
     if (pidfd == -1 || a.start_time == 0) {
         give_up(l, "the sandbox's first process is gone");
     }
+
+    reap_others(a.pid);
 
     if (oci_wire_send(l->answer, &a, sizeof(a), NULL, 0, &pidfd, 1) == -1) {
         give_up(l, "hand over");

@@ -1,0 +1,339 @@
+package Driver;
+
+# The driver by itself: starts build/driver-shell, sends it commands, matches
+# its answers, runs scripts inside of sandboxes through their agents, and
+# counts what a sandbox could leave behind on the host.
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use IO::Handle;
+use IO::Select;
+use JSON::PP ();
+use POSIX ();
+use Time::HiRes qw(sleep time);
+
+use Harness;
+
+our $KEY = '0123456789abcdef' x 2;
+
+my $JSON = JSON::PP->new->canonical->allow_nonref;
+
+
+# new(dir => D, user => UID, agent => PATH, dev => 1, images => {n => DIR},
+#     env => {...}, wrap => [...]).  D gets state/ and run/.
+sub new {
+    my ($class, %o) = @_;
+    my $self = bless {
+        dir => $o{dir} // tmp_dir(), events => [], answers => [], in => '',
+        next => 1, images => $o{images} || {}, o => \%o,
+    }, $class;
+
+    for my $d ("$self->{dir}/state", "$self->{dir}/run") {
+        mkdir $d, 0711;
+        chown $o{user}, $o{user}, $d if $o{user};
+    }
+
+    $self->spawn();
+
+    return $self;
+}
+
+
+sub spawn {
+    my ($self) = @_;
+    my %o = %{ $self->{o} };
+    my @cmd = (build_dir() . '/driver-shell', "$self->{dir}/state",
+        "$self->{dir}/run", $o{agent} // build_dir() . '/sandbox-agent',
+        $o{dev} // 1, map { "$_=$self->{images}{$_}" }
+        sort keys %{ $self->{images} });
+
+    pipe my $in_r, my $in_w or die "pipe: $!";
+    pipe my $out_r, my $out_w or die "pipe: $!";
+
+    my $log = "$self->{dir}/log";
+    my $pid = fork() // die "fork: $!";
+
+    if ($pid == 0) {
+        POSIX::dup2(fileno($in_r), 0);
+        POSIX::dup2(fileno($out_w), 1);
+        open STDERR, '>>', $log or POSIX::_exit(126);
+        POSIX::close($_) for grep { !$o{keep_fds}{$_} } 3 .. 60;
+        %ENV = (%ENV, %{ $o{env} || {} });
+        { no warnings 'exec'; exec @{ $o{wrap} || [] }, @cmd; }
+        POSIX::_exit(127);
+    }
+
+    close $in_r;
+    close $out_w;
+    @$self{qw(pid to from)} = ($pid, $in_w, $out_r);
+    $self->{to}->autoflush(1);
+    $self->{in} = '';
+
+    return $self;
+}
+
+
+sub send {
+    my ($self, %o) = @_;
+
+    local $SIG{PIPE} = 'IGNORE';
+    print { $self->{to} } $JSON->encode(\%o), "\n";
+}
+
+
+# Takes the first answer (or event) that the code accepts.
+sub take {
+    my ($self, $accept, $seconds) = @_;
+    my $end = time() + ($seconds // 20);
+    my $sel = IO::Select->new($self->{from});
+
+    while (1) {
+        for my $i (0 .. $#{ $self->{answers} }) {
+            next unless $accept->($self->{answers}[$i]);
+            return splice @{ $self->{answers} }, $i, 1;
+        }
+
+        my $left = $end - time();
+
+        return undef if $left <= 0;
+        next unless $sel->can_read($left);
+
+        my $n = sysread $self->{from}, $self->{in}, 65536, length $self->{in};
+
+        return undef unless $n;
+        while ($self->{in} =~ s/^([^\n]*)\n//) {
+            push @{ $self->{answers} }, $JSON->decode($1);
+        }
+    }
+}
+
+
+sub info {
+    my ($self) = @_;
+
+    $self->send(op => 'info');
+
+    return $self->take(sub { exists $_[0]{name} || exists $_[0]{error} });
+}
+
+
+sub answer_to {
+    my ($self, $op, $slot, $seconds) = @_;
+
+    return $self->take(sub {
+        ($_[0]{op} // '') eq $op && (!defined $slot || $_[0]{slot} == $slot)
+    }, $seconds);
+}
+
+
+sub send_start {
+    my ($self, $slot, %o) = @_;
+
+    $self->send(op => 'start', slot => $slot, id => $o{id} // "box$slot",
+        key => $KEY, image => 'host', timeout => 20000, %o);
+}
+
+
+sub start {
+    my ($self, $slot, %o) = @_;
+
+    $self->send_start($slot, %o);
+
+    return $self->answer_to('start', $slot, 60) || { message => 'no answer' };
+}
+
+
+sub stop {
+    my ($self, $slot, $grace) = @_;
+
+    $self->send(op => 'stop', slot => $slot, grace => $grace // 2000);
+
+    return $self->answer_to('stop', $slot, 60) || { message => 'no answer' };
+}
+
+
+sub destroy {
+    my ($self, $slot) = @_;
+
+    $self->send(op => 'destroy', slot => $slot);
+
+    return $self->answer_to('destroy', $slot, 60)
+        || { message => 'no answer' };
+}
+
+
+sub exited {
+    my ($self, $slot, $seconds) = @_;
+
+    return $self->take(sub {
+        ($_[0]{event} // '') eq 'exited' && $_[0]{slot} == $slot
+    }, $seconds);
+}
+
+
+# Ends the driver, not the sandboxes; its wait status.
+sub quit {
+    my ($self, $signal) = @_;
+
+    return undef unless $self->{pid};
+
+    if ($signal) {
+        kill $signal, $self->{pid};
+    } else {
+        $self->send(op => 'quit');
+    }
+
+    close $self->{to};
+
+    my $pid = delete $self->{pid};
+    my $done = wait_for(sub { waitpid($pid, POSIX::WNOHANG()) == $pid }, 20);
+    my $status = $?;
+
+    if (!$done) {
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+        return undef;
+    }
+
+    return $status;
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    local ($?, $!);
+    $self->quit() if $self->{pid};
+}
+
+
+sub socket { return sprintf '%s/run/s/%08x', $_[0]{dir}, $_[1] }
+
+
+sub connect {
+    my ($self, $slot, $first) = @_;
+
+    my $s = http_connect(unix => $self->socket($slot)) or return undef;
+
+    http_send($s, $first // "CONTROL $KEY\n");
+
+    return $s;
+}
+
+
+# Runs a script inside; { exitCode, stdout, stderr }.
+sub inside {
+    my ($self, $slot, $script, $seconds) = @_;
+    my $body = $JSON->encode({ command => $script,
+        sessionId => '__DISABLE_SESSION__' });
+    my $s = $self->connect($slot) or return { stdout => '', stderr => "$!" };
+
+    utf8::encode($body) if utf8::is_utf8($body);
+    http_send($s, "POST /api/execute HTTP/1.1\r\nHost: localhost\r\n"
+        . "Content-Type: application/json\r\nContent-Length: "
+        . length($body) . "\r\nConnection: close\r\n\r\n$body");
+
+    my ($raw, $end) = ('', time() + ($seconds // 60));
+    my $sel = IO::Select->new($s);
+
+    while (time() < $end) {
+        next unless $sel->can_read(0.5);
+        last unless sysread $s, $raw, 65536, length $raw;
+    }
+
+    my ($head, $json) = $raw =~ /^OK\n(HTTP.*?)\r\n\r\n(.*)$/s
+        or return { stdout => '', stderr => "answer: $raw" };
+    if ($head =~ /^transfer-encoding:\s*chunked/mi) {
+        my $plain = '';
+
+        while ($json =~ s/^([0-9a-f]+)[^\r\n]*\r\n//i) {
+            my $n = hex $1 or last;
+
+            $plain .= substr $json, 0, $n, '';
+            $json =~ s/^\r\n//;
+        }
+        $json = $plain;
+    }
+
+    return eval { JSON::PP->new->utf8->decode($json) }
+        || { stdout => '', stderr => "answer: $raw" };
+}
+
+
+# What a sandbox could leave behind: mounts, processes of ours, network
+# namespaces, groups, sockets, directories.
+sub leftovers {
+    my ($self) = @_;
+    my %n;
+
+    $n{mounts} = () = (slurp('/proc/self/mountinfo') // '') =~ /\n/g;
+    $n{sockets} = () = glob "$self->{dir}/run/s/*";
+    $n{layers} = () = glob "$self->{dir}/state/sandboxes/*";
+    $n{processes} = $self->agents();
+    $n{zombies} = 0;
+    $n{groups} = 0;
+    $n{loops} = 0;
+
+    for my $pid (descendants($self->{pid} // 0)) {
+        $n{zombies}++ if (slurp("/proc/$pid/stat") // '') =~ /\) Z /;
+    }
+
+    for my $base (glob '/sys/fs/cgroup/*/sandboxd-* /sys/fs/cgroup/sandboxd-*')
+    {
+        next unless $base =~ /sandboxd-[0-9a-f]{16}$/;
+        next unless $base =~ /-\Q@{[ $self->tag ]}\E$/;
+        $n{groups} += grep { m{/[0-9a-f]{8}$} && -d } glob "$base/*";
+    }
+
+    for my $file (glob '/sys/block/loop*/loop/backing_file') {
+        $n{loops}++ if (slurp($file) // '') =~ /^\Q$self->{dir}\E\//;
+    }
+
+    return \%n;
+}
+
+
+# The name of this driver's groups is a hash of its directory's path.
+sub tag {
+    my ($self) = @_;
+    my $path = "$self->{dir}/state/sandboxes";
+    my $pairs = 0;
+
+    require Math::BigInt;
+    my $h = Math::BigInt->new('14695981039346656037');
+    my $m = Math::BigInt->new(2)->bpow(64);
+
+    for my $byte (unpack 'C*', $path) {
+        $h->bxor($byte)->bmul('1099511628211')->bmod($m);
+    }
+
+    return sprintf '%016s', substr $h->as_hex, 2;
+}
+
+
+# How many sandboxes of this driver live: processes that hold a socket of its.
+sub agents {
+    my ($self) = @_;
+    my (%inode, %pid);
+
+    for my $line (split /\n/, slurp('/proc/net/unix') // '') {
+        my @f = split ' ', $line, 8;
+
+        $inode{"socket:[$f[6]]"} = 1
+            if ($f[7] // '') =~ m{^\Q$self->{dir}\E/run/s/};
+    }
+
+    for my $fd (glob '/proc/[0-9]*/fd/*') {
+        my $target = readlink $fd // next;
+
+        next unless $inode{$target};
+        $pid{$1} = 1 if $fd =~ m{^/proc/(\d+)/} && $1 != ($self->{pid} // 0);
+    }
+
+    return scalar keys %pid;
+}
+
+
+1;
