@@ -300,15 +300,26 @@ ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r);
 
 
 /*
- * _api.c: the content handler of everything on an API host that isn't AGENT,
- * once the gate has checked the host.  It checks the key by itself, since not
- * every route needs one.
+ * _api.c
+ *
+ * ngx_http_sandbox_api_check() is the whole check of a request on an API
+ * server: exact host, key, route.  NGX_OK: it is authorised and route is AGENT
+ * (id points into the request, path does not).  NGX_DECLINED: the content
+ * handler below answers it, whatever it is, and checks by itself; the gate
+ * need only set r->content_handler.
  */
 
+struct sandbox_route_s;
+
+ngx_int_t ngx_http_sandbox_api_check(ngx_http_request_t *r,
+    struct sandbox_route_s *route);
 ngx_int_t ngx_http_sandbox_api_handler(ngx_http_request_t *r);
 
-/* Called from postconfiguration: warns of an API that shares a domain with
- * previews. */
+/*
+ * _api_conf.c, called from postconfiguration: fills api_hosts, refuses
+ * `sandbox_api on` without keys or exact names, and warns of an API that
+ * shares a domain with previews.
+ */
 ngx_int_t ngx_http_sandbox_api_init(ngx_conf_t *cf);
 
 

@@ -9,11 +9,11 @@
 
 
 static ngx_int_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
-    ngx_uint_t *port);
+    unsigned *port);
 static ngx_int_t ngx_http_sandbox_api_route(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_api_dispatch(ngx_http_request_t *r,
-    sandbox_route *route, ngx_uint_t port);
+    sandbox_route *route, unsigned port);
 static ngx_int_t ngx_http_sandbox_api_refuse(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_api_allow(ngx_http_request_t *r,
@@ -50,7 +50,7 @@ typedef struct {
 ngx_int_t
 ngx_http_sandbox_api_check(ngx_http_request_t *r, sandbox_route *route)
 {
-    ngx_uint_t  port;
+    unsigned  port;
 
     if (ngx_http_sandbox_api_host(r, &port) != NGX_OK
         || ngx_http_sandbox_api_route(r, route) != NGX_OK
@@ -66,8 +66,8 @@ ngx_http_sandbox_api_check(ngx_http_request_t *r, sandbox_route *route)
 ngx_int_t
 ngx_http_sandbox_api_handler(ngx_http_request_t *r)
 {
+    unsigned       port;
     ngx_int_t      rc;
-    ngx_uint_t     port;
     sandbox_route  route;
 
     if (ngx_http_sandbox_api_host(r, &port) != NGX_OK) {
@@ -82,8 +82,8 @@ ngx_http_sandbox_api_handler(ngx_http_request_t *r)
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "sandbox api: kind:%d op:%d port:%ui", route.kind, route.op,
-                   port);
+                   "sandbox api: kind:%d op:%d port:%ud", route.kind, route.op,
+                   route.port);
 
     /* Outside of /v1 there is nothing to learn. */
 
@@ -112,50 +112,38 @@ ngx_http_sandbox_api_handler(ngx_http_request_t *r)
 
 
 /*
- * The host has to be one of the server's names, letter by letter: what nginx
- * brings here as the default server, or through a wildcard, is somebody else's
- * name, such as one that a web page has pointed at this address.  An authority
- * in the request line and a Host header must agree.
+ * The host has to be one of the server's exact names: what nginx brings here
+ * as the default server, or through a wildcard, is somebody else's name, such
+ * as one that a web page has pointed at this address.  An authority in the
+ * request line and a Host header must agree.
  */
 
 static ngx_int_t
-ngx_http_sandbox_api_host(ngx_http_request_t *r, ngx_uint_t *port)
+ngx_http_sandbox_api_host(ngx_http_request_t *r, unsigned *port)
 {
-    unsigned                   number;
-    ngx_str_t                 *host;
-    ngx_uint_t                 i;
-    ngx_http_server_name_t    *sn;
-    ngx_http_core_srv_conf_t  *cscf;
+    ngx_str_t                    *host, *server, *name;
+    ngx_uint_t                    i;
+    ngx_http_sandbox_srv_conf_t  *sscf;
 
-    *port = 0;
-
-    if (r->headers_in.server.len == 0) {
+    if (r->headers_in.host == NULL) {
         return NGX_DECLINED;
     }
 
-    if (r->headers_in.host != NULL) {
-        host = &r->headers_in.host->value;
+    host = &r->headers_in.host->value;
+    server = &r->headers_in.server;
 
-        if (!sandbox_host_match((char *) host->data, host->len,
-                                (char *) r->headers_in.server.data,
-                                r->headers_in.server.len, &number))
-        {
-            return NGX_DECLINED;
-        }
-
-        *port = number;
+    if (!sandbox_host_match((char *) host->data, host->len,
+                            (char *) server->data, server->len, port))
+    {
+        return NGX_DECLINED;
     }
 
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-    sn = cscf->server_names.elts;
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
+    name = sscf->api_hosts->elts;
 
-    for (i = 0; i < cscf->server_names.nelts; i++) {
-
-        if (ngx_http_sandbox_api_exact_name(&sn[i])
-            && sn[i].name.len == r->headers_in.server.len
-            && ngx_strncasecmp(sn[i].name.data, r->headers_in.server.data,
-                               sn[i].name.len)
-               == 0)
+    for (i = 0; i < sscf->api_hosts->nelts; i++) {
+        if (name[i].len == server->len
+            && ngx_memcmp(name[i].data, server->data, server->len) == 0)
         {
             return NGX_OK;
         }
@@ -186,7 +174,7 @@ ngx_http_sandbox_api_route(ngx_http_request_t *r, sandbox_route *route)
 
 static ngx_int_t
 ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
-    ngx_uint_t port)
+    unsigned port)
 {
     ngx_str_t               *text;
     ngx_http_sandbox_api_t  *api;
@@ -209,7 +197,7 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        api->url_port.len = ngx_sprintf(api->url_port.data, ":%ui", port)
+        api->url_port.len = ngx_sprintf(api->url_port.data, ":%ud", port)
                             - api->url_port.data;
     }
 

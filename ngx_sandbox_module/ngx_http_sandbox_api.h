@@ -96,11 +96,6 @@ ngx_int_t ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
 
-/* _api_conf.c: a server_name that is no wildcard and no expression. */
-
-ngx_uint_t ngx_http_sandbox_api_exact_name(ngx_http_server_name_t *sn);
-
-
 /* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _UNEXPOSE */
 
 ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,

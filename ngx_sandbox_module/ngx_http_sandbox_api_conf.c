@@ -1,13 +1,15 @@
 /*
- * What `nginx -t` says of the control API: that it needs keys and names, and
- * that it shouldn't live beside previews.
+ * The control API's hosts, and what `nginx -t` says of them: that they need
+ * keys and exact names, and a domain without previews.
  */
 
 
 #include "ngx_http_sandbox_api.h"
 
 
-static ngx_int_t ngx_http_sandbox_api_check_server(ngx_conf_t *cf,
+static ngx_int_t ngx_http_sandbox_api_server(ngx_conf_t *cf,
+    ngx_http_core_srv_conf_t *cscf, ngx_http_sandbox_srv_conf_t *sscf);
+static ngx_int_t ngx_http_sandbox_api_names(ngx_conf_t *cf,
     ngx_http_core_srv_conf_t *cscf, ngx_http_sandbox_srv_conf_t *sscf);
 static void ngx_http_sandbox_api_check_domains(ngx_conf_t *cf,
     ngx_http_core_main_conf_t *cmcf, ngx_str_t *name);
@@ -17,8 +19,8 @@ static ngx_str_t ngx_http_sandbox_api_registrable(ngx_str_t *name);
 ngx_int_t
 ngx_http_sandbox_api_init(ngx_conf_t *cf)
 {
+    ngx_str_t                     *name;
     ngx_uint_t                     i, j;
-    ngx_http_server_name_t        *sn;
     ngx_http_core_srv_conf_t     **cscfp;
     ngx_http_core_main_conf_t     *cmcf;
     ngx_http_sandbox_srv_conf_t   *sscf;
@@ -29,20 +31,18 @@ ngx_http_sandbox_api_init(ngx_conf_t *cf)
     for (i = 0; i < cmcf->servers.nelts; i++) {
         sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
 
-        if (sscf->api != 1) {
+        if (!sscf->api) {
             continue;
         }
 
-        if (ngx_http_sandbox_api_check_server(cf, cscfp[i], sscf) != NGX_OK) {
+        if (ngx_http_sandbox_api_server(cf, cscfp[i], sscf) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        sn = cscfp[i]->server_names.elts;
+        name = sscf->api_hosts->elts;
 
-        for (j = 0; j < cscfp[i]->server_names.nelts; j++) {
-            if (ngx_http_sandbox_api_exact_name(&sn[j])) {
-                ngx_http_sandbox_api_check_domains(cf, cmcf, &sn[j].name);
-            }
+        for (j = 0; j < sscf->api_hosts->nelts; j++) {
+            ngx_http_sandbox_api_check_domains(cf, cmcf, &name[j]);
         }
     }
 
@@ -51,11 +51,16 @@ ngx_http_sandbox_api_init(ngx_conf_t *cf)
 
 
 static ngx_int_t
-ngx_http_sandbox_api_check_server(ngx_conf_t *cf,
-    ngx_http_core_srv_conf_t *cscf, ngx_http_sandbox_srv_conf_t *sscf)
+ngx_http_sandbox_api_server(ngx_conf_t *cf, ngx_http_core_srv_conf_t *cscf,
+    ngx_http_sandbox_srv_conf_t *sscf)
 {
-    ngx_uint_t               i;
-    ngx_http_server_name_t  *sn;
+    if (sscf->domains != NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sandbox_api\" and \"sandbox_preview\" in one server "
+                      "in %s:%ui: the API must not answer on a preview domain",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
 
     if (sscf->api_keys == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -65,28 +70,73 @@ ngx_http_sandbox_api_check_server(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    if (sscf->domains != NULL) {
+    if (ngx_http_sandbox_api_names(cf, cscf, sscf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (sscf->api_hosts->nelts == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"sandbox_api\" and \"sandbox_preview\" can't be in "
-                      "one server, as in %s:%ui", cscf->file_name,
-                      cscf->line);
+                      "\"sandbox_api\" needs an exact \"server_name\" in "
+                      "%s:%ui: the API answers on no other host",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Copies the exact names, since nginx's own list doesn't outlive the reading
+ * of the configuration.  Wildcards and expressions name hosts that nobody has
+ * listed.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_api_names(ngx_conf_t *cf, ngx_http_core_srv_conf_t *cscf,
+    ngx_http_sandbox_srv_conf_t *sscf)
+{
+    ngx_str_t               *host, *name;
+    ngx_uint_t               i;
+    ngx_http_server_name_t  *sn;
+
+    sscf->api_hosts = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+    if (sscf->api_hosts == NULL) {
         return NGX_ERROR;
     }
 
     sn = cscf->server_names.elts;
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
-        if (ngx_http_sandbox_api_exact_name(&sn[i])) {
-            return NGX_OK;
+        name = &sn[i].name;
+
+#if (NGX_PCRE)
+        if (sn[i].regex != NULL) {
+            continue;
         }
+#endif
+
+        if (name->len == 0 || name->data[0] == '.'
+            || ngx_strlchr(name->data, name->data + name->len, '*') != NULL)
+        {
+            continue;
+        }
+
+        host = ngx_array_push(sscf->api_hosts);
+        if (host == NULL) {
+            return NGX_ERROR;
+        }
+
+        host->len = name->len;
+        host->data = ngx_pnalloc(cf->pool, name->len);
+        if (host->data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_strlow(host->data, name->data, name->len);
     }
 
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "\"sandbox_api\" needs an exact \"server_name\" in %s:%ui: "
-                  "the API answers on no other host", cscf->file_name,
-                  cscf->line);
-
-    return NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -142,28 +192,6 @@ ngx_http_sandbox_api_check_domains(ngx_conf_t *cf,
             return;
         }
     }
-}
-
-
-/* Wildcards and expressions name hosts that nobody has listed. */
-
-ngx_uint_t
-ngx_http_sandbox_api_exact_name(ngx_http_server_name_t *sn)
-{
-    ngx_str_t  *name;
-
-#if (NGX_PCRE)
-    if (sn->regex != NULL) {
-        return 0;
-    }
-#endif
-
-    name = &sn->name;
-
-    return name->len != 0
-           && name->data[0] != '.'
-           && name->data[0] != '*'
-           && name->data[name->len - 1] != '*';
 }
 
 

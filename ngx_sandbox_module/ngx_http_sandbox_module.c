@@ -319,6 +319,7 @@ ngx_http_sandbox_create_srv_conf(ngx_conf_t *cf)
     }
 
     sscf->api = NGX_CONF_UNSET;
+    sscf->api_keys = NGX_CONF_UNSET_PTR;
 
     return sscf;
 }
@@ -330,10 +331,6 @@ ngx_http_sandbox_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_sandbox_srv_conf_t *prev = parent;
     ngx_http_sandbox_srv_conf_t *conf = child;
 
-    ngx_str_t                     *host;
-    ngx_uint_t                     i;
-    ngx_http_server_name_t        *name;
-    ngx_http_core_srv_conf_t      *cscf;
     ngx_http_sandbox_main_conf_t  *smcf;
 
     ngx_conf_merge_value(conf->api, prev->api, 0);
@@ -349,69 +346,6 @@ ngx_http_sandbox_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"sandbox_preview\" and \"sandbox_api\" need "
                       "\"sandbox_zone\" and \"sandbox_daemon\"");
-        return NGX_CONF_ERROR;
-    }
-
-    if (!conf->api) {
-        return NGX_CONF_OK;
-    }
-
-    if (conf->domains) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"sandbox_api\" and \"sandbox_preview\" in one server: "
-                      "the API must not answer on a preview domain");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->api_keys == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"sandbox_api\" needs \"sandbox_api_keys\"");
-        return NGX_CONF_ERROR;
-    }
-
-    /* the names themselves don't outlive the configuration's reading */
-
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-    name = cscf->server_names.elts;
-
-    conf->api_hosts = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
-    if (conf->api_hosts == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 0; i < cscf->server_names.nelts; i++) {
-
-#if (NGX_PCRE)
-        if (name[i].regex) {
-            continue;
-        }
-#endif
-
-        if (name[i].name.len == 0 || name[i].name.data[0] == '.'
-            || ngx_strlchr(name[i].name.data,
-                           name[i].name.data + name[i].name.len, '*'))
-        {
-            continue;
-        }
-
-        host = ngx_array_push(conf->api_hosts);
-        if (host == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        host->len = name[i].name.len;
-        host->data = ngx_pstrdup(cf->pool, &name[i].name);
-        if (host->data == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        ngx_strlow(host->data, host->data, host->len);
-    }
-
-    if (conf->api_hosts->nelts == 0) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"sandbox_api\" needs a \"server_name\" without "
-                      "wildcards: the API answers on that host only");
         return NGX_CONF_ERROR;
     }
 
