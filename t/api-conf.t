@@ -107,7 +107,7 @@ refused('a wildcard alone', qr/exact "server_name"/,
     "server_name *.example.com; sandbox_api on; $keys");
 refused('an expression alone', qr/exact "server_name"/,
     "server_name ~^api; sandbox_api on; $keys");
-refused('a preview in the same server', qr/can't be in one server/,
+refused('a preview in the same server', qr/must not answer on a preview domain/,
     "$names sandbox_preview sbx.example.net; sandbox_api on; $keys");
 
 # ---- domains
@@ -115,7 +115,7 @@ refused('a preview in the same server', qr/can't be in one server/,
 for my $case (
     ['api.example.com', 'sbx.example.com', 'warn', 'one domain'],
     ['example.com', 'example.com', 'warn', 'the same name'],
-    ['localhost', 'localhost', 'notice', 'localhost'],
+    ['localhost', 'localhost', '', 'localhost'],
     ['api.example.com', 'sbx.example.net', '', 'two domains'],
     ['127.0.0.1', 'localhost', '', 'an address'],
     ['10.0.0.1', '0.0.1', '', 'an address that ends alike'])
