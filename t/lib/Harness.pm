@@ -459,7 +459,7 @@ sub http {
         unless grep { lc $_->[0] eq 'host' } @headers;
     $head .= "$_->[0]: $_->[1]\r\n" for @headers;
     $head .= 'Content-Length: ' . length($body) . "\r\n"
-        if defined $body && !grep { lc $_->[0] =~ /^(?:content-length|transfer-encoding)$/ }
+        if defined $body && !grep { lc($_->[0]) =~ /^(?:content-length|transfer-encoding)$/ }
             @headers;
     $head .= "Connection: close\r\n"
         unless $o{keepalive} || grep { lc $_->[0] eq 'connection' } @headers;
