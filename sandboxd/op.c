@@ -289,7 +289,10 @@ op_read(const char *text, size_t len)
 {
     json_t  *frame;
 
-    frame = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    /* A NUL in a string is a wrong value (json_get_string() says so), not a
+     * broken frame: users may send one. */
+    frame = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL,
+                       NULL);
 
     if (!json_is_object(frame)) {
         json_decref(frame);

@@ -60,6 +60,19 @@ static const char *const  known_expose[] = {
 };
 
 
+/* A string without a NUL in it; else NULL. */
+static const char *
+plain_string(json_t *value)
+{
+    const char  *text;
+
+    text = json_string_value(value);
+
+    return text != NULL && strlen(text) == json_string_length(value) ? text
+                                                                     : NULL;
+}
+
+
 static bool
 name_listed(const char *const *list, const char *name)
 {
@@ -154,8 +167,8 @@ duration_copy(json_t *dst, json_t *in, const char *name, error **err)
     if (json_is_integer(value)) {
         seconds = json_integer_value(value);
 
-    } else if (json_is_string(value)) {
-        seconds = duration_parse(json_string_value(value));
+    } else if (plain_string(value) != NULL) {
+        seconds = duration_parse(plain_string(value));
     }
 
     if (seconds < 1 || seconds > DURATION_MAX) {
@@ -395,8 +408,8 @@ resource_bytes(json_t *copy, json_t *in, const char *name, bool enforced,
     if (json_is_integer(value)) {
         n = json_integer_value(value);
 
-    } else if (json_is_string(value)) {
-        n = bytes_parse(json_string_value(value));
+    } else if (plain_string(value) != NULL) {
+        n = bytes_parse(plain_string(value));
     }
 
     if (n < BYTES_MIN || n > BYTES_MAX) {

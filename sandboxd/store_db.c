@@ -1,8 +1,11 @@
 /* SQLite: schema, loading, batches; see store_db.h. */
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
@@ -288,7 +291,7 @@ meta_load(store_db *db, store_meta *meta, error **err)
 store_db *
 store_db_open(const char *dir, store_meta *meta, error **err)
 {
-    int        version;
+    int        fd, version;
     char       path[4096];
     store_db  *db;
 
@@ -298,6 +301,16 @@ store_db_open(const char *dir, store_meta *meta, error **err)
     }
 
     snprintf(path, sizeof(path), "%s/sandboxd.db", dir);
+
+    /* SQLite gives its other files the mode of this one. */
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd == -1) {
+        error_set(err, 500, "internal", "%s: %s", path, strerror(errno));
+        store_db_close(db);
+        return NULL;
+    }
+
+    close(fd);
 
     if (sqlite3_open_v2(path, &db->db,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL)
