@@ -47,7 +47,6 @@ $main
 daemon off;
 pid $dir/ngx/nginx.pid;
 error_log $dir/ngx/error.log warn;
-worker_rlimit_nofile 65536;
 events { worker_connections 8192; }
 http {
     access_log off;

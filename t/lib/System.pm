@@ -117,11 +117,10 @@ worker_processes $self->{workers};
 daemon off;
 pid $self->{ngx}/nginx.pid;
 error_log $self->{error_log} info;
-worker_rlimit_nofile 65536;
 $self->{main_conf}
 
 events {
-    worker_connections 16384;
+    worker_connections 8192;
 }
 
 http {
