@@ -77,6 +77,13 @@ bridge_put_open(file_job *job)
 
     u = (bridge_put *) job;
 
+    /* Its own directory lies outside, which would be the wrong complaint. */
+
+    if (strcmp(u->path, agent.workspace) == 0) {
+        u->errnum = EISDIR;
+        return;
+    }
+
     if (file_writer_open(&u->writer, u->path, agent.workspace) != 0) {
         u->errnum = errno;
     }
