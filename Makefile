@@ -22,6 +22,11 @@ SANFLAGS = $(if $(SAN),-fsanitize=address$(,)undefined \
 CPPFLAGS = -D_GNU_SOURCE -I. -I$(LLHTTP_INC)
 CFLAGS   = -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS)
 
+# V=1 shows the commands.
+V   ?=
+Q    = $(if $(V),,@)
+say  = @$(if $(V),:,printf '  %-5s%s\n')
+
 VERSION := 0.1.0
 CPPFLAGS += -DSANDBOX_VERSION='"$(VERSION)"'
 
@@ -53,8 +58,9 @@ SANDBOXD_OBJ := $(SANDBOXD_SRC:%.c=$(B)/obj/%.o)
 
 # The agent is one static binary that runs in any image.  The sanitizers
 # can't be linked statically.
+LIBUV_A      := $(if $(wildcard /usr/lib/*/libuv_a.a),libuv_a.a,libuv.a)
 AGENT_LIBS    = $(if $(SAN),-luv -ljansson $(LLHTTP_LIB) -lpthread,-static \
-                -l:libuv_a.a -l:libjansson.a $(LLHTTP_LIB) -lpthread -ldl)
+                -l:$(LIBUV_A) -l:libjansson.a $(LLHTTP_LIB) -lpthread -ldl)
 SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
@@ -93,15 +99,18 @@ sandboxd: $(B)/sandboxd
 module: $(B)/ngx_http_sandbox_module.so
 
 $(B)/sandbox-agent: $(AGENT_OBJ) $(AGENT_COMMON) $(LLHTTP_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
-	$(if $(SAN),,strip -o $@.tmp $@ && mv -f $@.tmp $@)
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
+	$(Q)$(if $(SAN),,strip -o $@.tmp $@ && mv -f $@.tmp $@)
 
 $(B)/sandboxd: $(SANDBOXD_OBJ) $(COMMON_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOXD_LIBS)
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(SANDBOXD_LIBS)
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Not our code: no warnings of ours.
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
@@ -125,9 +134,10 @@ $(B)/nginx/Makefile: config $(wildcard ngx_sandbox_module/*.c)
 	    || { cat $$top/$(@D)/configure.log; exit 1; }
 
 $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
+	$(say) MAKE $@
 	@$(MAKE) --no-print-directory -s -f $(CURDIR)/$(B)/nginx/Makefile \
 	    -C $(NGINX_SRC) modules
-	cp $(B)/nginx/ngx_http_sandbox_module.so $@
+	@cp $(B)/nginx/ngx_http_sandbox_module.so $@
 
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
@@ -135,10 +145,14 @@ DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o log.o)
 
-driver: $(B)/driver-shell
+driver: $(B)/driver-shell $(B)/driver-agent
 
 $(B)/driver-shell: $(B)/obj/t/driver/driver_shell.o $(DRIVER_OBJ)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -luv -ljansson -lseccomp -lpthread
+
+$(B)/driver-agent: t/driver/driver_agent.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=gnu11 -O1 $(WARN) -static -o $@ $<
 
 # A unit test names what it is linked with in its first lines:
 #   /* sources: common/frame.c agent/ring.c */
@@ -157,7 +171,8 @@ build/unit/$(1): t/unit/$(1).c $(call sources_of,t/unit/$(1).c) \
         $(wildcard t/unit/*.h common/*.h agent/*.h sandboxd/*.h \
         ngx_sandbox_module/*.h)
 	@mkdir -p build/unit
-	$$(CC) $$(CPPFLAGS) $$(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) \
+	$$(say) UNIT $$@
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) \
 	    $(call libs_of,t/unit/$(1).c)
 endef
 $(foreach t,$(UNIT_SRC:t/unit/%.c=%),$(eval $(call unit_rule,$(t))))
@@ -169,7 +184,8 @@ define fuzz_rule
 build/fuzz/$(1): t/fuzz/$(1).c $(call sources_of,t/fuzz/$(1).c) \
         $(wildcard common/*.h agent/*.h sandboxd/*.h ngx_sandbox_module/*.h)
 	@mkdir -p build/fuzz
-	$$(CLANG) $$(CPPFLAGS) -std=gnu11 -O1 -g \
+	$$(say) FUZZ $$@
+	$$(Q)$$(CLANG) $$(CPPFLAGS) -std=gnu11 -O1 -g \
 	    -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined -o $$@ $$(filter %.c,$$^) \
 	    $(call libs_of,t/fuzz/$(1).c)
@@ -177,19 +193,19 @@ endef
 $(foreach t,$(FUZZ_SRC:t/fuzz/%.c=%),$(eval $(call fuzz_rule,$(t))))
 
 san:
-	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 agent sandboxd module
+	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 agent sandboxd module driver
 
 run: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
 	@exec scripts/run.sh
 
 test: deps-test
-	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module unit fuzz
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz
 	@$(MAKE) --no-print-directory san
 	@scripts/test.sh
 
 test-long: deps-test
-	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module unit fuzz
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz
 	@scripts/test.sh --long
 
 bench: deps-test
