@@ -81,6 +81,8 @@ ngx_http_sandbox_body_handler(ngx_http_request_t *r)
         rc = ngx_http_sandbox_body_take(r, body);
 
         if (rc != NGX_OK) {
+            rc = rc == NGX_DECLINED ? ngx_http_sandbox_body_too_large(r)
+                                    : NGX_HTTP_INTERNAL_SERVER_ERROR;
             ngx_http_finalize_request(r, rc);
             return;
         }
@@ -108,7 +110,7 @@ ngx_http_sandbox_body_handler(ngx_http_request_t *r)
 }
 
 
-/* Copies what has arrived and gives the buffers back. */
+/* Copies what has arrived; NGX_DECLINED: it is too much. */
 
 static ngx_int_t
 ngx_http_sandbox_body_take(ngx_http_request_t *r,
@@ -116,7 +118,7 @@ ngx_http_sandbox_body_take(ngx_http_request_t *r,
 {
     size_t                    size;
     ngx_buf_t                *b;
-    ngx_chain_t              *in, *cl;
+    ngx_chain_t              *cl, *next;
     ngx_http_request_body_t  *rb;
 
     rb = r->request_body;
@@ -128,40 +130,33 @@ ngx_http_sandbox_body_take(ngx_http_request_t *r,
     if (body->data == NULL) {
         body->data = ngx_pnalloc(r->pool, body->size);
         if (body->data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
     }
 
-    in = rb->bufs;
+    cl = rb->bufs;
     rb->bufs = NULL;
 
-    for (cl = in; cl; cl = cl->next) {
+    for ( /* void */ ; cl; cl = next) {
         b = cl->buf;
-
-        if (!ngx_buf_in_memory(b)) {
-
-            /* no_buffering leaves no file; the last one may be empty */
-
-            if (b->in_file) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            continue;
-        }
-
-        size = b->last - b->pos;
+        next = cl->next;
+        size = ngx_buf_in_memory(b) ? b->last - b->pos : 0;
 
         if (size > body->size - body->len) {
-            return ngx_http_sandbox_body_too_large(r);
+            return NGX_DECLINED;
         }
 
-        ngx_memcpy(body->data + body->len, b->pos, size);
-        body->len += size;
-        b->pos = b->last;
-    }
+        if (size) {
+            ngx_memcpy(body->data + body->len, b->pos, size);
+            body->len += size;
 
-    ngx_chain_update_chains(r->pool, &rb->free, &rb->busy, &in,
-                            (ngx_buf_tag_t) &ngx_http_read_client_request_body);
+            /* nginx fills the buffer again when it sees that it is empty */
+
+            b->pos = b->last;
+        }
+
+        ngx_free_chain(r->pool, cl);
+    }
 
     return NGX_OK;
 }
