@@ -360,6 +360,15 @@ cgroup_create(const cgroup_host *cg, uint32_t slot,
 
         slot_dir(&cg->h[i], slot, dir);
 
+        if (mkdir(dir, 0755) == -1 && errno == ENOENT) {
+            /* Somebody tidied up while there was no sandbox. */
+            (void) mkdir(cg->h[i].base, 0755);
+
+            if (cg->h[i].v2) {
+                (void) v2_enable(cg->h[i].base);
+            }
+        }
+
         if (mkdir(dir, 0755) == -1 && errno != EEXIST) {
             return error_set(err, 500, "cgroup", "can't make a group: %s",
                              strerror(errno));

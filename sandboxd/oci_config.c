@@ -127,11 +127,23 @@ mounts_build(const oci_config *c)
 }
 
 
+/* Root by itself: where an ordinary user's subordinate ids come from another
+ * range than its own id, no entry may span the two. */
 static json_t *
 id_map(uint32_t ids)
 {
-    return json_pack("[{s:i, s:i, s:I}]", "containerID", 0, "hostID", 0,
-                     "size", (json_int_t) ids);
+    json_t  *map;
+
+    map = json_pack("[{s:i, s:i, s:i}]", "containerID", 0, "hostID", 0,
+                    "size", 1);
+
+    if (ids > 1) {
+        json_array_append_new(map,
+            json_pack("{s:i, s:i, s:I}", "containerID", 1, "hostID", 1,
+                      "size", (json_int_t) ids - 1));
+    }
+
+    return map;
 }
 
 

@@ -43,10 +43,10 @@ oci_launch_failed(int answer, const char *fmt, ...)
 }
 
 
-/* Calls kill() for every child; there is a list of them in /proc only where
- * the kernel was built so. */
+/* Kills every child but one and waits for it; false if there was none.  There
+ * is a list of them in /proc only where the kernel was built so. */
 static bool
-kill_each(void)
+kill_each(pid_t keep)
 {
     DIR            *proc;
     bool            found;
@@ -63,7 +63,7 @@ kill_each(void)
     while (proc != NULL && (entry = readdir(proc)) != NULL) {
         pid = (pid_t) atoi(entry->d_name);
 
-        if (pid <= 1) {
+        if (pid <= 1 || pid == keep) {
             continue;
         }
 
@@ -83,6 +83,7 @@ kill_each(void)
         {
             found = true;
             kill(pid, SIGKILL);
+            (void) waitpid(pid, NULL, 0);
         }
     }
 
@@ -99,12 +100,8 @@ kill_each(void)
 static void
 kill_children(void)
 {
-    while (kill_each()) {
-        while (waitpid(-1, NULL, WNOHANG) > 0) {
-            /* void */
-        }
-
-        usleep(1000);
+    while (kill_each(0)) {
+        /* void */
     }
 }
 
@@ -120,9 +117,13 @@ reap_others(pid_t keep)
     for (tries = 0; tries < 20; tries++) {
         memset(&info, 0, sizeof(info));
 
-        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1
-            || info.si_pid == keep)
-        {
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1) {
+            return;
+        }
+
+        if (info.si_pid == keep) {
+            /* It has ended already, and hides the others. */
+            (void) kill_each(keep);
             return;
         }
 

@@ -24,6 +24,10 @@
 
 #define BOOT_MAX  1048576
 
+/* A connection that breaks may be the first sign of an agent's end, whose
+ * status says more. */
+#define LAST_WORDS_MS  100
+
 struct oci_start {
     oci_driver      *o;
     oci_box         *box;
@@ -43,6 +47,7 @@ struct oci_start {
     bool             working;       /* in the thread pool */
     bool             launched;      /* the answer socket is polled */
     bool             counted;       /* among the launches */
+    bool             weak;          /* err may follow from the agent's end */
     pid_t            join_pid;
     oci_probe       *probe;
     uv_work_t        work;
@@ -133,7 +138,7 @@ oci_start_ended(oci_start *s, int status)
 {
     s->box = NULL;
 
-    if (s->err == NULL) {
+    if (s->err == NULL || s->weak) {
         if (status == -1) {
             error_set(&s->err, 503, "start_failed",
                       "the agent ended before it answered");
@@ -226,6 +231,20 @@ start_timeout(uv_timer_t *timer)
 
 
 static void
+start_give_up(uv_timer_t *timer)
+{
+    oci_start  *s;
+
+    s = timer->data;
+
+    if (s->box->state == OCI_STARTING) {
+        s->weak = false;
+        start_abort(s);
+    }
+}
+
+
+static void
 start_probed(void *data, error *err)
 {
     oci_start  *s;
@@ -241,7 +260,8 @@ start_probed(void *data, error *err)
 
     if (err != NULL) {
         s->err = err;
-        start_abort(s);
+        s->weak = true;
+        uv_timer_start(&s->timer, start_give_up, LAST_WORDS_MS, 0);
         return;
     }
 

@@ -21,8 +21,14 @@ our $KEY = '0123456789abcdef' x 2;
 my $JSON = JSON::PP->new->canonical->allow_nonref;
 
 
-# new(dir => D, user => UID, agent => PATH, dev => 1, images => {n => DIR},
-#     env => {...}, wrap => [...]).  D gets state/ and run/.
+# An ordinary user without a name; with subids => 1 it has some, in files that
+# only the driver sees.
+our $USER = 61234;
+
+
+# new(dir => D, user => UID, subids => 1, agent => PATH, dev => 1,
+#     images => {n => DIR}, env => {...}, wrap => [...], keep_fds => {...}).
+# D gets state/ and run/.
 sub new {
     my ($class, %o) = @_;
     my $self = bless {
@@ -35,6 +41,27 @@ sub new {
         chown $o{user}, $o{user}, $d if $o{user};
     }
 
+    if ($o{user} && $o{subids}) {
+        my %file = (subid => "sbxtest:300000:65536\n",
+            passwd => slurp('/etc/passwd')
+                . "sbxtest:x:$o{user}:$o{user}::/nonexistent:/bin/false\n",
+            group => slurp('/etc/group') . "sbxtest:x:$o{user}:\n");
+
+        chmod 0755, $self->{dir};
+        spew("$self->{dir}/$_", $file{$_}, 0644) for keys %file;
+        $self->{o}{wrap} = ['unshare', '-m', 'sh', '-ec',
+            "cd $self->{dir}; mount --bind subid /etc/subuid; "
+            . 'mount --bind subid /etc/subgid; '
+            . 'mount --bind passwd /etc/passwd; '
+            . 'mount --bind group /etc/group; cd /; '
+            . "exec setpriv --reuid=$o{user} --regid=$o{user} "
+            . '--clear-groups "$@"', 'sh'];
+
+    } elsif ($o{user}) {
+        $self->{o}{wrap} = ['setpriv', "--reuid=$o{user}",
+            "--regid=$o{user}", '--clear-groups'];
+    }
+
     $self->spawn();
 
     return $self;
@@ -45,7 +72,7 @@ sub spawn {
     my ($self) = @_;
     my %o = %{ $self->{o} };
     my @cmd = (build_dir() . '/driver-shell', "$self->{dir}/state",
-        "$self->{dir}/run", $o{agent} // build_dir() . '/sandbox-agent',
+        "$self->{dir}/run", $o{agent} // build_dir() . '/driver-agent',
         $o{dev} // 1, map { "$_=$self->{images}{$_}" }
         sort keys %{ $self->{images} });
 
@@ -223,17 +250,13 @@ sub connect {
 }
 
 
-# Runs a script inside; { exitCode, stdout, stderr }.
+# Runs a script inside, with build/driver-agent: its output and status.
 sub inside {
     my ($self, $slot, $script, $seconds) = @_;
-    my $body = $JSON->encode({ command => $script,
-        sessionId => '__DISABLE_SESSION__' });
-    my $s = $self->connect($slot) or return { stdout => '', stderr => "$!" };
+    my $s = $self->connect($slot) or return ("no connection: $!", -1);
 
-    utf8::encode($body) if utf8::is_utf8($body);
-    http_send($s, "POST /api/execute HTTP/1.1\r\nHost: localhost\r\n"
-        . "Content-Type: application/json\r\nContent-Length: "
-        . length($body) . "\r\nConnection: close\r\n\r\n$body");
+    http_send($s, "POST /run HTTP/1.1\r\nHost: localhost\r\n"
+        . 'Content-Length: ' . length($script) . "\r\n\r\n$script");
 
     my ($raw, $end) = ('', time() + ($seconds // 60));
     my $sel = IO::Select->new($s);
@@ -243,22 +266,10 @@ sub inside {
         last unless sysread $s, $raw, 65536, length $raw;
     }
 
-    my ($head, $json) = $raw =~ /^OK\n(HTTP.*?)\r\n\r\n(.*)$/s
-        or return { stdout => '', stderr => "answer: $raw" };
-    if ($head =~ /^transfer-encoding:\s*chunked/mi) {
-        my $plain = '';
+    my ($out, $exit) = $raw =~ /^OK\nHTTP.*?\r\n\r\n(.*)\nexit (\d+)\n\z/s
+        or return ("bad answer: $raw", -1);
 
-        while ($json =~ s/^([0-9a-f]+)[^\r\n]*\r\n//i) {
-            my $n = hex $1 or last;
-
-            $plain .= substr $json, 0, $n, '';
-            $json =~ s/^\r\n//;
-        }
-        $json = $plain;
-    }
-
-    return eval { JSON::PP->new->utf8->decode($json) }
-        || { stdout => '', stderr => "answer: $raw" };
+    return wantarray ? ($out, $exit) : $out;
 }
 
 
