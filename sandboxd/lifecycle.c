@@ -1,4 +1,8 @@
-/* Starting, dying, destroying; see lifecycle.h. */
+/*
+ * Starting, dying, destroying; see lifecycle.h.  Waiting is in
+ * lifecycle_wait.c, taking over in lifecycle_adopt.c, making and ending a
+ * lifecycle in lifecycle_close.c.
+ */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,208 +10,26 @@
 #include <sys/wait.h>
 
 #include "common/log.h"
-#include "sandboxd/lifecycle.h"
+#include "sandboxd/lifecycle_part.h"
 #include "sandboxd/runfile.h"
-
-#define TICK_MS             500
-#define START_GRACE_MS    10000     /* for a driver past its own time limit */
-#define STOP_GRACE_MS      2000
-
-#define DEFAULT_MEMORY    (1ull << 30)
-#define DEFAULT_PIDS      1024
 
 
 static void starts_pump(lifecycle *lc);
 static void cleanups_pump(lifecycle *lc);
-static void close_check(lifecycle *lc);
 
 
-static void
-queue_init(sandbox_queue *q)
-{
-    q->first = NULL;
-    q->last = &q->first;
-    q->count = 0;
-}
-
-
-static void
-queue_add(sandbox_queue *q, sandbox *sb)
-{
-    sb->run.next = NULL;
-    *q->last = sb;
-    q->last = &sb->run.next;
-    q->count++;
-}
-
-
-static void
-queue_remove(sandbox_queue *q, sandbox *sb)
-{
-    sandbox  **p;
-
-    for (p = &q->first; *p != NULL; p = &(*p)->run.next) {
-        if (*p == sb) {
-            *p = sb->run.next;
-            q->count--;
-
-            if (*p == NULL) {
-                q->last = p;
-            }
-
-            return;
-        }
-    }
-}
-
-
-static sandbox *
-queue_shift(sandbox_queue *q)
-{
-    sandbox  *sb;
-
-    sb = q->first;
-
-    if (sb != NULL) {
-        queue_remove(q, sb);
-    }
-
-    return sb;
-}
-
-
-static void
-run_enter(lifecycle *lc, sandbox *sb, run_state state)
+void
+lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state)
 {
     sb->run.state = state;
     sb->run.since = uv_now(lc->loop);
 }
 
 
-/* Each waiter gets an error of its own. */
-static void
-waiters_fail(sandbox *sb, const error *why)
-{
-    error         *err;
-    start_waiter  *w;
-
-    while (sb->run.waiters != NULL) {
-        w = sb->run.waiters;
-        sb->run.waiters = w->next;
-        sb->run.waiter_count--;
-
-        err = NULL;
-        error_set_field(&err, why->status, why->code, why->field, why->limit,
-                        "%s", why->message);
-        err->retry_after = why->retry_after;
-
-        w->cb(w->data, sb, err);
-        free(w);
-    }
-}
-
-
-static void
-waiters_refuse(sandbox *sb, int status, const char *code, int retry_after,
-    const char *message)
-{
-    error  *err;
-
-    err = NULL;
-    error_set(&err, status, code, "%s", message);
-    err->retry_after = retry_after;
-    waiters_fail(sb, err);
-    error_free(err);
-}
-
-
-static int
-waiter_add(sandbox *sb, lifecycle_started cb, void *data, error **err)
-{
-    start_waiter  *w, **p;
-
-    if (sb->run.waiter_count >= START_WAITERS_MAX) {
-        error_set_field(err, 503, "busy", "", START_WAITERS_MAX,
-                        "%d callers wait for this sandbox to start already",
-                        START_WAITERS_MAX);
-        (*err)->retry_after = 3;
-        return -1;
-    }
-
-    w = calloc(1, sizeof(start_waiter));
-    if (w == NULL) {
-        abort();
-    }
-
-    w->cb = cb;
-    w->data = data;
-
-    for (p = &sb->run.waiters; *p != NULL; p = &(*p)->next) {
-        /* void */
-    }
-
-    *p = w;
-    sb->run.waiter_count++;
-
-    return 0;
-}
-
-
-/* The waiters of a start that went well, until its record is published. */
-typedef struct {
-    sandbox       *sb;
-    start_waiter  *waiters;
-} start_group;
-
-
-static void
-start_group_done(void *data)
-{
-    start_group   *g;
-    start_waiter  *w;
-
-    g = data;
-
-    while (g->waiters != NULL) {
-        w = g->waiters;
-        g->waiters = w->next;
-        w->cb(w->data, g->sb, NULL);
-        free(w);
-    }
-
-    item_unref(&g->sb->item);
-    free(g);
-}
-
-
-static void
-waiters_succeed(lifecycle *lc, sandbox *sb)
-{
-    start_group  *g;
-
-    if (sb->run.waiters == NULL) {
-        return;
-    }
-
-    g = calloc(1, sizeof(start_group));
-    if (g == NULL) {
-        abort();
-    }
-
-    g->sb = sb;
-    g->waiters = sb->run.waiters;
-    item_ref(&sb->item);
-    sb->run.waiters = NULL;
-    sb->run.waiter_count = 0;
-
-    registry_wait(lc->r, sb->seq, start_group_done, g);
-}
-
-
 static void
 cleanup_add(lifecycle *lc, sandbox *sb)
 {
-    run_enter(lc, sb, RUN_CLEANUP);
+    lifecycle_enter(lc, sb, RUN_CLEANUP);
     queue_add(&lc->cleanups, sb);
     cleanups_pump(lc);
 }
@@ -231,18 +53,18 @@ on_stopped(void *data, error *err)
         error_free(err);
     }
 
-    run_enter(lc, sb, RUN_NONE);
+    lifecycle_enter(lc, sb, RUN_NONE);
 
     if (sb->gone) {
         cleanup_add(lc, sb);
 
     } else if (sb->run.waiters != NULL) {
-        run_enter(lc, sb, RUN_QUEUED);
+        lifecycle_enter(lc, sb, RUN_QUEUED);
         queue_add(&lc->starts, sb);
         starts_pump(lc);
     }
 
-    close_check(lc);
+    lifecycle_close_check(lc);
 }
 
 
@@ -263,10 +85,10 @@ callback_data(lifecycle *lc, sandbox *sb)
 }
 
 
-static void
-run_stop(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
+void
+lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
 {
-    run_enter(lc, sb, RUN_STOPPING);
+    lifecycle_enter(lc, sb, RUN_STOPPING);
     lc->stopping++;
     lc->driver->stop(lc->driver, sb->slot, grace_ms, on_stopped,
                      callback_data(lc, sb));
@@ -301,7 +123,7 @@ start_failed(lifecycle *lc, sandbox *sb, error *err)
     waiters_fail(sb, why);
     error_free(why);
 
-    run_stop(lc, sb, 0);
+    lifecycle_stop_run(lc, sb, 0);
 }
 
 
@@ -315,7 +137,7 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     sb->run.failures = 0;
     sb->run.retry_at = 0;
     sb->started_at = wall_ms();
-    run_enter(lc, sb, RUN_UP);
+    lifecycle_enter(lc, sb, RUN_UP);
 
     memset(&run, 0, sizeof(run));
     run.slot = sb->slot;
@@ -341,7 +163,7 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     if (lc->closing && lc->stop_all) {
         runfile_remove(lc->run_dir, sb->slot);
         registry_set_state(lc->r, sb, STATE_ASLEEP, "sandboxd was stopped");
-        run_stop(lc, sb, STOP_GRACE_MS);
+        lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
     }
 }
 
@@ -371,7 +193,7 @@ on_started(void *data, const driver_handle *handle, error *err)
     }
 
     starts_pump(lc);
-    close_check(lc);
+    lifecycle_close_check(lc);
 }
 
 
@@ -384,7 +206,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     err = NULL;
 
     if (registry_next_run(lc->r, sb, &err) < 0) {
-        run_enter(lc, sb, RUN_NONE);
+        lifecycle_enter(lc, sb, RUN_NONE);
         err->retry_after = 1;
         waiters_fail(sb, err);
         error_free(err);
@@ -402,7 +224,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     spec->defaults = lc->defaults;
     spec_limits(sb->spec, &spec->limits);
 
-    run_enter(lc, sb, RUN_STARTING);
+    lifecycle_enter(lc, sb, RUN_STARTING);
     registry_set_state(lc->r, sb, STATE_STARTING, NULL);
     lc->starting++;
 
@@ -469,13 +291,13 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
                   "the sandbox was destroyed");
 
     } else if (start_allowed(lc, sb, &err) == 0
-               && waiter_add(sb, cb, data, &err) == 0)
+               && waiters_add(sb, cb, data, &err) == 0)
     {
         if (sb->run.state == RUN_UP) {
             waiters_succeed(lc, sb);
 
         } else if (sb->run.state == RUN_NONE) {
-            run_enter(lc, sb, RUN_QUEUED);
+            lifecycle_enter(lc, sb, RUN_QUEUED);
             queue_add(&lc->starts, sb);
             starts_pump(lc);
         }
@@ -522,7 +344,7 @@ lifecycle_on_exited(void *data, uint32_t slot, int status)
 
     runfile_remove(lc->run_dir, slot);
     registry_set_state(lc->r, sb, STATE_ASLEEP, reason);
-    run_stop(lc, sb, 0);
+    lifecycle_stop_run(lc, sb, 0);
 }
 
 
@@ -547,7 +369,7 @@ on_cleaned(void *data, error *err)
 
     registry_release(lc->r, sb);
     cleanups_pump(lc);
-    close_check(lc);
+    lifecycle_close_check(lc);
 }
 
 
@@ -592,245 +414,4 @@ lifecycle_destroy(lifecycle *lc, sandbox *sb)
     case RUN_CLEANUP:
         break;
     }
-}
-
-
-static void
-adopt_found(void *data, const runfile *run)
-{
-    bool        same;
-    sandbox    *sb;
-    lifecycle  *lc;
-
-    lc = data;
-    sb = registry_find_slot(lc->r, run->slot);
-
-    if (sb == NULL
-        || !lc->driver->adopt(lc->driver, run->slot, &run->handle))
-    {
-        runfile_remove(lc->run_dir, run->slot);
-        return;
-    }
-
-    same = sb->now.state == STATE_RUNNING && sb->now.epoch == run->epoch;
-
-    sb->run.handle = run->handle;
-    sb->started_at = run->started_at;
-    sb->now.epoch = run->epoch;
-    memcpy(sb->now.key, run->key, sizeof(sb->now.key));
-    run_enter(lc, sb, RUN_UP);
-
-    if (same) {
-        sb->shown = sb->now;
-
-    } else {
-        registry_set_state(lc->r, sb, STATE_RUNNING, "");
-    }
-
-    log_info("%s: taken over, slot %08x, epoch %u, pid %d", sb->id, sb->slot,
-             sb->now.epoch, (int) run->handle.pid);
-}
-
-
-static bool
-sweep_keep(void *data, uint32_t slot, bool *running)
-{
-    sandbox    *sb;
-    lifecycle  *lc;
-
-    lc = data;
-    sb = registry_find_slot(lc->r, slot);
-
-    *running = sb != NULL && sb->run.state == RUN_UP;
-
-    return sb != NULL;
-}
-
-
-int
-lifecycle_adopt(lifecycle *lc, error **err)
-{
-    sandbox       *sb;
-    journal_node  *node;
-
-    if (runfile_each(lc->run_dir, adopt_found, lc, err) < 0) {
-        return -1;
-    }
-
-    for (node = journal_next(&lc->r->aged, 0); node != NULL;
-         node = journal_next(&lc->r->aged, node->seq))
-    {
-        sb = container_of(node, sandbox, age);
-
-        if (sb->run.state == RUN_UP || sb->now.state == STATE_CREATED
-            || sb->now.state == STATE_ASLEEP)
-        {
-            continue;
-        }
-
-        log_info("%s: did not live on", sb->id);
-        registry_set_state(lc->r, sb,
-                           sb->started_at != 0 ? STATE_ASLEEP : STATE_CREATED,
-                           "it ended while sandboxd was away");
-    }
-
-    lc->driver->sweep(lc->driver, sweep_keep, lc);
-
-    return 0;
-}
-
-
-/* Callers get an answer in time even if a start hangs or never comes up. */
-static void
-sandbox_tick(lifecycle *lc, sandbox *sb)
-{
-    uint64_t  age;
-
-    age = uv_now(lc->loop) - sb->run.since;
-
-    if (sb->run.state == RUN_STARTING
-        && age > spec_start_timeout(sb->spec) + START_GRACE_MS)
-    {
-        waiters_refuse(sb, 503, "start_timeout", 5,
-                       "the start takes too long");
-    }
-
-    if (sb->run.state == RUN_QUEUED
-        && age > spec_queue_timeout(sb->spec))
-    {
-        queue_remove(&lc->starts, sb);
-        run_enter(lc, sb, RUN_NONE);
-        waiters_refuse(sb, 503, "busy", 5,
-                       "too many other sandboxes are being started");
-    }
-}
-
-
-static void
-on_tick(uv_timer_t *timer)
-{
-    sandbox       *sb;
-    lifecycle     *lc;
-    journal_node  *node;
-
-    lc = timer->data;
-
-    if (lc->starting > 0 || lc->starts.count > 0) {
-        for (node = journal_next(&lc->r->aged, 0); node != NULL;
-             node = journal_next(&lc->r->aged, node->seq))
-        {
-            sb = container_of(node, sandbox, age);
-
-            if (sb->run.waiters != NULL) {
-                sandbox_tick(lc, sb);
-            }
-        }
-    }
-
-    close_check(lc);
-}
-
-
-lifecycle *
-lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
-    unsigned starts_max)
-{
-    lifecycle  *lc;
-
-    lc = calloc(1, sizeof(lifecycle));
-    if (lc == NULL) {
-        abort();
-    }
-
-    lc->r = r;
-    lc->loop = loop;
-    lc->run_dir = run_dir;
-    lc->starts_max = starts_max;
-    lc->defaults.memory = DEFAULT_MEMORY;
-    lc->defaults.pids = DEFAULT_PIDS;
-    queue_init(&lc->starts);
-    queue_init(&lc->cleanups);
-
-    uv_timer_init(loop, &lc->tick);
-    lc->tick.data = lc;
-    uv_timer_start(&lc->tick, on_tick, TICK_MS, TICK_MS);
-
-    return lc;
-}
-
-
-static void
-on_tick_closed(uv_handle_t *handle)
-{
-    free(handle->data);
-}
-
-
-void
-lifecycle_free(lifecycle *lc)
-{
-    uv_close((uv_handle_t *) &lc->tick, on_tick_closed);
-}
-
-
-static void
-close_check(lifecycle *lc)
-{
-    bool   over;
-    void (*closed)(void *data);
-
-    if (!lc->closing || lc->closed == NULL) {
-        return;
-    }
-
-    over = uv_now(lc->loop) >= lc->close_by;
-
-    if (over && (lc->starting || lc->stopping || lc->cleaning)) {
-        log_warn("stopping with %u starts, %u stops and %u clean-ups not "
-                 "ended", lc->starting, lc->stopping, lc->cleaning);
-    }
-
-    if (over || (lc->starting == 0 && lc->stopping == 0 && lc->cleaning == 0
-                 && lc->cleanups.count == 0))
-    {
-        closed = lc->closed;
-        lc->closed = NULL;
-        closed(lc->closed_data);
-    }
-}
-
-
-void
-lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
-    void (*closed)(void *data), void *data)
-{
-    sandbox       *sb;
-    journal_node  *node;
-
-    lc->closing = true;
-    lc->stop_all = stop_all;
-    lc->close_by = uv_now(lc->loop) + limit_ms;
-    lc->closed = closed;
-    lc->closed_data = data;
-
-    while ((sb = queue_shift(&lc->starts)) != NULL) {
-        run_enter(lc, sb, RUN_NONE);
-        waiters_refuse(sb, 503, "shutting_down", 3,
-                       "sandboxd is being stopped");
-    }
-
-    for (node = journal_next(&lc->r->aged, 0); stop_all && node != NULL;
-         node = journal_next(&lc->r->aged, node->seq))
-    {
-        sb = container_of(node, sandbox, age);
-
-        if (sb->run.state == RUN_UP && !sb->gone) {
-            runfile_remove(lc->run_dir, sb->slot);
-            registry_set_state(lc->r, sb, STATE_ASLEEP,
-                               "sandboxd was stopped");
-            run_stop(lc, sb, STOP_GRACE_MS);
-        }
-    }
-
-    close_check(lc);
 }

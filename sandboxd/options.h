@@ -14,7 +14,7 @@
  *                 and never shown again
  *   labels        object of strings: at most 32, names of 1 to 63 of
  *                 [A-Za-z0-9._/-], values of 256 bytes
- *   resources     cpu (number, 0.01 to 1024), memory and disk (bytes, or "512M",
+ *   resources     cpu (0.01 to 1024), memory and disk (bytes, or "512M",
  *                 "2G": 16 MiB to 16 TiB), pids (16 to 4194304); what the
  *                 driver can't enforce is 422 `unenforceable`, any other
  *                 member is an error

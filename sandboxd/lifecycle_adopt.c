@@ -1,0 +1,92 @@
+/* Taking over what an earlier sandboxd left; see lifecycle.h. */
+
+#include <string.h>
+
+#include "common/log.h"
+#include "sandboxd/lifecycle_part.h"
+#include "sandboxd/runfile.h"
+
+
+static void
+adopt_found(void *data, const runfile *run)
+{
+    bool        same;
+    sandbox    *sb;
+    lifecycle  *lc;
+
+    lc = data;
+    sb = registry_find_slot(lc->r, run->slot);
+
+    if (sb == NULL
+        || !lc->driver->adopt(lc->driver, run->slot, &run->handle))
+    {
+        runfile_remove(lc->run_dir, run->slot);
+        return;
+    }
+
+    same = sb->now.state == STATE_RUNNING && sb->now.epoch == run->epoch;
+
+    sb->run.handle = run->handle;
+    sb->started_at = run->started_at;
+    sb->now.epoch = run->epoch;
+    memcpy(sb->now.key, run->key, sizeof(sb->now.key));
+    lifecycle_enter(lc, sb, RUN_UP);
+
+    if (same) {
+        sb->shown = sb->now;
+
+    } else {
+        registry_set_state(lc->r, sb, STATE_RUNNING, "");
+    }
+
+    log_info("%s: taken over, slot %08x, epoch %u, pid %d", sb->id, sb->slot,
+             sb->now.epoch, (int) run->handle.pid);
+}
+
+
+static bool
+sweep_keep(void *data, uint32_t slot, bool *running)
+{
+    sandbox    *sb;
+    lifecycle  *lc;
+
+    lc = data;
+    sb = registry_find_slot(lc->r, slot);
+
+    *running = sb != NULL && sb->run.state == RUN_UP;
+
+    return sb != NULL;
+}
+
+
+int
+lifecycle_adopt(lifecycle *lc, error **err)
+{
+    sandbox       *sb;
+    journal_node  *node;
+
+    if (runfile_each(lc->run_dir, adopt_found, lc, err) < 0) {
+        return -1;
+    }
+
+    for (node = journal_next(&lc->r->aged, 0); node != NULL;
+         node = journal_next(&lc->r->aged, node->seq))
+    {
+        sb = container_of(node, sandbox, age);
+
+        if (sb->run.state == RUN_UP || sb->now.state == STATE_CREATED
+            || sb->now.state == STATE_ASLEEP)
+        {
+            continue;
+        }
+
+        log_info("%s: did not live on", sb->id);
+        registry_set_state(lc->r, sb,
+                           sb->started_at != 0 ? STATE_ASLEEP : STATE_CREATED,
+                           "it ended while sandboxd was away");
+    }
+
+    lc->driver->sweep(lc->driver, sweep_keep, lc);
+
+    return 0;
+}

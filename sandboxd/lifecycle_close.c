@@ -1,0 +1,169 @@
+/* Making and ending a lifecycle, and its clock; see lifecycle.h. */
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "sandboxd/lifecycle_part.h"
+#include "sandboxd/runfile.h"
+
+#define TICK_MS             500
+#define START_GRACE_MS    10000     /* for a driver past its own time limit */
+
+#define DEFAULT_MEMORY    (1ull << 30)
+#define DEFAULT_PIDS      1024
+
+
+void
+lifecycle_close_check(lifecycle *lc)
+{
+    bool   over;
+    void (*closed)(void *data);
+
+    if (!lc->closing || lc->closed == NULL) {
+        return;
+    }
+
+    over = uv_now(lc->loop) >= lc->close_by;
+
+    if (over && (lc->starting || lc->stopping || lc->cleaning)) {
+        log_warn("stopping with %u starts, %u stops and %u clean-ups not "
+                 "ended", lc->starting, lc->stopping, lc->cleaning);
+    }
+
+    if (over || (lc->starting == 0 && lc->stopping == 0 && lc->cleaning == 0
+                 && lc->cleanups.count == 0))
+    {
+        closed = lc->closed;
+        lc->closed = NULL;
+        closed(lc->closed_data);
+    }
+}
+
+
+/* Callers get an answer in time even if a start hangs or never comes up. */
+static void
+sandbox_tick(lifecycle *lc, sandbox *sb)
+{
+    uint64_t  age;
+
+    age = uv_now(lc->loop) - sb->run.since;
+
+    if (sb->run.state == RUN_STARTING
+        && age > spec_start_timeout(sb->spec) + START_GRACE_MS)
+    {
+        waiters_refuse(sb, 503, "start_timeout", 5,
+                       "the start takes too long");
+    }
+
+    if (sb->run.state == RUN_QUEUED
+        && age > spec_queue_timeout(sb->spec))
+    {
+        queue_remove(&lc->starts, sb);
+        lifecycle_enter(lc, sb, RUN_NONE);
+        waiters_refuse(sb, 503, "busy", 5,
+                       "too many other sandboxes are being started");
+    }
+}
+
+
+static void
+on_tick(uv_timer_t *timer)
+{
+    sandbox       *sb;
+    lifecycle     *lc;
+    journal_node  *node;
+
+    lc = timer->data;
+
+    if (lc->starting > 0 || lc->starts.count > 0) {
+        for (node = journal_next(&lc->r->aged, 0); node != NULL;
+             node = journal_next(&lc->r->aged, node->seq))
+        {
+            sb = container_of(node, sandbox, age);
+
+            if (sb->run.waiters != NULL) {
+                sandbox_tick(lc, sb);
+            }
+        }
+    }
+
+    lifecycle_close_check(lc);
+}
+
+
+lifecycle *
+lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
+    unsigned starts_max)
+{
+    lifecycle  *lc;
+
+    lc = calloc(1, sizeof(lifecycle));
+    if (lc == NULL) {
+        abort();
+    }
+
+    lc->r = r;
+    lc->loop = loop;
+    lc->run_dir = run_dir;
+    lc->starts_max = starts_max;
+    lc->defaults.memory = DEFAULT_MEMORY;
+    lc->defaults.pids = DEFAULT_PIDS;
+    queue_init(&lc->starts);
+    queue_init(&lc->cleanups);
+
+    uv_timer_init(loop, &lc->tick);
+    lc->tick.data = lc;
+    uv_timer_start(&lc->tick, on_tick, TICK_MS, TICK_MS);
+
+    return lc;
+}
+
+
+static void
+on_tick_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+
+void
+lifecycle_free(lifecycle *lc)
+{
+    uv_close((uv_handle_t *) &lc->tick, on_tick_closed);
+}
+
+
+void
+lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
+    void (*closed)(void *data), void *data)
+{
+    sandbox       *sb;
+    journal_node  *node;
+
+    lc->closing = true;
+    lc->stop_all = stop_all;
+    lc->close_by = uv_now(lc->loop) + limit_ms;
+    lc->closed = closed;
+    lc->closed_data = data;
+
+    while ((sb = queue_shift(&lc->starts)) != NULL) {
+        lifecycle_enter(lc, sb, RUN_NONE);
+        waiters_refuse(sb, 503, "shutting_down", 3,
+                       "sandboxd is being stopped");
+    }
+
+    for (node = journal_next(&lc->r->aged, 0); stop_all && node != NULL;
+         node = journal_next(&lc->r->aged, node->seq))
+    {
+        sb = container_of(node, sandbox, age);
+
+        if (sb->run.state == RUN_UP && !sb->gone) {
+            runfile_remove(lc->run_dir, sb->slot);
+            registry_set_state(lc->r, sb, STATE_ASLEEP,
+                               "sandboxd was stopped");
+            lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
+        }
+    }
+
+    lifecycle_close_check(lc);
+}

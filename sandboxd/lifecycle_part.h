@@ -1,0 +1,33 @@
+/*
+ * Shared by lifecycle.c, lifecycle_adopt.c, lifecycle_close.c and
+ * lifecycle_wait.c; the contract is lifecycle.h.
+ */
+
+#ifndef SANDBOXD_LIFECYCLE_PART_H
+#define SANDBOXD_LIFECYCLE_PART_H
+
+#include "sandboxd/lifecycle.h"
+
+#define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL */
+
+void queue_init(sandbox_queue *q);
+void queue_add(sandbox_queue *q, sandbox *sb);
+void queue_remove(sandbox_queue *q, sandbox *sb);
+sandbox *queue_shift(sandbox_queue *q);
+
+/* Callers that wait for a sandbox to run. */
+int waiters_add(sandbox *sb, lifecycle_started cb, void *data, error **err);
+void waiters_fail(sandbox *sb, const error *why);
+void waiters_refuse(sandbox *sb, int status, const char *code,
+    int retry_after, const char *message);
+
+/* Calls them once what there is of the sandbox is published. */
+void waiters_succeed(lifecycle *lc, sandbox *sb);
+
+void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
+void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
+
+/* Calls back who waits for the end, if this is it. */
+void lifecycle_close_check(lifecycle *lc);
+
+#endif

@@ -1,0 +1,136 @@
+/* Options of an exposure; see options.h. */
+
+#include <string.h>
+
+#include "common/json_get.h"
+#include "sandboxd/options_part.h"
+
+
+static const char *const  known_expose[] = {
+    "port", "name", "token", "access", "host", NULL
+};
+
+
+const char *
+access_name(access_kind access)
+{
+    return access == ACCESS_PUBLIC ? "public" : "token";
+}
+
+
+int
+access_parse(const char *name)
+{
+    if (strcmp(name, "token") == 0) {
+        return ACCESS_TOKEN;
+    }
+
+    return strcmp(name, "public") == 0 ? ACCESS_PUBLIC : -1;
+}
+
+
+static int
+expose_access(expose_options *dst, json_t *in, error **err)
+{
+    int          got;
+    const char  *text;
+
+    got = json_get_string(in, "access", 16, &text, err);
+    if (got > 0) {
+        if (strcmp(text, "private") == 0) {
+            return error_set_field(err, 501, "unsupported", "access", 0,
+                                   "access \"private\" is not supported; use "
+                                   "\"token\" or \"public\"");
+        }
+
+        if (access_parse(text) < 0) {
+            return error_set_field(err, 400, "invalid_request", "access", 0,
+                                   "access must be \"token\" or \"public\"");
+        }
+
+        dst->has_access = true;
+        dst->access = (access_kind) access_parse(text);
+    }
+
+    if (got < 0) {
+        return -1;
+    }
+
+    got = json_get_string(in, "host", 16, &text, err);
+    if (got > 0) {
+        dst->has_host = true;
+        dst->host_public = strcmp(text, "public") == 0;
+
+        if (!dst->host_public && strcmp(text, "local") != 0) {
+            return error_set_field(err, 400, "invalid_request", "host", 0,
+                                   "host must be \"local\" or \"public\"");
+        }
+    }
+
+    return got < 0 ? -1 : 0;
+}
+
+
+int
+expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
+    error **err)
+{
+    int          got;
+    json_t      *port;
+    const char  *text;
+
+    memset(dst, 0, sizeof(*dst));
+
+    if (!json_is_object(in)) {
+        return error_set_field(err, 400, "invalid_request", "options", 0,
+                               "options must be an object");
+    }
+
+    options_unknown(in, known_expose, "", warnings);
+
+    port = json_object_get(in, "port");
+    if (!json_is_integer(port)) {
+        return error_set_field(err, 400, "invalid_port", "port", PORT_MAX,
+                               "port is required and must be an integer");
+    }
+
+    if (port_check(json_integer_value(port), err) < 0) {
+        return -1;
+    }
+
+    dst->port = (unsigned) json_integer_value(port);
+
+    got = json_get_string(in, "name", EXPOSURE_NAME_MAX, &text, err);
+    if (got < 0) {
+        return -1;
+    }
+
+    if (got > 0) {
+        strcpy(dst->name, text);
+    }
+
+    got = json_get_string(in, "token", TOKEN_MAX, &text, err);
+    if (got < 0 || (got > 0 && token_check(text, err) < 0)) {
+        return -1;
+    }
+
+    if (got > 0) {
+        strcpy(dst->token, text);
+
+        if (strchr(text, '_') != NULL) {
+            options_warn(warnings, "", "token", "TLS libraries refuse _ in a "
+                        "name under a wildcard certificate");
+        }
+    }
+
+    if (expose_access(dst, in, err) < 0) {
+        return -1;
+    }
+
+    if (dst->token[0] && dst->has_access && dst->access == ACCESS_PUBLIC) {
+        return error_set_field(err, 400, "invalid_request", "token", 0,
+                               "a public exposure has no token");
+    }
+
+    return 0;
+}

@@ -1,0 +1,24 @@
+/* Helpers of options*.c alone; the contract is options.h. */
+
+#ifndef SANDBOXD_OPTIONS_PART_H
+#define SANDBOXD_OPTIONS_PART_H
+
+#include "sandboxd/options.h"
+
+/* A string without a NUL in it; else NULL. */
+const char *options_text(json_t *value);
+
+bool options_listed(const char *const *list, const char *name);
+void options_warn(json_t *warnings, const char *prefix, const char *name,
+    const char *text);
+
+/* Names the members of an object that are not in the list, with a prefix. */
+void options_unknown(json_t *in, const char *const *known,
+    const char *prefix, json_t *warnings);
+
+/* The members "resources" and "network" of a creation. */
+int options_resources(json_t *spec, json_t *in, const options_host *host,
+    error **err);
+int options_network(json_t *spec, json_t *in, error **err);
+
+#endif

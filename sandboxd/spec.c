@@ -1,0 +1,56 @@
+/* What the lifecycle reads from a stored spec; see options.h. */
+
+#include "sandboxd/options.h"
+
+
+void
+spec_limits(json_t *spec, driver_limits *limits)
+{
+    json_t  *r;
+
+    r = json_object_get(spec, "resources");
+
+    limits->cpu = json_number_value(json_object_get(r, "cpu"));
+    limits->memory = (uint64_t) json_integer_value(json_object_get(r,
+                                                                   "memory"));
+    limits->disk = (uint64_t) json_integer_value(json_object_get(r, "disk"));
+    limits->pids = (uint32_t) json_integer_value(json_object_get(r, "pids"));
+}
+
+
+const char *
+spec_image(json_t *spec)
+{
+    const char  *image;
+
+    image = json_string_value(json_object_get(spec, "image"));
+
+    return image != NULL ? image : "";
+}
+
+
+uint64_t
+spec_start_timeout(json_t *spec)
+{
+    json_t  *value;
+
+    value = json_object_get(spec, "createTimeoutMs");
+    if (value == NULL) {
+        value = json_object_get(json_object_get(spec, "containerTimeouts"),
+                                "portReadyTimeoutMS");
+    }
+
+    return value ? (uint64_t) json_integer_value(value) : START_TIMEOUT_MS;
+}
+
+
+uint64_t
+spec_queue_timeout(json_t *spec)
+{
+    json_t  *value;
+
+    value = json_object_get(json_object_get(spec, "containerTimeouts"),
+                            "instanceGetTimeoutMS");
+
+    return value ? (uint64_t) json_integer_value(value) : QUEUE_TIMEOUT_MS;
+}
