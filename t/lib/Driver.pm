@@ -158,6 +158,10 @@ sub answer_to {
 sub send_start {
     my ($self, $slot, %o) = @_;
 
+    # Nobody asks any more how earlier runs have ended.
+    @{ $self->{answers} } = grep { !$_->{event} || $_->{slot} != $slot }
+        @{ $self->{answers} };
+
     $self->send(op => 'start', slot => $slot, id => $o{id} // "box$slot",
         key => $KEY, image => 'host', timeout => 20000, %o);
 }
