@@ -37,17 +37,23 @@ static void bridge_put_step(bridge_put *u);
 
 
 static void
-bridge_put_cancel(file_job *job)
+bridge_put_close(file_job *job)
 {
     bridge_put  *u;
 
     u = (bridge_put *) job;
-    file_writer_cancel(&u->writer);
+
+    if (u->committed) {
+        file_writer_settle(&u->writer);
+    } else {
+        file_writer_cancel(&u->writer);
+    }
 }
 
 
-/* Giving back the blocks of a large file takes a while, so it is not done on
- * the loop: the job runs once more and comes back here. */
+/* Giving back the blocks of a large file takes a while, and so does having
+ * them written, so neither is done on the loop: the job runs once more and
+ * comes back here. */
 
 static void
 bridge_put_dispose(file_job *job)
@@ -57,7 +63,7 @@ bridge_put_dispose(file_job *job)
     u = (bridge_put *) job;
 
     if (u->writer.dir != -1) {
-        file_job_start(job, bridge_put_cancel, NULL);
+        file_job_start(job, bridge_put_close, NULL);
         return;
     }
 

@@ -39,12 +39,14 @@ typedef struct {
     char              *full[2];
     char              *content;
     size_t             len;
+    file_writer        writer;
     bool               flag;            /* base64; recursive; the answer */
     int                errnum;          /* 0: it went well */
     int                missing;         /* the source of a move */
 } file_op;
 
 static void file_write_checked(file_op *op);
+static void file_write_settle(file_job *job);
 
 
 static void
@@ -53,6 +55,12 @@ file_op_dispose(file_job *job)
     file_op  *op;
 
     op = (file_op *) job;
+
+    if (op->writer.dir != -1) {
+        file_job_start(job, file_write_settle, NULL);   /* and back to here */
+        return;
+    }
+
     buffer_free(&op->body);
     error_free(op->err);
     free(op->full[0]);
@@ -73,6 +81,7 @@ file_op_new(http_request *r, const char *operation, const char *verb)
 
     op->operation = operation;
     op->verb = verb;
+    op->writer.dir = -1;
     http_take_body(r, &op->body);
     file_job_init(&op->job, r, file_op_dispose);
 
@@ -138,9 +147,10 @@ file_write_run(file_job *job)
 {
     file_op      *op;
     ssize_t       n;
-    file_writer   w;
+    file_writer  *w;
 
     op = (file_op *) job;
+    w = &op->writer;
 
     if (op->flag) {
         n = base64_decode(op->content, op->content, op->len);
@@ -152,12 +162,22 @@ file_write_run(file_job *job)
         op->len = (size_t) n;
     }
 
-    if (file_writer_open(&w, op->full[0], NULL) != 0
-        || file_writer_write(&w, op->content, op->len) != 0
-        || file_writer_commit(&w) != 0)
+    if (file_writer_open(w, op->full[0], NULL) != 0
+        || file_writer_write(w, op->content, op->len) != 0
+        || file_writer_commit(w) != 0)
     {
         op->errnum = errno;
     }
+}
+
+
+static void
+file_write_settle(file_job *job)
+{
+    file_op  *op;
+
+    op = (file_op *) job;
+    file_writer_settle(&op->writer);
 }
 
 

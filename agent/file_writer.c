@@ -12,6 +12,7 @@
 #include "agent/file_writer.h"
 
 static int file_writer_temp(file_writer *w);
+static int file_writer_publish(file_writer *w);
 static int file_writer_link(file_writer *w, const char *name);
 static int file_writer_fail(file_writer *w, int errnum);
 
@@ -103,17 +104,7 @@ file_writer_commit(file_writer *w)
     }
 
     if (w->temp[0] == '\0') {
-        if (w->old.st_mode == 0 && file_writer_link(w, w->name) == 0) {
-            file_writer_cancel(w);
-            return 0;
-        }
-
-        file_temp_name(w->temp, sizeof(w->temp));
-
-        if (file_writer_link(w, w->temp) != 0) {
-            w->temp[0] = '\0';
-            return file_writer_fail(w, errno);
-        }
+        return file_writer_publish(w);
     }
 
     /* Some file systems tell only now that they couldn't keep the data. */
@@ -133,6 +124,17 @@ file_writer_commit(file_writer *w)
     file_writer_cancel(w);
 
     return 0;
+}
+
+
+void
+file_writer_settle(file_writer *w)
+{
+    if (w->fd != -1) {
+        (void) !sync_file_range(w->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
+
+    file_writer_cancel(w);
 }
 
 
@@ -186,6 +188,64 @@ file_writer_temp(file_writer *w)
         w->temp[0] = '\0';
         return file_writer_fail(w, errno);
     }
+
+    return 0;
+}
+
+
+/*
+ * Gives a name to what has none.  Onto an old file it is exchanged rather than
+ * renamed: some file systems write a file's data out before they let it
+ * replace another, so that a crash of the machine can't leave an empty file,
+ * and the client would wait for that.  file_writer_settle() does it when the
+ * client has its answer.
+ */
+
+static int
+file_writer_publish(file_writer *w)
+{
+    int  saved;
+
+    if (w->old.st_mode == 0) {
+        if (file_writer_link(w, w->name) == 0) {
+            file_writer_cancel(w);
+            return 0;
+        }
+
+        if (errno != EEXIST) {
+            return file_writer_fail(w, errno);
+        }
+    }
+
+    file_temp_name(w->temp, sizeof(w->temp));
+
+    if (file_writer_link(w, w->temp) != 0) {
+        w->temp[0] = '\0';
+        return file_writer_fail(w, errno);
+    }
+
+    if (renameat2(w->dir, w->temp, w->dir, w->name, RENAME_EXCHANGE) != 0) {
+
+        /* Not here, or there is nothing to exchange it with any more. */
+
+        if (renameat(w->dir, w->temp, w->dir, w->name) != 0) {
+            return file_writer_fail(w, errno);
+        }
+
+        w->temp[0] = '\0';
+        return 0;
+    }
+
+    if (unlinkat(w->dir, w->temp, 0) != 0) {
+
+        /* A directory has taken the name meanwhile: it gets it back. */
+
+        saved = errno;
+        renameat2(w->dir, w->temp, w->dir, w->name, RENAME_EXCHANGE);
+        return file_writer_fail(w, saved);
+    }
+
+    w->temp[0] = '\0';
 
     return 0;
 }

@@ -33,8 +33,11 @@ int file_writer_open(file_writer *w, const char *path, const char *root);
 
 int file_writer_write(file_writer *w, const void *p, size_t n);
 
-/* The file is in its place when this returns 0. */
+/* The file is in its place when this returns 0; what is left to be done is
+ * file_writer_settle(), which nobody has to wait for: it has the data written
+ * to the disk and closes. */
 int file_writer_commit(file_writer *w);
+void file_writer_settle(file_writer *w);
 
 /* Drops what was written; allowed in any state after file_writer_open(), and
  * for a struct with fd -1. */
