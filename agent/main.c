@@ -21,10 +21,16 @@
 #include "agent/boot.h"
 #include "agent/conn.h"
 #include "agent/env.h"
+#include "agent/shim.h"
+#include "agent/shim_main.h"
 #include "common/log.h"
+
+#define MAIN_STOP_MS  5000      /* for what runs inside to end */
 
 agent_state         agent;
 static uv_signal_t  main_signals[3];
+static uv_timer_t   main_stop_timer;
+static uint64_t     main_stop_until;
 
 
 static int
@@ -91,12 +97,29 @@ main_harden(void)
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
     if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+        shim_set_nofile(lim.rlim_cur == RLIM_INFINITY ? 0 : lim.rlim_cur);
         lim.rlim_cur = lim.rlim_max < 65536 ? lim.rlim_max : 65536;
         setrlimit(RLIMIT_NOFILE, &lim);
     }
 
     signal(SIGPIPE, SIG_IGN);
     umask(022);
+}
+
+
+/* The shims kill what is below them; what doesn't go in time goes with us. */
+
+static void
+main_stop_look(uv_timer_t *timer)
+{
+    if (shim_count() == 0) {
+        uv_stop(agent.loop);
+
+    } else if (uv_now(agent.loop) >= main_stop_until) {
+        log_warn("%u shims did not end", shim_count());
+        shim_kill_all();
+        uv_stop(agent.loop);
+    }
 }
 
 
@@ -110,7 +133,11 @@ main_stop(uv_signal_t *handle, int sig)
     log_info("signal %d: stopping", sig);
     agent.stopping = 1;
     conn_stop();
-    uv_stop(agent.loop);
+    shim_stop();
+
+    main_stop_until = uv_now(agent.loop) + MAIN_STOP_MS;
+    uv_timer_init(agent.loop, &main_stop_timer);
+    uv_timer_start(&main_stop_timer, main_stop_look, 0, 5);
 }
 
 
@@ -121,6 +148,7 @@ main_child(uv_signal_t *handle, int sig)
     int    status;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        shim_reaped(pid);
         log_debug("reaped %d", (int) pid);
     }
 }
@@ -160,6 +188,10 @@ main_run(int listen_fd)
     main_signal(&main_signals[2], main_child, SIGCHLD);
 
     base_routes(&agent.routes);
+    session_routes(&agent.routes);
+    exec_routes(&agent.routes);
+    process_routes(&agent.routes);
+    bridge_exec_routes(&agent.routes);
     file_routes(&agent.routes);
 
     if (conn_listen(listen_fd) != 0) {
@@ -167,6 +199,7 @@ main_run(int listen_fd)
         return 1;
     }
 
+    shim_pool_start();
     uv_run(&loop, UV_RUN_DEFAULT);
 
     return 0;
@@ -186,6 +219,10 @@ main(int argc, char **argv)
     key_file = NULL;
     workspace = "/workspace";
     err = NULL;
+
+    if (argc == 2 && strcmp(argv[0], SHIM_ARGV0) == 0) {
+        shim_main(argv[1]);
+    }
 
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("sandbox-agent %s\n", SANDBOX_VERSION);

@@ -1,0 +1,21 @@
+/*
+ * JSON answers that carry a run's whole output: short ones in one piece, long
+ * ones streamed, so that the agent's memory stays small whatever a command
+ * printed.
+ */
+
+#ifndef AGENT_RESULT_H
+#define AGENT_RESULT_H
+
+#include "agent/http.h"
+#include "agent/run.h"
+
+/*
+ * Sends head, "stdout":"...","stderr":"...", tail.  head and tail are the
+ * JSON text around the two members, without commas next to them; both are
+ * copied.  With strip, one line feed at the end of each output is left out.
+ */
+void result_send(http_request *r, run *of, int status, const char *head,
+    const char *tail, int strip);
+
+#endif

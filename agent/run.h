@@ -1,0 +1,126 @@
+/*
+ * One command on its way: what was asked for, its output so far, how it ended.
+ * Started in a session (session.h) or without one (run_start); followed by any
+ * number of watchers.  Counted: every watcher and everyone who keeps a pointer
+ * holds it; it goes on when nobody is left to look.
+ */
+
+#ifndef AGENT_RUN_H
+#define AGENT_RUN_H
+
+#include <jansson.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/reader.h"
+#include "agent/shim.h"
+#include "agent/spool.h"
+#include "common/error.h"
+
+#define RUN_GRACE_MS  5000          /* from SIGTERM to SIGKILL */
+
+typedef struct run run;
+typedef struct session session;
+typedef struct shell shell;
+typedef struct run_watch run_watch;
+
+typedef enum {
+    RUN_STARTED,        /* its process is known */
+    RUN_OUTPUT,
+    RUN_ENDED           /* after all its output; told last, and once */
+} run_event;
+
+typedef void (*run_cb)(run_watch *w, run_event event);
+
+struct run_watch {
+    run_watch  *next, *prev;
+    run        *of;
+    run_cb      cb;
+    void       *data;
+};
+
+typedef enum {
+    RUN_NEW,
+    RUN_RUNNING,
+    RUN_OVER
+} run_state;
+
+struct run {
+    unsigned      refs;
+    run_state     state;
+
+    /* What was asked for. */
+    char         *command;
+    char         *cwd;              /* NULL: the session's, or the default */
+    json_t       *env;              /* NULL: none */
+    char         *at_name;          /* the session it is for, or NULL */
+    char         *input;            /* its standard input; NULL: empty */
+    size_t        input_len;
+    uint64_t      timeout_ms;       /* 0: none */
+    int           foreground;       /* in the session's own shell */
+
+    /* How it goes. */
+    spool         out;
+    spool         err;
+    pid_t         pid;
+    uint64_t      started;          /* uv_hrtime() */
+    uint64_t      ended;
+
+    /* How it ended: by an error, or with a wait status. */
+    error        *failure;
+    int           shell_exit;       /* of a session that died; -1: unknown */
+    int           exit_code;        /* 128 + signal if it was one */
+    int           timed_out;
+    int           kill_asked;
+
+    /* The runner's own. */
+    run_watch     watchers;         /* ring */
+    session      *in;               /* waits in its queue */
+    shell        *at;               /* runs in it */
+    shim         *sh;
+    reader       *rout, *rerr;
+    uv_timer_t   *timer;
+    run          *queue_next;
+    uint32_t      job;              /* of a background job in a session */
+    int           exited;
+    int           dying;            /* a kill was sent, GONE is awaited */
+};
+
+run *run_new(const char *command, size_t len);
+void run_hold(run *r);
+void run_release(run *r);
+
+void run_watch_add(run *r, run_watch *w, run_cb cb, void *data);
+void run_watch_drop(run_watch *w);
+
+/* Starts `/bin/bash -c command` under a shim of its own.  What fails is told
+ * by RUN_ENDED with failure set, always later than this call. */
+void run_start(run *r);
+
+/* Ends it and everything it started: SIGTERM, after grace_ms SIGKILL.  The
+ * end comes as RUN_ENDED. */
+void run_kill(run *r, int grace_ms);
+
+/* For session.c. */
+void run_tell(run *r, run_event event);
+void run_set_started(run *r, pid_t pid);
+void run_set_status(run *r, int wait_status);
+void run_fail(run *r, error *err);          /* takes err, ends the run */
+void run_finish(run *r);                    /* drains, tells RUN_ENDED */
+void run_output(void *r);                   /* a reader's callback */
+void run_timer_start(run *r, uint64_t ms, uv_timer_cb cb);
+void run_timer_stop(run *r);
+
+/* Where bash is; NULL if there is none. */
+const char *run_bash(void);
+
+/* A memory file with the run's input, to be opened from its start; -1. */
+int run_input_fd(const run *r);
+
+/* The directory a command starts in when none was asked for: the default one,
+ * or the home directory, or /. */
+const char *run_default_cwd(void);
+
+double run_duration_ms(const run *r);
+
+#endif

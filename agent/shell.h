@@ -1,0 +1,41 @@
+/*
+ * One bash under a shim: runs foreground commands one at a time, with real
+ * ends and its state kept, and starts background jobs that inherit the state.
+ * Owns the pipes to the shell and what runs in it.  session.c gives it work
+ * and learns when it is free or dead.  How it works: docs/sessions.md.
+ */
+
+#ifndef AGENT_SHELL_H
+#define AGENT_SHELL_H
+
+#include "agent/run.h"
+
+/* Free for the next command; or dead (exit code, -1 if unknown): the shell is
+ * not the session's any more. */
+typedef struct {
+    void  (*idle)(session *s);
+    void  (*dead)(session *s, int exit_code);
+} shell_owner;
+
+/* Starts in cwd with the environment; NULL: error set.  The name is the
+ * session's, for messages. */
+shell *shell_start(session *s, const shell_owner *owner, const char *name,
+    const char *cwd, char *const *env, error **err);
+
+int shell_busy(const shell *sh);
+
+/* Takes over the caller's hold on the run.  Only when not busy. */
+void shell_begin(shell *sh, run *r);
+
+/* Ends a foreground command, the session staying usable (SIGINT, 100 ms,
+ * SIGTERM, 2 s, SIGKILL), or a background job (SIGTERM, grace, SIGKILL). */
+void shell_kill(shell *sh, run *r, int grace_ms);
+
+/* Kills the shell and all that runs in it, runs that are under way ending
+ * with err (taken; foreground) or their status (background); then done(). */
+void shell_destroy(shell *sh, error *err, void (*done)(void *), void *data);
+
+/* The directory that the shell is in. */
+const char *shell_pwd(const shell *sh);
+
+#endif

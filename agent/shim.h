@@ -1,0 +1,67 @@
+/*
+ * The agent's side of its shims: a pool of idle ones, so that a command
+ * doesn't wait for one to start, and the messages.  Owns the shim processes;
+ * sessions and runs borrow them.
+ */
+
+#ifndef AGENT_SHIM_H
+#define AGENT_SHIM_H
+
+#include <sys/types.h>
+
+#include "agent/io.h"
+#include "agent/shim_proto.h"
+
+#define SHIM_MAX  1024              /* processes at one time */
+
+typedef struct shim shim;
+
+/* m NULL: the shim is dead, and what was below it is being killed; the shim
+ * must not be used any more. */
+typedef void (*shim_cb)(shim *s, const shim_msg *m);
+
+struct shim {
+    shim     *next, *prev;
+    io       *w;
+    pid_t     pid;
+    shim_cb   cb;                   /* NULL: idle, or left */
+    void     *data;
+    int       idle;
+};
+
+/* Keeps one idle shim ready from now on. */
+void shim_pool_start(void);
+
+/* NULL if none can be had. */
+shim *shim_take(shim_cb cb, void *data);
+
+/* Descriptors are borrowed for the call.  Returns 0, or -1: the shim is about
+ * to die. */
+int shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds,
+    int nfds);
+
+/* The owner has no more use for it: with empty, it has no children and goes
+ * back to the pool; else it stays until its last child is gone. */
+void shim_leave(shim *s, int empty);
+
+/* Kills everything below it and the shim itself; nothing is told. */
+void shim_quit(shim *s);
+
+/* The agent ends: all of them.  shim_stop() asks, shim_count() tells how many
+ * are left, shim_kill_all() doesn't ask. */
+void shim_stop(void);
+unsigned shim_count(void);
+void shim_kill_all(void);
+
+/* Is it one of ours?  For the reaper, which also tells when it has waited for
+ * a process. */
+int shim_known(pid_t pid);
+void shim_reaped(pid_t pid);
+
+/* A specification (shim_proto.h) in a memory file; -1 on failure. */
+int shim_spec(const char *cwd, char *const *argv, char *const *env);
+
+/* The soft limit of descriptors that commands shall have. */
+void shim_set_nofile(unsigned long soft);
+
+#endif
