@@ -437,6 +437,25 @@ subtest 'somebody who does not read' => sub {
     unlink "$w/stall";
 };
 
+subtest 'the agent is killed' => sub {
+    my $a = AgentClient->start(args => ['--workspace', $w]);
+    my $s = $a->connect;
+
+    spew("$w/killed", 'old');
+    http_send($s, 'PUT ' . url("$w/killed") . " HTTP/1.1\r\nHost: x\r\n"
+        . "Content-Length: 5000000\r\n\r\n" . 'y' x 4_000_000);
+    my $body = json_encode({ path => "$w/killed2", content => 'z' x 9_000_000 });
+    my $s2 = $a->connect;
+    http_send($s2, "POST /api/write HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        . length($body) . "\r\n\r\n$body");
+    $a->stop('KILL');
+    is(slurp("$w/killed"), 'old', 'in an upload: the old file stays');
+    ok(!-e "$w/killed2" || -s "$w/killed2" == 9_000_000,
+        'in a write: all or nothing');
+    is_deeply([temp_files($w)], [], 'nothing temporary is left');
+};
+
+
 is($agent->stop, 0, 'the agent ends well');
 is($agent->log_text =~ /ERROR|runtime error|Sanitizer/ ? $agent->log_text : '',
     '', 'its log has no error');
