@@ -48,6 +48,15 @@ ngx_http_sandbox_access_handler(ngx_http_request_t *r)
     ngx_http_sandbox_srv_conf_t   *sscf;
     ngx_http_sandbox_main_conf_t  *smcf;
 
+    /*
+     * On its way to an error_page: it has been here before, and its path is the
+     * configuration's.  The balancer takes no request without our context.
+     */
+
+    if (r->error_page || r->err_status) {
+        return NGX_DECLINED;
+    }
+
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
 
     if (sscf->api) {

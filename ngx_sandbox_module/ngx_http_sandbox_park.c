@@ -31,7 +31,7 @@ typedef struct {
     ngx_http_sandbox_info_t       info;        /* as the start was answered */
     unsigned                      create:1;
     unsigned                      started:1;
-    unsigned                      busy:1;      /* in its own loop */
+    unsigned                      busy:8;      /* loops of its own, nested */
     ngx_str_t                     id;
     u_char                        data[1];
 } ngx_http_sandbox_wake_t;

@@ -710,11 +710,13 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
         err = &gone;
     }
 
-    /* nginx's own clean-up closes the connection when the request ends */
+    /*
+     * nginx's own clean-up closes the connection.  It ends by finalizing, as
+     * if it came before the request's end and not with it.
+     */
 
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
+    r->main->count++;
+    (*u->cleanup)(r);
 
     ngx_http_finalize_request(r, ngx_http_sandbox_end(r, err));
 }
