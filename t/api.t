@@ -376,6 +376,9 @@ like($r->{json}{url}, qr{^http://8000-one-\w+\.other\.test:$s->{port}/$},
 is($s->api(GET => '/v1/sandbox/one/ports')->{status}, 200,
     'a list can do without');
 reload_with(http_conf => '');
+ok(wait_for(sub { $s->api(POST => '/v1/sandbox/one/ports',
+    json => { port => 8000 })->{status} == 200 }, 10),
+    'with one there is no choice again');
 
 # ---- the description
 
