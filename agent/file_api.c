@@ -25,6 +25,9 @@
 #define FILE_BODY_LIMIT   (256 * 1024)          /* where only paths are in it */
 #define FILE_WRITE_LIMIT  (64 * 1024 * 1024)
 
+/* What all writes together may hold in memory; raw uploads need none. */
+#define FILE_WRITE_HELD   (256 * 1024 * 1024)
+
 /* Longer bodies are parsed on the thread pool too. */
 #define FILE_PARSE_NOW    (64 * 1024)
 
@@ -40,10 +43,13 @@ typedef struct {
     char              *content;
     size_t             len;
     file_writer        writer;
+    int64_t            held;            /* its part of file_write_held */
     bool               flag;            /* base64; recursive; the answer */
     int                errnum;          /* 0: it went well */
     int                missing;         /* the source of a move */
 } file_op;
+
+static int64_t  file_write_held;
 
 static void file_write_checked(file_op *op);
 static void file_write_settle(file_job *job);
@@ -61,6 +67,7 @@ file_op_dispose(file_job *job)
         return;
     }
 
+    file_write_held -= op->held;
     buffer_free(&op->body);
     error_free(op->err);
     free(op->full[0]);
@@ -275,19 +282,77 @@ file_write_checked(file_op *op)
 }
 
 
+/* The body is collected here rather than by the server, so that what all of
+ * them hold together is bounded, and the refusal says by how much. */
+
+static int
+file_write_reserve(file_op *op, int64_t size)
+{
+    error  *err;
+
+    if (size > FILE_WRITE_LIMIT) {
+        file_request_too_large(op->job.r, NULL, op->operation,
+                               FILE_WRITE_LIMIT, size);
+        return -1;
+    }
+
+    if (size <= op->held) {
+        return 0;
+    }
+
+    if (file_write_held + size - op->held > FILE_WRITE_HELD) {
+        err = NULL;
+        error_set(&err, 409, "RESOURCE_BUSY", "More than %d bytes are being "
+                  "written at once", FILE_WRITE_HELD);
+        err->retry_after = 1;
+        api_error_context(op->job.r, err, NULL);
+        return -1;
+    }
+
+    file_write_held += size - op->held;
+    op->held = size;
+
+    return 0;
+}
+
+
 static void
-file_write_body(http_request *r, char *body, size_t len)
+file_write_data(http_request *r, const char *p, size_t n)
 {
     file_op  *op;
 
-    op = file_op_new(r, "file.write", "Write");
+    op = r->data;
 
-    if (len > FILE_PARSE_NOW) {
+    if (file_write_reserve(op, (int64_t) (op->body.len + n)) != 0) {
+        file_job_end(&op->job);
+        return;
+    }
+
+    buffer_append(&op->body, p, n);
+}
+
+
+static void
+file_write_end(http_request *r, int ok)
+{
+    char     *body;
+    file_op  *op;
+
+    op = r->data;
+
+    if (!ok) {
+        file_job_end(&op->job);
+        return;
+    }
+
+    if (op->body.len > FILE_PARSE_NOW) {
         file_job_start(&op->job, file_write_parse, file_write_parsed);
         return;
     }
 
-    if (file_request_parse(r, &op->object, body, len) != 0) {
+    body = buffer_room(&op->body, 1) - op->body.len;
+
+    if (file_request_parse(r, &op->object, body, op->body.len) != 0) {
         file_job_end(&op->job);
         return;
     }
@@ -299,13 +364,20 @@ file_write_body(http_request *r, char *body, size_t len)
 static void
 file_write(http_request *r)
 {
-    if (r->content_length > FILE_WRITE_LIMIT) {
-        file_request_too_large(r, NULL, "file.write", FILE_WRITE_LIMIT,
-                               r->content_length);
+    file_op  *op;
+
+    op = file_op_new(r, "file.write", "Write");
+
+    if (file_write_reserve(op, r->content_length) != 0) {
+        file_job_end(&op->job);
         return;
     }
 
-    http_read_body(r, FILE_WRITE_LIMIT, file_write_body);
+    if (r->content_length > 0) {
+        buffer_room(&op->body, (size_t) r->content_length);
+    }
+
+    http_read_stream(r, file_write_data, file_write_end);
 }
 
 

@@ -8,9 +8,8 @@
 #include "agent/agent.h"
 #include "agent/file_request.h"
 #include "agent/path.h"
+#include "agent/session.h"
 #include "common/utf8.h"
-
-#define FILE_SESSION_NONE  "__DISABLE_SESSION__"
 
 
 void
@@ -111,20 +110,27 @@ file_request_parse(http_request *r, json_flat_object *o, char *body,
 }
 
 
-/* Where relative paths begin: where the session is, if there is one. */
+/*
+ * Where relative paths begin: where the session is.  Its shell isn't asked, so
+ * that a command that runs in it is not waited for; and one that isn't there
+ * isn't made, since it would begin at the default.
+ */
 
 static int
 file_request_base(http_request *r, const json_flat_object *o,
     const char **base)
 {
     size_t            i;
+    session          *s;
+    const char       *id;
     const json_flat  *m;
 
+    id = "default";
     m = json_flat_get(o, "sessionId");
     *base = agent.cwd;
 
     if (m->type == JSON_FLAT_ABSENT || m->type == JSON_FLAT_NULL) {
-        return 0;
+        goto found;
     }
 
     if (m->type != JSON_FLAT_STRING || strlen(m->text) != m->len) {
@@ -141,6 +147,16 @@ file_request_base(http_request *r, const json_flat_object *o,
         return file_request_invalid(r, "sessionId", "INVALID_SESSION_ID",
                                "sessionId must not be empty or whitespace",
                                "Invalid session");
+    }
+
+    id = m->text;
+
+found:
+
+    if (strcmp(id, SESSION_NONE) != 0) {
+        s = session_find(id);
+        *base = s != NULL && session_pwd(s)[0] == '/' ? session_pwd(s)
+                                                      : agent.cwd;
     }
 
     return 0;

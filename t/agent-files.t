@@ -140,6 +140,43 @@ subtest 'write and read' => sub {
 };
 
 
+subtest 'where a session is' => sub {
+    my $run = sub { $agent->post('/api/execute', { command => $_[0],
+        sessionId => $_[1] })->{json} };
+
+    mkdir "$w/se"; mkdir "$w/se/one";
+    spew("$w/se/one/f", 'in one');
+    spew("$w/f", 'in the workspace');
+    $run->("cd $w/se/one", 'one');
+
+    is(post('read', { path => 'f', sessionId => 'one' })->{json}{content},
+        'in one', 'relative paths begin where it is');
+    is(post('read', { path => 'f' })->{json}{content}, 'in the workspace',
+        'not those of others');
+    is(post('read', { path => 'f', sessionId => 'unknown' })->{json}{content},
+        'in the workspace', 'nor of one that was never used');
+    is(post('read', { path => 'f', sessionId => '__DISABLE_SESSION__' })
+        ->{json}{content}, 'in the workspace', 'nor without one');
+    post('write', { path => '../g', content => 'up', sessionId => 'one' });
+    is(slurp("$w/se/g"), 'up', 'one directory up');
+    $run->("cd $w/se", 'default');
+    is(post('exists', { path => 'g' })->{json}{exists} ? 1 : 0, 1,
+        'the default session is used without an id');
+    $run->("cd $w", 'default');
+
+    my $s = $agent->connect;
+    my $body = json_encode({ command => 'sleep 3', sessionId => 'one' });
+    http_send($s, "POST /api/execute HTTP/1.1\r\nHost: x\r\nContent-Length: "
+        . length($body) . "\r\n\r\n$body");
+    sleep 0.3;
+    my $before = time();
+    is(post('read', { path => 'f', sessionId => 'one' })->{json}{content},
+        'in one', 'while it runs a command');
+    cmp_ok(time() - $before, '<', 2, 'which is not waited for');
+    close $s;
+};
+
+
 subtest 'media types' => sub {
     my %files = (
         'p.png' => ["\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 'image/png', 'base64'],
@@ -340,6 +377,40 @@ subtest 'bad input' => sub {
     is("$r->{status} $r->{json}{code}", '413 FILE_TOO_LARGE', 'a write of 100 MiB');
     is("$r->{json}{context}{maxSize} $r->{json}{context}{actualSize}",
         64 * 1024 * 1024 . ' ' . 100 * 1024 * 1024, 'both sizes are told');
+
+    # Five of 60 MiB at once are more than may be held together.
+    my @s = map {
+        my $s = $agent->connect;
+        http_send($s, "POST /api/write HTTP/1.1\r\nHost: x\r\n"
+            . "Content-Length: 62914560\r\n\r\n{");
+        sysread $s, my $line, 3;
+        $s;
+    } 1 .. 4;
+    sleep 0.1;
+    $r = $agent->request('POST', '/api/write', body => '{',
+        headers => { 'content-length' => 62914560 });
+    is("$r->{status} $r->{json}{code} $r->{headers}{'retry-after'}",
+        '409 RESOURCE_BUSY 1', 'too much at once');
+    is(post('write', { path => "$w/small", content => 'x' })->{status}, 200,
+        'a small write is still taken');
+    close $_ for @s;
+    ok(wait_for(sub {
+        my $t = $agent->connect;
+        http_send($t, "POST /api/write HTTP/1.1\r\nHost: x\r\n"
+            . "Content-Length: 62914560\r\nExpect: 100-continue\r\n\r\n");
+        sysread $t, my $line, 3;
+        sysread $t, $line, 12;
+        return $line =~ / 100$/;
+    }, 5), 'and what was held is free again');
+
+    my $chunk = sprintf "%x\r\n%s\r\n", 1 << 20, 'x' x (1 << 20);
+    my $s = $agent->connect;
+    http_send($s, "POST /api/write HTTP/1.1\r\nHost: x\r\n"
+        . "Transfer-Encoding: chunked\r\n\r\n");
+    for (1 .. 66) { http_send($s, $chunk, 5) or last }
+    sysread $s, my $line, 3;
+    is(http_read($s)->{status}, 413, 'more than 64 MiB in chunks');
+    close $s;
 };
 
 
