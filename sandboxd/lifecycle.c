@@ -22,6 +22,7 @@ void
 lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state)
 {
     sb->run.state = state;
+    sb->run.lc = lc;
     sb->run.since = uv_now(lc->loop);
 }
 
@@ -41,9 +42,8 @@ on_stopped(void *data, error *err)
     sandbox    *sb;
     lifecycle  *lc;
 
-    sb = ((void **) data)[0];
-    lc = ((void **) data)[1];
-    free(data);
+    sb = data;
+    lc = sb->run.lc;
 
     lc->stopping--;
 
@@ -58,7 +58,7 @@ on_stopped(void *data, error *err)
     if (sb->gone) {
         cleanup_add(lc, sb);
 
-    } else if (sb->run.waiters != NULL) {
+    } else if (sb->run.waiters != NULL && !lc->closing) {
         lifecycle_enter(lc, sb, RUN_QUEUED);
         queue_add(&lc->starts, sb);
         starts_pump(lc);
@@ -68,30 +68,12 @@ on_stopped(void *data, error *err)
 }
 
 
-static void **
-callback_data(lifecycle *lc, sandbox *sb)
-{
-    void  **data;
-
-    data = calloc(2, sizeof(void *));
-    if (data == NULL) {
-        abort();
-    }
-
-    data[0] = sb;
-    data[1] = lc;
-
-    return data;
-}
-
-
 void
 lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
 {
     lifecycle_enter(lc, sb, RUN_STOPPING);
     lc->stopping++;
-    lc->driver->stop(lc->driver, sb->slot, grace_ms, on_stopped,
-                     callback_data(lc, sb));
+    lc->driver->stop(lc->driver, sb->slot, grace_ms, on_stopped, sb);
 }
 
 
@@ -174,9 +156,8 @@ on_started(void *data, const driver_handle *handle, error *err)
     sandbox    *sb;
     lifecycle  *lc;
 
-    sb = ((void **) data)[0];
-    lc = ((void **) data)[1];
-    free(data);
+    sb = data;
+    lc = sb->run.lc;
 
     lc->starting--;
 
@@ -232,7 +213,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
               sb->now.epoch);
 
     lc->driver->start(lc->driver, spec, spec_start_timeout(sb->spec),
-                      on_started, callback_data(lc, sb));
+                      on_started, sb);
 }
 
 
@@ -354,9 +335,8 @@ on_cleaned(void *data, error *err)
     sandbox    *sb;
     lifecycle  *lc;
 
-    sb = ((void **) data)[0];
-    lc = ((void **) data)[1];
-    free(data);
+    sb = data;
+    lc = sb->run.lc;
 
     lc->cleaning--;
 
@@ -381,8 +361,7 @@ cleanups_pump(lifecycle *lc)
     while (lc->cleaning < CLEANUPS_MAX && lc->cleanups.first != NULL) {
         sb = queue_shift(&lc->cleanups);
         lc->cleaning++;
-        lc->driver->destroy(lc->driver, sb->slot, on_cleaned,
-                            callback_data(lc, sb));
+        lc->driver->destroy(lc->driver, sb->slot, on_cleaned, sb);
     }
 }
 

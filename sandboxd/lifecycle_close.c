@@ -13,6 +13,25 @@
 #define DEFAULT_PIDS      1024
 
 
+static void
+close_refuse_waiters(lifecycle *lc)
+{
+    sandbox       *sb;
+    journal_node  *node;
+
+    for (node = journal_next(&lc->r->aged, 0); node != NULL;
+         node = journal_next(&lc->r->aged, node->seq))
+    {
+        sb = container_of(node, sandbox, age);
+
+        if (sb->run.waiters != NULL) {
+            waiters_refuse(sb, 503, "shutting_down", 3,
+                           "sandboxd is being stopped");
+        }
+    }
+}
+
+
 void
 lifecycle_close_check(lifecycle *lc)
 {
@@ -25,18 +44,22 @@ lifecycle_close_check(lifecycle *lc)
 
     over = uv_now(lc->loop) >= lc->close_by;
 
-    if (over && (lc->starting || lc->stopping || lc->cleaning)) {
+    if (!over && (lc->starting || lc->stopping || lc->cleaning
+                  || lc->cleanups.count))
+    {
+        return;
+    }
+
+    if (lc->starting || lc->stopping || lc->cleaning) {
         log_warn("stopping with %u starts, %u stops and %u clean-ups not "
                  "ended", lc->starting, lc->stopping, lc->cleaning);
     }
 
-    if (over || (lc->starting == 0 && lc->stopping == 0 && lc->cleaning == 0
-                 && lc->cleanups.count == 0))
-    {
-        closed = lc->closed;
-        lc->closed = NULL;
-        closed(lc->closed_data);
-    }
+    close_refuse_waiters(lc);
+
+    closed = lc->closed;
+    lc->closed = NULL;
+    closed(lc->closed_data);
 }
 
 
@@ -122,7 +145,14 @@ lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
 static void
 on_tick_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    lifecycle  *lc;
+
+    lc = handle->data;
+
+    /* A driver that has not come to an end may still call back. */
+    if (lc->starting == 0 && lc->stopping == 0 && lc->cleaning == 0) {
+        free(lc);
+    }
 }
 
 

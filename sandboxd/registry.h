@@ -86,6 +86,7 @@ typedef struct start_waiter  start_waiter;
 
 typedef struct {
     run_state      state;
+    void          *lc;          /* the lifecycle, for the driver's callbacks */
     driver_handle  handle;
     driver_spec    spec;        /* of the operation that the driver is at */
     start_waiter  *waiters;

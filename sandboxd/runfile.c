@@ -87,6 +87,16 @@ runfile_remove(int dir, uint32_t slot)
 }
 
 
+/* Ours are 8 hex digits, or those and ".new"; anything else is left alone. */
+static bool
+runfile_name(const char *name)
+{
+    return strspn(name, "0123456789abcdef") == NAME_LEN
+           && (name[NAME_LEN] == '\0'
+               || strcmp(name + NAME_LEN, ".new") == 0);
+}
+
+
 static bool
 runfile_read(int dir, const char *name, const char *boot, runfile *run)
 {
@@ -158,7 +168,7 @@ runfile_each(int dir, void (*found)(void *data, const runfile *run),
     }
 
     while ((entry = readdir(d)) != NULL) {
-        if (entry->d_name[0] == '.') {
+        if (!runfile_name(entry->d_name)) {
             continue;
         }
 

@@ -1,0 +1,717 @@
+/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/names.c common/json_get.c common/error.c common/log.c */
+/* libs: -luv -ljansson -lsqlite3 -lcrypto -lpthread */
+
+/*
+ * Registry, store and lifecycle with a driver that does as it is told: what
+ * can't be had from a real one on demand.
+ */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "sandboxd/lifecycle.h"
+#include "t/unit/tap.h"
+
+#define SLOTS  256
+
+
+typedef struct {
+    uv_timer_t      timer;
+    driver_started  started;
+    driver_done     done;
+    void           *data;
+    uint32_t        slot;
+} fake_call;
+
+/* Answers each call after `delay`, and counts. */
+static struct {
+    driver     d;
+    uv_loop_t *loop;
+    unsigned   delay;
+    bool       fail;
+    bool       hang;            /* starts are held back */
+    unsigned   starts, stops, destroys;
+    unsigned   at_once, most_at_once;
+    bool       up[SLOTS];
+    fake_call  held;            /* the last one that hangs */
+} fake;
+
+typedef struct {
+    uv_loop_t    loop;
+    char         dir[64];
+    int          run_dir;
+    store       *store;
+    registry    *r;
+    lifecycle   *lc;
+    unsigned     published;
+} fixture;
+
+
+static void
+free_handle(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+
+static void
+fake_answer(uv_timer_t *timer)
+{
+    error          *err;
+    fake_call      *call;
+    driver_handle   handle = { .pid = 4711, .start_time = 1 };
+
+    call = timer->data;
+    err = NULL;
+
+    if (call->started == NULL) {
+        call->done(call->data, NULL);
+
+    } else {
+        fake.at_once--;
+
+        if (fake.fail) {
+            error_set(&err, 500, "x", "it was told to fail");
+            call->started(call->data, NULL, err);
+
+        } else {
+            fake.up[call->slot % SLOTS] = true;
+            call->started(call->data, &handle, NULL);
+        }
+    }
+
+    uv_close((uv_handle_t *) timer, free_handle);
+}
+
+
+static void
+fake_later(uint32_t slot, driver_started started, driver_done done,
+    void *data)
+{
+    fake_call  *call;
+
+    call = calloc(1, sizeof(fake_call));
+    call->started = started;
+    call->done = done;
+    call->data = data;
+    call->slot = slot;
+    uv_timer_init(fake.loop, &call->timer);
+    call->timer.data = call;
+    uv_timer_start(&call->timer, fake_answer, fake.delay, 0);
+}
+
+
+static void
+fake_start(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    fake.starts++;
+    fake.at_once++;
+
+    if (fake.at_once > fake.most_at_once) {
+        fake.most_at_once = fake.at_once;
+    }
+
+    if (fake.hang) {
+        fake.held.slot = spec->slot;
+        fake.held.started = cb;
+        fake.held.data = data;
+
+    } else {
+        fake_later(spec->slot, cb, NULL, data);
+    }
+}
+
+
+static void
+fake_stop(driver *d, uint32_t slot, uint64_t grace_ms, driver_done cb,
+    void *data)
+{
+    fake.stops++;
+    fake.up[slot % SLOTS] = false;
+    fake_later(slot, NULL, cb, data);
+}
+
+
+static void
+fake_destroy(driver *d, uint32_t slot, driver_done cb, void *data)
+{
+    fake.destroys++;
+    fake.up[slot % SLOTS] = false;
+    fake_later(slot, NULL, cb, data);
+}
+
+
+static bool
+fake_adopt(driver *d, uint32_t slot, const driver_handle *handle)
+{
+    return fake.up[slot % SLOTS] && handle->pid == 4711;
+}
+
+
+static void
+fake_sweep(driver *d, bool (*keep)(void *data, uint32_t slot, bool *running),
+    void *data)
+{
+    bool      running;
+    uint32_t  slot;
+
+    for (slot = 1; slot < SLOTS; slot++) {
+        if (!keep(data, slot, &running) || !running) {
+            fake.up[slot] = false;
+        }
+    }
+}
+
+
+static void
+on_publish(void *data, uint64_t seq, bool ack, json_t *record)
+{
+    ((fixture *) data)->published++;
+}
+
+
+static void
+fixture_open(fixture *f, unsigned starts_max)
+{
+    error       *err;
+    store_meta   meta;
+
+    err = NULL;
+    f->published = 0;
+    uv_loop_init(&f->loop);
+    f->store = store_open(f->dir, &meta, &err);
+    f->r = registry_create(f->store, &meta, &err);
+
+    if (f->r == NULL) {
+        fprintf(stderr, "%s\n", err->message);
+        abort();
+    }
+
+    f->r->publish = on_publish;
+    f->r->publish_data = f;
+    store_run(f->store, &f->loop, registry_on_committed, f->r, &err);
+
+    memset(&fake.d, 0, sizeof(fake.d));
+    fake.d.name = "fake";
+    fake.d.start = fake_start;
+    fake.d.stop = fake_stop;
+    fake.d.destroy = fake_destroy;
+    fake.d.adopt = fake_adopt;
+    fake.d.sweep = fake_sweep;
+    fake.loop = &f->loop;
+    fake.delay = 1;
+    fake.fail = fake.hang = false;
+    fake.starts = fake.stops = fake.destroys = 0;
+    fake.at_once = fake.most_at_once = 0;
+
+    f->run_dir = open(f->dir, O_RDONLY | O_DIRECTORY);
+    f->lc = lifecycle_create(f->r, &f->loop, f->run_dir, starts_max);
+    f->lc->driver = &fake.d;
+
+    if (lifecycle_adopt(f->lc, &err) < 0) {
+        fprintf(stderr, "%s\n", err->message);
+        abort();
+    }
+}
+
+
+static void
+fixture_close(fixture *f)
+{
+    store_close(f->store);
+    lifecycle_free(f->lc);
+
+    while (uv_run(&f->loop, UV_RUN_NOWAIT) != 0) {
+        usleep(1000);
+    }
+
+    registry_free(f->r);
+    close(f->run_dir);
+    uv_loop_close(&f->loop);
+}
+
+
+static void
+run_for(fixture *f, unsigned ms)
+{
+    uint64_t  end;
+
+    end = uv_hrtime() + ms * 1000000ull;
+
+    while (uv_hrtime() < end) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        usleep(500);
+    }
+}
+
+
+/* Runs the loop until something holds, for at most ten seconds. */
+#define run_until(f, cond)                                                   \
+    do {                                                                     \
+        int  turns_ = 0;                                                     \
+                                                                             \
+        while (!(cond) && turns_++ < 5000) {                                 \
+            run_for(f, 2);                                                   \
+        }                                                                    \
+    } while (0)
+
+
+typedef struct {
+    unsigned  good, bad;
+    int       status, retry_after;
+    char      code[32];
+} outcome;
+
+
+static void
+on_outcome(void *data, sandbox *sb, error *err)
+{
+    outcome  *o;
+
+    o = data;
+
+    if (err == NULL) {
+        o->good++;
+        return;
+    }
+
+    o->bad++;
+    o->status = err->status;
+    o->retry_after = err->retry_after;
+    strcpy(o->code, err->code);
+    error_free(err);
+}
+
+
+static sandbox *
+sandbox_new(fixture *f, const char *id, const char *spec)
+{
+    error    *err;
+    json_t   *json;
+    sandbox  *sb;
+
+    err = NULL;
+    json = json_loads(spec ? spec : "{\"image\":\"x\",\"env\":{}}", 0, NULL);
+    sb = registry_add(f->r, id, json, &err);
+    json_decref(json);
+
+    if (sb == NULL) {
+        printf("# %s: %s\n", id, err->message);
+        error_free(err);
+    }
+
+    return sb;
+}
+
+
+static void
+test_start(fixture *f)
+{
+    int       i;
+    sandbox  *sb;
+    outcome   o;
+
+    fixture_open(f, 2);
+    memset(&o, 0, sizeof(o));
+    sb = sandbox_new(f, "a", NULL);
+
+    for (i = 0; i < 10; i++) {
+        lifecycle_start(f->lc, sb, on_outcome, &o);
+    }
+
+    ok(o.good == 0 && fake.starts == 1, "ten callers, one start");
+    run_until(f, o.good + o.bad == 10);
+    ok(o.good == 10 && o.bad == 0, "all of them hear of it");
+    ok(sb->shown.state == STATE_RUNNING && sb->shown.epoch == 1
+       && strlen(sb->shown.key) == KEY_LEN, "it is shown running");
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    ok(o.good == 11 && fake.starts == 1, "the next hears at once");
+
+    lifecycle_on_exited(f->lc, sb->slot, 9);
+    ok(sb->now.state == STATE_ASLEEP && sb->now.key[0] == '\0',
+       "it dies: asleep, without a key");
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    ok(fake.starts == 1 && fake.stops == 1,
+       "a start waits until the rest is cleared away");
+    run_until(f, o.good == 12);
+    ok(o.good == 12 && fake.starts == 2 && sb->now.epoch == 2,
+       "and then it starts");
+    lifecycle_on_exited(f->lc, 200, 9);
+    ok(sb->now.state == STATE_RUNNING, "the death of a stranger");
+
+    fake.most_at_once = 0;
+    fake.delay = 10;
+    memset(&o, 0, sizeof(o));
+
+    for (i = 0; i < 9; i++) {
+        char  id[16];
+
+        snprintf(id, sizeof(id), "many%d", i);
+        lifecycle_start(f->lc, sandbox_new(f, id, NULL), on_outcome, &o);
+    }
+
+    run_until(f, o.good == 9);
+    ok(o.good == 9 && fake.most_at_once == 2, "nine starts, two at a time");
+
+    fixture_close(f);
+}
+
+
+static void
+test_failure(fixture *f)
+{
+    sandbox   *sb;
+    outcome    o;
+    uint64_t   first;
+
+    fixture_open(f, 2);
+    memset(&o, 0, sizeof(o));
+    fake.fail = true;
+    sb = sandbox_new(f, "bad", NULL);
+
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    run_until(f, sb->run.state == RUN_NONE && sb->run.failures);
+    ok(o.bad == 2 && o.status == 503 && o.retry_after == 1
+       && strcmp(o.code, "start_failed") == 0, "a start that fails: 503");
+    ok(sb->now.state == STATE_CREATED
+       && strstr(sb->reason, "told to fail") != NULL, "with the reason");
+    first = sb->run.retry_at;
+
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    ok(o.bad == 3 && fake.starts == 1 && o.retry_after >= 1,
+       "not tried again at once");
+
+    sb->run.retry_at = 0;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    run_until(f, sb->run.state == RUN_NONE && sb->run.failures == 2);
+    ok(fake.starts == 2 && o.retry_after == 2
+       && sb->run.retry_at > first + 900, "the pause doubles");
+
+    sb->run.failures = 40;
+    sb->run.retry_at = 0;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    run_until(f, sb->run.state == RUN_NONE && sb->run.failures == 41);
+    ok(o.retry_after == BACKOFF_MAX_MS / 1000, "up to a bound");
+
+    fake.fail = false;
+    sb->run.retry_at = 0;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    run_until(f, o.good == 1);
+    ok(o.good == 1 && sb->run.failures == 0 && sb->reason[0] == '\0',
+       "success forgets it");
+
+    fixture_close(f);
+}
+
+
+static void
+test_waiting(fixture *f)
+{
+    sandbox  *sb, *queued;
+    outcome   o, q;
+
+    fixture_open(f, 1);
+    memset(&o, 0, sizeof(o));
+    memset(&q, 0, sizeof(q));
+    fake.hang = true;
+
+    sb = sandbox_new(f, "hangs", "{\"createTimeoutMs\":1000}");
+    queued = sandbox_new(f, "queued", "{\"containerTimeouts\":"
+                         "{\"instanceGetTimeoutMS\":100}}");
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    lifecycle_start(f->lc, queued, on_outcome, &q);
+    run_until(f, q.bad == 1);
+    ok(q.bad == 1 && strcmp(q.code, "busy") == 0 && q.retry_after > 0,
+       "who waits too long for a free start is told");
+    ok(queued->run.state == RUN_NONE, "and is out of the queue");
+
+    sb->run.since -= 20000;
+    run_until(f, o.bad == 1);
+    ok(o.bad == 1 && strcmp(o.code, "start_timeout") == 0,
+       "a driver that never answers does not hold the callers");
+
+    fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
+    run_until(f, f->lc->starting == 0);
+    fixture_close(f);
+}
+
+
+static void
+on_waited(void *data)
+{
+    (*(int *) data)++;
+}
+
+
+static void
+test_destroy(fixture *f)
+{
+    int        durable;
+    sandbox   *sb, *again;
+    outcome    o;
+    uint32_t   slot;
+    uint64_t   seq;
+
+    fixture_open(f, 2);
+    memset(&o, 0, sizeof(o));
+    durable = 0;
+    fake.hang = true;
+
+    sb = sandbox_new(f, "gone", NULL);
+    slot = sb->slot;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    seq = registry_remove(f->r, sb);
+    registry_wait(f->r, seq, on_waited, &durable);
+    ok(registry_find(f->r, "gone") == NULL, "its id is free at once");
+    again = sandbox_new(f, "gone", NULL);
+    ok(again != NULL && again->slot != slot, "a new one has another slot");
+
+    run_until(f, durable == 1);
+    lifecycle_destroy(f->lc, sb);
+    ok(o.bad == 1 && o.status == 409, "who waited for it hears so");
+    ok(fake.destroys == 0, "the driver is not disturbed in its start");
+    fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
+    run_until(f, registry_find_slot(f->r, slot) == NULL);
+    ok(fake.destroys == 1 && !fake.up[slot % SLOTS]
+       && registry_find_slot(f->r, slot) == NULL,
+       "then it clears everything away");
+    run_until(f, again->item.node.seq != 0);
+    ok(registry_find(f->r, "gone") == again
+       && again->shown.state == STATE_CREATED, "the new one is untouched");
+
+    fixture_close(f);
+}
+
+
+static void
+test_adoption(fixture *f)
+{
+    char       key[KEY_LEN + 1];
+    sandbox   *sb;
+    outcome    o;
+    uint32_t   epoch, lost_slot, runs_slot;
+    uint64_t   seq;
+
+    fixture_open(f, 4);
+    memset(&o, 0, sizeof(o));
+    sb = sandbox_new(f, "runs", NULL);
+    runs_slot = sb->slot;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    lifecycle_start(f->lc, sandbox_new(f, "lost", NULL), on_outcome, &o);
+    run_until(f, o.good == 2);
+    ok(o.good == 2, "two run");
+    strcpy(key, sb->now.key);
+    epoch = sb->now.epoch;
+    lost_slot = registry_find(f->r, "lost")->slot;
+    fake.up[99] = true;
+    seq = f->r->seq;
+    fixture_close(f);
+
+    fake.up[lost_slot % SLOTS] = false;
+    fixture_open(f, 4);
+    sb = registry_find(f->r, "runs");
+    ok(sb->now.state == STATE_RUNNING && sb->now.epoch == epoch
+       && strcmp(sb->shown.key, key) == 0 && sb->slot == runs_slot,
+       "one is taken over with its epoch and key");
+    ok(sb->item.node.seq <= seq, "for the workers nothing has changed");
+    ok(registry_find(f->r, "lost")->now.state == STATE_ASLEEP,
+       "the other is known to be asleep");
+    ok(!fake.up[99], "what nobody knows is swept");
+
+    lifecycle_on_exited(f->lc, runs_slot, 0);
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    run_until(f, o.good == 3);
+    ok(sb->now.epoch > epoch + 60, "epochs that may have been used are not "
+       "used again (%u)", sb->now.epoch);
+    fixture_close(f);
+}
+
+
+/* The disk is full: as good as a limit on the size of files. */
+static void
+test_disk_full(fixture *f)
+{
+    error          *err;
+    sandbox        *sb;
+    int             durable, status;
+    unsigned        before;
+    struct rlimit   old, small;
+
+    fixture_open(f, 4);
+    run_for(f, 30);
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    small = old;
+    small.rlim_cur = 4096;
+    setrlimit(RLIMIT_FSIZE, &small);
+
+    durable = 0;
+    before = f->published;
+    sb = sandbox_new(f, "stuck", NULL);
+    registry_wait(f->r, sb->seq, on_waited, &durable);
+    run_until(f, store_check(f->store, NULL) < 0);
+    ok(durable == 0 && f->published == before,
+       "what can't be written is neither told nor answered");
+
+    err = NULL;
+    status = store_check(f->store, &err) < 0 ? err->status : 0;
+    ok(status == 503 || status == 507, "more changes are refused (%d)",
+       status);
+    error_free(err);
+    ok(sandbox_new(f, "refused", NULL) == NULL, "creations too");
+
+    setrlimit(RLIMIT_FSIZE, &old);
+    run_until(f, durable == 1);
+    ok(durable == 1 && sb->shown.state == STATE_CREATED,
+       "with room again it is written, told and answered");
+    ok(store_check(f->store, NULL) == 0, "and changes are taken");
+    fixture_close(f);
+
+    fixture_open(f, 4);
+    ok(registry_find(f->r, "stuck") != NULL
+       && registry_find(f->r, "refused") == NULL, "as the disk says");
+    fixture_close(f);
+}
+
+
+static void
+test_pages(fixture *f)
+{
+    int        i;
+    char       id[16];
+    error     *err;
+    json_t    *page;
+    uint64_t   next, floor;
+
+    fixture_open(f, 4);
+
+    for (i = 0; i < 1200; i++) {
+        snprintf(id, sizeof(id), "p%d", i);
+        sandbox_new(f, id, NULL);
+    }
+
+    run_until(f, f->r->published == f->r->seq);
+    page = registry_page(f->r, 0, true, &next, NULL);
+    ok(json_array_size(page) == PAGE_MAX && next > 0, "a page has 500");
+    json_decref(page);
+
+    floor = f->r->seq;
+    for (i = 0; i < 1200; i++) {
+        snprintf(id, sizeof(id), "p%d", i);
+        lifecycle_destroy(f->lc, registry_find(f->r, id));
+        registry_remove(f->r, registry_find(f->r, id));
+    }
+
+    run_until(f, f->r->published == f->r->seq);
+    page = registry_page(f->r, floor, false, &next, NULL);
+    ok(json_array_size(page) == PAGE_MAX, "tombstones come in pages as well");
+    json_decref(page);
+    page = registry_page(f->r, floor, true, &next, NULL);
+    ok(json_array_size(page) == 0 && next == 0, "but not in a full list");
+    json_decref(page);
+
+    f->r->tombstone_floor = floor + 10;
+    err = NULL;
+    ok(registry_page(f->r, floor, false, &next, &err) == NULL
+       && strcmp(err->code, "resync") == 0, "nor when some were dropped");
+    error_free(err);
+    run_until(f, f->lc->cleaning == 0);
+    fixture_close(f);
+
+    fixture_open(f, 4);
+    err = NULL;
+    ok(registry_page(f->r, f->r->seq_start, false, &next, &err) == NULL,
+       "a number that was perhaps given before a crash is not trusted");
+    error_free(err);
+    fixture_close(f);
+}
+
+
+static void
+on_closed(void *data)
+{
+    (*(int *) data)++;
+}
+
+
+static void
+test_close(fixture *f)
+{
+    int        closed;
+    sandbox   *sb, *late;
+    outcome    o;
+
+    fixture_open(f, 1);
+    memset(&o, 0, sizeof(o));
+    closed = 0;
+    sb = sandbox_new(f, "up", NULL);
+    late = sandbox_new(f, "late", NULL);
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    run_until(f, o.good == 1);
+    fake.delay = 300;
+    lifecycle_start(f->lc, late, on_outcome, &o);
+    lifecycle_start(f->lc, sandbox_new(f, "queued", NULL), on_outcome, &o);
+    lifecycle_close(f->lc, true, 5000, on_closed, &closed);
+    ok(o.bad == 1 && strcmp(o.code, "shutting_down") == 0,
+       "who waits in the queue is sent away");
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    ok(o.bad == 2, "nothing more is started");
+    ok(closed == 0, "not closed while the driver is at it");
+    run_until(f, closed == 1);
+    ok(closed == 1 && !fake.up[sb->slot % SLOTS] && !fake.up[late->slot % SLOTS],
+       "all ended, the one that was just starting too");
+    ok(sb->now.state == STATE_ASLEEP, "asleep");
+    fixture_close(f);
+
+    fixture_open(f, 1);
+    closed = 0;
+    fake.hang = true;
+    lifecycle_start(f->lc, registry_find(f->r, "up"), on_outcome, &o);
+    lifecycle_close(f->lc, false, 700, on_closed, &closed);
+    run_for(f, 300);
+    ok(closed == 0, "a start under way is waited for");
+    run_until(f, closed == 1);
+    ok(closed == 1, "but not for ever");
+    fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
+    run_until(f, f->lc->starting == 0);
+    fixture_close(f);
+}
+
+
+int
+main(void)
+{
+    fixture        f;
+    unsigned       i;
+    static void  (*const tests[])(fixture *) = {
+        test_start, test_failure, test_waiting, test_destroy, test_adoption,
+        test_disk_full, test_pages, test_close
+    };
+
+    log_set_level(LOG_ERROR);
+
+    for (i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+        char  command[128];
+
+        memset(&f, 0, sizeof(f));
+        memset(fake.up, 0, sizeof(fake.up));
+        strcpy(f.dir, "/tmp/sbx-unit-XXXXXX");
+
+        if (mkdtemp(f.dir) == NULL) {
+            return 1;
+        }
+
+        tests[i](&f);
+        snprintf(command, sizeof(command), "rm -rf %s", f.dir);
+        ok(system(command) == 0, "cleared away");
+    }
+
+    return done_testing();
+}
