@@ -137,7 +137,7 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 	$(say) MAKE $@
 	@$(MAKE) --no-print-directory -s -f $(CURDIR)/$(B)/nginx/Makefile \
 	    -C $(NGINX_SRC) modules
-	@cp $(B)/nginx/ngx_http_sandbox_module.so $@
+	@cp $(B)/nginx/ngx_http_sandbox_module.so $@.tmp && mv -f $@.tmp $@
 
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
