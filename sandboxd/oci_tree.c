@@ -85,11 +85,20 @@ remove_entry(tree_walk *walk, int dir, const char *name)
         return;
     }
 
-    if ((errno == ENOTEMPTY || errno == EEXIST)
-        && move_up(walk, dir, name) == 0)
-    {
-        walk->moved = true;
-        return;
+    if (errno == ENOTEMPTY || errno == EEXIST) {
+        if (move_up(walk, dir, name) == 0) {
+            walk->moved = true;
+            return;
+        }
+
+        /* Moving a directory changes what ".." in it means.  It is one, no
+         * link: the attempt to remove it has shown that. */
+        if (errno == EACCES && fchmodat(dir, name, 0700, 0) == 0
+            && move_up(walk, dir, name) == 0)
+        {
+            walk->moved = true;
+            return;
+        }
     }
 
     walk->error = errno;
