@@ -298,6 +298,11 @@ char *ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
  */
 ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r);
 
+/* Whether an Authorization header's value is a key of any API server of this
+ * nginx, and so has to stay outside. */
+ngx_uint_t ngx_http_sandbox_is_our_key(ngx_http_request_t *r,
+    ngx_str_t *value);
+
 
 /*
  * _api.c

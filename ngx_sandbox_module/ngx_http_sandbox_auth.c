@@ -30,8 +30,9 @@ static char *ngx_http_sandbox_keys_parse(ngx_conf_t *cf, ngx_array_t *keys,
     ngx_str_t *path, ngx_str_t *text);
 static const char *ngx_http_sandbox_keys_line(ngx_conf_t *cf,
     ngx_array_t *keys, u_char *p, u_char *last);
-static ngx_int_t ngx_http_sandbox_bearer(ngx_http_request_t *r,
-    ngx_str_t *token);
+static ngx_str_t *ngx_http_sandbox_authorization(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_key_check(ngx_http_request_t *r,
+    ngx_str_t *value, ngx_array_t *keys);
 static ngx_http_sandbox_key_t *ngx_http_sandbox_key_find(ngx_array_t *keys,
     u_char *digest);
 
@@ -39,81 +40,63 @@ static ngx_http_sandbox_key_t *ngx_http_sandbox_key_find(ngx_array_t *keys,
 ngx_int_t
 ngx_http_sandbox_authenticate(ngx_http_request_t *r)
 {
-    u_char                         digest[NGX_HTTP_SANDBOX_DIGEST_LEN];
-    void                          *checked;
-    ngx_str_t                      token;
-    ngx_uint_t                     i;
-    ngx_http_sandbox_key_t        *key;
-    ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_core_main_conf_t     *cmcf;
+    ngx_str_t                     *value;
     ngx_http_sandbox_srv_conf_t   *sscf;
 
-    if (ngx_http_sandbox_bearer(r, &token) != NGX_OK) {
-        return NGX_DECLINED;
-    }
+    value = ngx_http_sandbox_authorization(r);
 
-    if (EVP_Digest(token.data, token.len, digest, NULL, EVP_sha256(), NULL)
-        != 1)
-    {
-        return NGX_ERROR;
+    if (value == NULL) {
+        return NGX_DECLINED;
     }
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
 
-    if (sscf->api) {
-        key = ngx_http_sandbox_key_find(sscf->api_keys, digest);
+    return ngx_http_sandbox_key_check(r, value, sscf->api_keys);
+}
 
-    } else {
 
-        /* A preview: the key of any API server of ours has to stay outside. */
+ngx_uint_t
+ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
+{
+    void                          *checked;
+    ngx_uint_t                     i;
+    ngx_http_core_srv_conf_t     **cscfp;
+    ngx_http_core_main_conf_t     *cmcf;
+    ngx_http_sandbox_srv_conf_t   *sscf;
 
-        key = NULL;
-        checked = NULL;
+    checked = NULL;
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
 
-        cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-        cscfp = cmcf->servers.elts;
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
 
-        for (i = 0; i < cmcf->servers.nelts && key == NULL; i++) {
-            sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
+        if (sscf->api_keys == checked) {
+            continue;
+        }
 
-            if (sscf->api_keys != checked) {
-                checked = sscf->api_keys;
-                key = ngx_http_sandbox_key_find(sscf->api_keys, digest);
-            }
+        checked = sscf->api_keys;
+
+        if (ngx_http_sandbox_key_check(r, value, checked) != NGX_DECLINED) {
+            return 1;
         }
     }
 
-    OPENSSL_cleanse(digest, sizeof(digest));
-
-    if (key == NULL) {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "sandbox auth: no key of ours");
-        return NGX_DECLINED;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "sandbox auth: key \"%V\"", &key->name);
-
-    return NGX_OK;
+    return 0;
 }
 
 
 /*
- * The token of the only Authorization header.  With two of them, which one a
+ * The value of the only Authorization header.  With two of them, which one a
  * program behind us would believe is anybody's guess.
  */
 
-static ngx_int_t
-ngx_http_sandbox_bearer(ngx_http_request_t *r, ngx_str_t *token)
+static ngx_str_t *
+ngx_http_sandbox_authorization(ngx_http_request_t *r)
 {
-    u_char           *p, *last;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *h, *found;
-
-    if (r->headers_in.authorization == NULL) {
-        return NGX_DECLINED;
-    }
 
     found = NULL;
     part = &r->headers_in.headers.part;
@@ -131,8 +114,7 @@ ngx_http_sandbox_bearer(ngx_http_request_t *r, ngx_str_t *token)
             i = 0;
         }
 
-        if (h[i].hash == 0
-            || h[i].key.len != sizeof("Authorization") - 1
+        if (h[i].key.len != sizeof("Authorization") - 1
             || ngx_strncasecmp(h[i].key.data, (u_char *) "Authorization",
                                sizeof("Authorization") - 1)
                != 0)
@@ -141,23 +123,37 @@ ngx_http_sandbox_bearer(ngx_http_request_t *r, ngx_str_t *token)
         }
 
         if (found != NULL) {
-            return NGX_DECLINED;
+            return NULL;
         }
 
         found = &h[i];
     }
 
-    if (found == NULL
-        || found->value.len <= sizeof("Bearer ") - 1
-        || ngx_strncasecmp(found->value.data, (u_char *) "Bearer ",
+    return found != NULL ? &found->value : NULL;
+}
+
+
+/* `Bearer <key>` against a file's keys: NGX_OK, NGX_DECLINED or NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_sandbox_key_check(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_array_t *keys)
+{
+    u_char                   digest[NGX_HTTP_SANDBOX_DIGEST_LEN];
+    u_char                  *p, *last;
+    ngx_http_sandbox_key_t  *key;
+
+    if (keys == NULL
+        || value->len <= sizeof("Bearer ") - 1
+        || ngx_strncasecmp(value->data, (u_char *) "Bearer ",
                            sizeof("Bearer ") - 1)
            != 0)
     {
         return NGX_DECLINED;
     }
 
-    p = found->value.data + sizeof("Bearer ") - 1;
-    last = found->value.data + found->value.len;
+    p = value->data + sizeof("Bearer ") - 1;
+    last = value->data + value->len;
 
     while (p < last && *p == ' ') {
         p++;
@@ -171,8 +167,22 @@ ngx_http_sandbox_bearer(ngx_http_request_t *r, ngx_str_t *token)
         return NGX_DECLINED;
     }
 
-    token->data = p;
-    token->len = last - p;
+    if (EVP_Digest(p, last - p, digest, NULL, EVP_sha256(), NULL) != 1) {
+        return NGX_ERROR;
+    }
+
+    key = ngx_http_sandbox_key_find(keys, digest);
+
+    OPENSSL_cleanse(digest, sizeof(digest));
+
+    if (key == NULL) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "sandbox auth: no key of ours");
+        return NGX_DECLINED;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "sandbox auth: key \"%V\"", &key->name);
 
     return NGX_OK;
 }

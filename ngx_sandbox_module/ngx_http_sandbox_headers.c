@@ -26,7 +26,7 @@ static ngx_uint_t ngx_http_sandbox_strip(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sandbox_map_origin(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_remove(ngx_http_request_t *r,
-    ngx_list_part_t *part, ngx_uint_t i);
+    ngx_list_part_t *prev, ngx_list_part_t *part, ngx_uint_t i);
 static ngx_int_t ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_header_filter(ngx_http_request_t *r);
@@ -71,9 +71,10 @@ ngx_http_sandbox_request_headers(ngx_http_request_t *r,
 {
     ngx_str_t         proto, url;
     ngx_uint_t        i;
-    ngx_list_part_t  *part;
+    ngx_list_part_t  *part, *prev;
     ngx_table_elt_t  *h;
 
+    prev = NULL;
     part = &r->headers_in.headers.part;
 
     for (i = 0; /* void */ ; i++) {
@@ -83,6 +84,7 @@ ngx_http_sandbox_request_headers(ngx_http_request_t *r,
                 goto stripped;
             }
 
+            prev = part;
             part = part->next;
             i = 0;
         }
@@ -94,11 +96,19 @@ ngx_http_sandbox_request_headers(ngx_http_request_t *r,
             ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                            "sandbox strips header \"%V\"", &h->key);
 
-            if (ngx_http_sandbox_remove(r, part, i) != NGX_OK) {
+            if (ngx_http_sandbox_remove(r, prev, part, i) != NGX_OK) {
                 return NGX_ERROR;
             }
 
-            /* the part ends here now, what followed is in the next one */
+            if (part->nelts == 0 && prev != NULL) {
+
+                /* it is out of the list */
+
+                part = prev;
+                i = part->nelts;
+            }
+
+            /* what followed is in this place now, or in the next part */
 
             i--;
             continue;
@@ -127,7 +137,6 @@ stripped:
 #endif
 
     if (ctx->control) {
-        r->headers_in.authorization = NULL;
         return NGX_OK;
     }
 
@@ -183,7 +192,18 @@ ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
         return ngx_http_sandbox_is(h, "forwarded");
 
     case 'a':
-        return ctx->control && ngx_http_sandbox_is(h, "authorization");
+
+        if (!ngx_http_sandbox_is(h, "authorization")
+            || (!ctx->control && !ngx_http_sandbox_is_our_key(r, &h->value)))
+        {
+            return 0;
+        }
+
+        if (r->headers_in.authorization == h) {
+            r->headers_in.authorization = NULL;
+        }
+
+        return 1;
 
     case 'c':
         return ctx->control && ngx_http_sandbox_is(h, "cookie");
@@ -249,13 +269,14 @@ ngx_http_sandbox_map_origin(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
 
 
 /*
- * Removes an element of a list by splitting its part, so that no other element
- * moves: nginx points at many of them.
+ * Removes an element of a list without moving another one: nginx points at
+ * many of them.  Whoever reads such a list takes every part but the first for
+ * one that isn't empty, so none may be left behind.
  */
 
 static ngx_int_t
-ngx_http_sandbox_remove(ngx_http_request_t *r, ngx_list_part_t *part,
-    ngx_uint_t i)
+ngx_http_sandbox_remove(ngx_http_request_t *r, ngx_list_part_t *prev,
+    ngx_list_part_t *part, ngx_uint_t i)
 {
     ngx_list_t       *list;
     ngx_list_part_t  *rest;
@@ -264,6 +285,27 @@ ngx_http_sandbox_remove(ngx_http_request_t *r, ngx_list_part_t *part,
 
     if (i + 1 == part->nelts) {
         part->nelts--;
+
+        if (part->nelts == 0 && prev != NULL) {
+            prev->next = part->next;
+
+            if (list->last == part) {
+                list->last = prev;
+                list->nalloc = prev->nelts ? prev->nelts : 1;
+            }
+        }
+
+        return NGX_OK;
+    }
+
+    if (i == 0) {
+        part->elts = (ngx_table_elt_t *) part->elts + 1;
+        part->nelts--;
+
+        if (list->last == part) {
+            list->nalloc--;
+        }
+
         return NGX_OK;
     }
 
