@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -194,7 +195,6 @@ add_sockets(scmp_filter_ctx ctx)
     size_t  i;
 
     static const int  families[] = { AF_UNIX, AF_INET, AF_INET6 };
-    static const int  protocols[] = { 0 /* route */, 15 /* uevent */ };
 
     for (i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
         rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
@@ -204,11 +204,16 @@ add_sockets(scmp_filter_ctx ctx)
         }
     }
 
-    for (i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+    /* Programs that would like to write to the audit log can do without where
+     * the protocol doesn't exist. */
+    for (i = 0; i < MAX_LINKS; i++) {
+        rc = seccomp_rule_add(ctx, i == NETLINK_ROUTE
+                                   || i == NETLINK_KOBJECT_UEVENT
+                                   ? SCMP_ACT_ALLOW
+                                   : SCMP_ACT_ERRNO(EPROTONOSUPPORT),
+                              SCMP_SYS(socket), 2,
                               SCMP_A0(SCMP_CMP_EQ, AF_NETLINK),
-                              SCMP_A2(SCMP_CMP_EQ,
-                                      (scmp_datum_t) protocols[i]));
+                              SCMP_A2(SCMP_CMP_EQ, i));
         if (rc != 0) {
             return rc;
         }
