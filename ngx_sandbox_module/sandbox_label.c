@@ -181,6 +181,13 @@ sandbox_host_match(const char *host, size_t host_len, const char *name,
         return 0;
     }
 
+    /* nginx drops a final dot, with which a name is the same */
+
+    if (host_len > name_len && host[name_len] == '.') {
+        host++;
+        host_len--;
+    }
+
     if (host_len == name_len) {
         return 1;
     }

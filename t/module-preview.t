@@ -50,7 +50,7 @@ for my $host ("08000-box1-tok.$d", "+8000-box1-tok.$d", "8000x-box1-tok.$d",
     "0-box1-tok.$d", "70000-box1-tok.$d", "3000-box1-tok.$d",
     "8000-box1.$d", "8000-box1-to.$d", "8000-box1-tokk.$d",
     "8000-box1-tok-.$d", "x.8000-box1-tok.$d", "8000-box1-tok.x.$d",
-    "8000-box1-tok.$d.", "8000-box1-tok.$d:0", "8000-box1-tok.$d:99999",
+    "8000-box1-tok.$d..", "8000-box1-tok.$d:0", "8000-box1-tok.$d:99999",
     "8000-box1-tok.$d:080", "8000-box1-tok.$d:8x", "8000-box1-tok.$d:",
     $d, ".$d", "127.0.0.1", "[::1]", "localhost", ('a' x 64) . ".$d",
     "8000-box1-tok", "8000-box1-tok.other.test", "8000-box1-tok$d")
