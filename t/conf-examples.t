@@ -128,6 +128,19 @@ ok(curl('api.example.com', "$api/edge/file/workspace/www/hello.txt", @key)
     ->{body} eq slurp("$dir/hello.txt"), 'and comes back');
 is(curl('api.example.com', $api, @key, '-d', '{"id":' . 'x' x 70000)
     ->{status}, 413, 'the control API keeps its own limit');
+
+# By HTTP/2, a body needn't say how long it is.
+spew("$dir/small", '{"id":"streamed"}');
+spew("$dir/large", ' ' x 70000);
+sub post {
+    my ($file) = @_;
+
+    return curl('api.example.com', $api, @key, '-X', 'POST', '-H',
+        'Content-Type: application/json', '-H', 'Content-Length:', '-T',
+        $file);
+}
+is(post("$dir/small")->{json}{id}, 'streamed', 'a body without a length');
+is(post("$dir/large")->{status}, 413, 'that is too long');
 is(curl('other.example.com', $api, @key)->{status}, '000',
     'a name that nobody listed gets no TLS');
 
