@@ -12,6 +12,9 @@
 #include "agent/result.h"
 #include "common/utf8.h"
 
+/* Of each output of a command that timed out, the newest bytes are sent. */
+#define EXEC_PARTIAL_MAX  (1024 * 1024)
+
 /* One /api/execute that waits for its end. */
 typedef struct {
     run_watch      watch;
@@ -272,7 +275,8 @@ exec_answer_timeout(http_request *r, run *of, const char *sid)
     buffer_printf(&tail, "},\"httpStatus\":500,\"timestamp\":\"%s\"}", ts);
     buffer_append(&tail, "", 1);
 
-    result_send(r, of, 500, buffer_bytes(&head), buffer_bytes(&tail), 1);
+    result_send(r, of, 500, buffer_bytes(&head), buffer_bytes(&tail), 1,
+                EXEC_PARTIAL_MAX);
     buffer_free(&head);
     buffer_free(&tail);
 }
@@ -313,7 +317,8 @@ exec_answer(http_request *r, run *of, const char *sid, int named,
     buffer_puts(&tail, "}");
     buffer_append(&tail, "", 1);
 
-    result_send(r, of, 200, buffer_bytes(&head), buffer_bytes(&tail), strip);
+    result_send(r, of, 200, buffer_bytes(&head), buffer_bytes(&tail), strip,
+                0);
     buffer_free(&head);
     buffer_free(&tail);
 }

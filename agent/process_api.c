@@ -341,7 +341,8 @@ process_logs_handler(http_request *r)
     buffer_append(&tail, "", 1);
     free(id);
 
-    result_send(r, p->of, 200, buffer_bytes(&head), buffer_bytes(&tail), 0);
+    result_send(r, p->of, 200, buffer_bytes(&head), buffer_bytes(&tail), 0,
+                0);
     buffer_free(&head);
     buffer_free(&tail);
 }

@@ -42,6 +42,34 @@ result_end(spool *s, int strip)
 }
 
 
+/* Where it begins: at most so many bytes before the end, and not in the
+ * middle of a character. */
+
+static uint64_t
+result_start(spool *s, uint64_t end, uint64_t most)
+{
+    int       i;
+    char      c;
+    uint64_t  off, next;
+
+    if (most == 0 || end - s->start <= most) {
+        return s->start;
+    }
+
+    off = end - most;
+
+    for (i = 0; i < 3; i++) {
+        next = off;
+        if (spool_read(s, &next, &c, 1) != 1 || (c & 0xc0) != 0x80) {
+            break;
+        }
+        off++;
+    }
+
+    return off;
+}
+
+
 /* The next piece as JSON text, whole characters; 0 when the stream is done. */
 
 static size_t
@@ -162,7 +190,7 @@ result_whole(result *t, int status, const char *head)
 
 void
 result_send(http_request *r, run *of, int status, const char *head,
-    const char *tail, int strip)
+    const char *tail, int strip, uint64_t most)
 {
     result  *t;
 
@@ -175,10 +203,10 @@ result_send(http_request *r, run *of, int status, const char *head,
     t->r = r;
     t->of = of;
     t->tail = strdup(tail);
-    t->off[0] = of->out.start;
-    t->off[1] = of->err.start;
     t->end[0] = result_end(&of->out, strip);
     t->end[1] = result_end(&of->err, strip);
+    t->off[0] = result_start(&of->out, t->end[0], most);
+    t->off[1] = result_start(&of->err, t->end[1], most);
 
     if (t->end[0] - t->off[0] + t->end[1] - t->off[1] <= RESULT_WHOLE) {
         result_whole(t, status, head);

@@ -14,8 +14,9 @@
  * Sends head, "stdout":"...","stderr":"...", tail.  head and tail are the
  * JSON text around the two members, without commas next to them; both are
  * copied.  With strip, one line feed at the end of each output is left out.
+ * Of longer outputs than most (0: no limit) only the end is sent.
  */
 void result_send(http_request *r, run *of, int status, const char *head,
-    const char *tail, int strip);
+    const char *tail, int strip, uint64_t most);
 
 #endif

@@ -370,10 +370,14 @@ shell_restore_env(shell *sh, char **values)
         }
 
         buffer_printf(&sh->prologue, "\\builtin unset -v %s\n", name);
-        if (values[i][0] != '\0') {
-            /* "declare -x K='value'", in the shell's own words. */
-            buffer_printf(&sh->prologue, "\\builtin %s\n", values[i]);
+
+        /* In the shell's own words: "declare -x K='value'", or "K='value'" if
+         * it has no attributes. */
+        if (strncmp(values[i], "declare ", 8) == 0) {
+            buffer_puts(&sh->prologue, "\\builtin ");
         }
+        buffer_puts(&sh->prologue, values[i]);
+        buffer_puts(&sh->prologue, "\n");
         i++;
     }
 }

@@ -180,8 +180,8 @@ shell_foreground(buffer *b, const shell_text *t)
 void
 shell_probe(buffer *b, const char *token)
 {
-    buffer_printf(b, "\\builtin printf '%%s\\0' R %s \"$?\" \"$PWD\" "
-                  "\"$OLDPWD\" >&%d; \\builtin unset -v TMOUT\n", token,
+    buffer_printf(b, "\\builtin printf '%%s\\0' R %s \"$?\" \"${PWD-}\" "
+                  "\"${OLDPWD-}\" >&%d; \\builtin unset -v TMOUT\n", token,
                   SHELL_FD_CONTROL);
 }
 

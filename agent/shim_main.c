@@ -44,6 +44,7 @@ typedef struct {
     int       killed;
 } shim_kill;
 
+static int        shim_null;
 static pid_t      shim_child;       /* the shell, or the command */
 static int        shim_had_children;
 static shim_job   shim_jobs[SHIM_JOBS_MAX];
@@ -163,8 +164,9 @@ shim_drop(void)
 {
     int  i;
 
+    /* The numbers stay taken: nothing that is received may land there. */
     for (i = 0; i < SHIM_HELD_MAX; i++) {
-        close(SHIM_HELD + i);
+        dup3(shim_null, SHIM_HELD + i, O_CLOEXEC);
     }
 }
 
@@ -674,9 +676,13 @@ shim_main(const char *nofile)
     p[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     p[1].events = POLLIN;
 
-    if (p[1].fd == -1) {
+    shim_null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (p[1].fd == -1 || shim_null == -1 || shim_null >= SHIM_HELD) {
         _exit(1);
     }
+
+    shim_drop();
 
     for ( ;; ) {
         waiting = -1;
