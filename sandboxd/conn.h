@@ -34,6 +34,7 @@ struct conn {
 void conn_close(conn *c, const char *why);
 void conn_unref(conn *c);
 void conn_read(conn *c, bool on);
+void conn_resume(conn *c);              /* the peer has read its answers */
 
 /* A frame, to one connection or (as an out) to many. */
 void conn_send(conn *c, json_t *frame);

@@ -18,7 +18,10 @@
 #include "sandboxd/host.h"
 #include "sandboxd/names.h"
 
-#define SECRET_BYTES  32
+#define SECRET_BYTES   32
+
+#define LOCK_TRIES     10
+#define LOCK_PAUSE_US  100000
 
 
 /* Nobody else may be able to change what is in a directory of ours. */
@@ -90,7 +93,7 @@ dir_absolute(const char *path, error **err)
 static int
 dir_lock(const char *dir, error **err)
 {
-    int   fd;
+    int   fd, tries;
     char  path[PATH_MAX];
 
     snprintf(path, sizeof(path), "%s/lock", dir);
@@ -100,7 +103,14 @@ dir_lock(const char *dir, error **err)
         return error_set(err, 500, "host", "%s: %s", path, strerror(errno));
     }
 
-    if (flock(fd, LOCK_EX | LOCK_NB) == -1) {
+    for (tries = 0; flock(fd, LOCK_EX | LOCK_NB) == -1; tries++) {
+
+        /* A process of one that was just killed may not have ended yet. */
+        if (errno == EWOULDBLOCK && tries < LOCK_TRIES) {
+            usleep(LOCK_PAUSE_US);
+            continue;
+        }
+
         error_set(err, 500, "host", errno == EWOULDBLOCK
                   ? "another sandboxd uses %s" : "%s can't be locked", dir);
         close(fd);

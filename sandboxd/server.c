@@ -189,7 +189,8 @@ conn_frame(conn *c, const char *text, size_t len)
 }
 
 
-/* Takes the whole frames out of what was read. */
+/* Takes the whole frames out of what was read, as long as the peer takes the
+ * answers: what it asks for in one go could be a thousand pages. */
 static void
 conn_input(conn *c)
 {
@@ -198,7 +199,9 @@ conn_input(conn *c)
 
     at = 0;
 
-    while (!c->closing && c->in_len - at >= FRAME_HEADER) {
+    while (!c->closing && c->out_bytes <= SERVER_OUT_PAUSE
+           && c->in_len - at >= FRAME_HEADER)
+    {
         len = frame_get_header((unsigned char *) c->in + at);
 
         if (len < 0 || (!c->live && len > SERVER_HELLO_BYTES)) {
@@ -222,6 +225,17 @@ conn_input(conn *c)
         free(c->in);
         c->in = NULL;
         c->in_size = 0;
+    }
+}
+
+
+void
+conn_resume(conn *c)
+{
+    conn_input(c);
+
+    if (c->out_bytes <= SERVER_OUT_PAUSE) {
+        conn_read(c, true);
     }
 }
 

@@ -73,8 +73,10 @@ on_written(uv_write_t *req, int status)
     } else {
         c->progress = uv_now(c->s->loop);
 
-        if (c->out_bytes < SERVER_OUT_PAUSE / 2) {
-            conn_read(c, true);
+        if (!c->closing && !c->reading
+            && c->out_bytes < SERVER_OUT_PAUSE / 2)
+        {
+            conn_resume(c);
         }
     }
 
