@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@ listen_on(const char *path)
 
     strcpy(sa.sun_path, path);
     unlink(path);
+    umask(0);               /* nginx's workers are somebody else */
 
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1 || bind(fd, (struct sockaddr *) &sa, sizeof(sa)) == -1

@@ -123,7 +123,7 @@ sub bring_up {
     wait_for(sub {
         process_alive($nginx) or die slurp("$dir/ngx/stderr.log");
         (http(port => $port, host => $host)->{status} || 0) == 200
-    }, 300, 0.2) or die "the zone was not filled:\n"
+    }, 60, 0.2) or die "the zone was not filled:\n"
         . slurp("$dir/ngx/error.log");
 
     return ($port, $feed, $nginx);

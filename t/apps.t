@@ -64,6 +64,7 @@ $ws->send('close');
 ($op, $data) = $ws->receive;
 is($op, 8, 'the server closes');
 is(unpack('n', $data), 4001, 'with its code');
+$ws->close;
 
 my $bad = WebSocket->connect(port => $s->{port},
     host => "9000-node-aaaaaaaaaaaaaaaa.localhost:$s->{port}");
@@ -82,6 +83,7 @@ while (time() < $end && $got !~ /early/) {
     sysread($sock, $got, 4096, length $got) or last;
 }
 like($got, qr/\x81\x05early/, 'early frames arrive');
+close $sock;
 
 # h2c must not pass: it would open a second, unseen protocol to the service.
 my $h2c = $s->preview($e->{url}, headers => [['Upgrade', 'h2c'],
