@@ -61,7 +61,8 @@ struct ngx_http_sandbox_daemon_s {
 
     ngx_event_t                   reconnect;
     ngx_msec_t                    backoff;
-    ngx_uint_t                    complained;
+    unsigned                      complained:1;
+    unsigned                      impostor:1;
 
     ngx_http_sandbox_bytes_t      in;
     ngx_http_sandbox_bytes_t      out;
@@ -836,9 +837,14 @@ ngx_http_sandbox_daemon_welcome(ngx_http_sandbox_daemon_t *d, json_t *frame)
         != 0
         || !frame_proof_equal(proof, theirs))
     {
-        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "sandbox: what answers at %V doesn't know the secret",
-                      &d->conf->daemon_name);
+        if (!d->impostor) {
+            d->impostor = 1;
+
+            ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                          "sandbox: what answers at %V doesn't know the "
+                          "secret", &d->conf->daemon_name);
+        }
+
         return NGX_ERROR;
     }
 
@@ -849,6 +855,7 @@ ngx_http_sandbox_daemon_welcome(ngx_http_sandbox_daemon_t *d, json_t *frame)
     d->state = sandbox_daemon_ready;
     d->backoff = NGX_HTTP_SANDBOX_BACKOFF_MIN;
     d->complained = 0;
+    d->impostor = 0;
 
     ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                   "sandbox: connected to sandboxd, sequence %L",

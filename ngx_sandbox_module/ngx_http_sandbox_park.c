@@ -526,8 +526,15 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
 static void
 ngx_http_sandbox_wake_free(ngx_http_sandbox_wake_t *wake)
 {
-    if (wake->call || wake->nwaiters || wake->ngoing || wake->busy) {
+    if (wake->nwaiters || wake->ngoing || wake->busy) {
         return;
+    }
+
+    if (wake->call) {
+
+        /* sandboxd goes on with it; its answer would be for nobody */
+
+        ngx_http_sandbox_daemon_cancel(wake->call);
     }
 
     if (wake->tick.timer_set) {

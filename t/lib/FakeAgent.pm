@@ -21,6 +21,7 @@ use warnings;
 
 use Digest::SHA ();
 use Harness;
+use IO::Select;
 use IO::Socket::UNIX;
 use POSIX ();
 use Time::HiRes qw(sleep time);
@@ -41,7 +42,25 @@ sub start {
 }
 
 
+# Listens, after some seconds if told so.
 sub listen_now {
+    my ($self, $delay) = @_;
+    my $l = $delay ? undef : $self->bind_now;
+    my $pid = fork() // die "fork: $!";
+
+    if ($pid == 0) {
+        if ($delay) { sleep $delay; $l = $self->bind_now }
+        $self->serve($l);
+        POSIX::_exit(0);
+    }
+
+    $self->{pid} = $pid;
+
+    return $self;
+}
+
+
+sub bind_now {
     my ($self) = @_;
 
     mkdir "$self->{dir}/s";
@@ -52,15 +71,7 @@ sub listen_now {
 
     chmod 0666, $self->{path};
 
-    my $pid = fork() // die "fork: $!";
-    if ($pid == 0) {
-        $self->serve($l);
-        POSIX::_exit(0);
-    }
-
-    $self->{pid} = $pid;
-
-    return $self;
+    return $l;
 }
 
 
@@ -116,8 +127,14 @@ sub serve {
     local $SIG{PIPE} = 'IGNORE';
 
     my $n = 0;
+    my $parent = getppid();
+    my $sel = IO::Select->new($l);
 
     while (1) {
+        if (!$sel->can_read(0.5)) {
+            kill('KILL', keys %children), return if getppid() != $parent;
+            next;
+        }
         my $c = $l->accept or next;
         $n++;
         my $pid = fork() // next;
