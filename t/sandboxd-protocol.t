@@ -201,7 +201,7 @@ is(ref $w->call('list', limit => 1)->{sandboxes}, 'ARRAY', 'others go on');
 ok(time - $t < 2, 'and soon');
 $slow->{socket}->blocking(1);
 my $answered = 0;
-for (1 .. $sent) { $answered++ if $slow->step(10) }
+for (1 .. $sent) { $answered++ if $slow->frame_text(10) }
 is($answered, $sent, 'once it reads, it gets its answers');
 $slow->close;
 my $rss = (slurp("/proc/$d->{pid}/status") =~ /VmRSS:\s+(\d+)/)[0];

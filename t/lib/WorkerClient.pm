@@ -130,6 +130,14 @@ sub send {
 
 # The next frame, or undef after so many seconds or at the end (then `eof`).
 sub frame {
+    my $text = frame_text(@_);
+
+    return defined $text ? $JSON->decode($text) : undef;
+}
+
+
+# Its text.
+sub frame_text {
     my ($w, $seconds) = @_;
     my $end = time() + ($seconds // 10);
     my $sel = IO::Select->new($w->{socket});
@@ -142,7 +150,7 @@ sub frame {
                 my $text = substr $w->{in}, 4, $len;
 
                 substr($w->{in}, 0, 4 + $len) = '';
-                return $JSON->decode($text);
+                return $text;
             }
         }
 
