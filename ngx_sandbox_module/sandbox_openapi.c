@@ -251,8 +251,6 @@ static const openapi_operation  openapi_operations[] = {
       "Lists a directory", JSON, ANY, JSON, ANY },
     { SANDBOX "/api/exists", "post", "apiExists", "Whether a file exists",
       JSON, ANY, JSON, ANY },
-    { SANDBOX "/api/port-watch", "post", "apiPortWatch",
-      "Waits for a port inside, as events", JSON, ANY, EVENTS, NULL },
     { SANDBOX "/api/process/start", "post", "apiProcessStart",
       "Starts a process", JSON, ANY, JSON, ANY },
     { SANDBOX "/api/process/list", "get", "apiProcessList",

@@ -91,7 +91,6 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/mkdir", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/list-files", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/exists", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/port-watch", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/start", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/list", GET, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/kill-all", DELETE, AGENT, SANDBOX_OP_NONE, "" },
@@ -99,6 +98,7 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/process/{name}/logs", GET, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/{name}/stream", GET, AGENT, SANDBOX_OP_NONE, "" },
 
+    { SANDBOX "/api/port-watch", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/git/checkout", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/interpreter/health", GET, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/contexts", GET|POST, LATER, SANDBOX_OP_NONE, NULL },

@@ -286,6 +286,25 @@ is($s->api(GET => '/v1/sandbox/lazy/api/ping')->{json}{status}, 'healthy',
 unlike($s->exec('lazy', 'cat /proc/self/environ /proc/1/environ')->{stdout},
     qr/\Q$s->{key}\E/, 'the key is nowhere inside');
 
+# What the API promises of the agent, the agent has.
+my $paths = $s->api(GET => '/v1/openapi.json')->{json}{paths};
+my @missing;
+
+for my $path (grep { m{/(?:api|exec|session|file)(?:/|$)} } sort keys %$paths) {
+    for my $method (sort keys %{ $paths->{$path} }) {
+        (my $uri = $path) =~ s/\{id\}/lazy/;
+
+        $uri =~ s/\{name\}/nosuch/;
+        $uri =~ s/\{path\}/workspace\/promised/;
+        my $res = $s->api(uc $method => $uri,
+            $method =~ /^(?:post|put)$/ ? (body => '{}') : ());
+
+        push @missing, "$method $path" if $res->{status} == 405
+            || $res->{status} == 501 || $res->{body} =~ /endpoint was not/;
+    }
+}
+is("@missing", '', 'the agent has every route that is described');
+
 # ---- ports
 
 $r = $s->api(POST => '/v1/sandbox/lazy/ports', json => { port => 8000 });
@@ -386,6 +405,18 @@ $r = $s->api(GET => '/v1/openapi.json');
 is($r->{json}{openapi}, '3.1.0', 'OpenAPI 3.1');
 is_deeply($r->{json}{security}, [{ bearer => [] }], 'with its key');
 ok($r->{json}{paths}{'/v1/sandbox/{id}/exec'}{post}, 'and exec');
+
+SKIP: {
+    my $script = 'import json, sys, openapi_spec_validator as v;'
+        . ' v.validate(json.load(sys.stdin))';
+
+    skip 'no openapi_spec_validator in this Python', 1
+        if system('python3 -c "import openapi_spec_validator" 2>/dev/null');
+    spew("$s->{dir}/openapi.json", $r->{body});
+    my ($status, undef, $err) = run_command(['python3', '-c', $script],
+        stdin => "$s->{dir}/openapi.json");
+    is($status, 0, 'a validator finds nothing wrong with it') or diag($err);
+}
 
 # ---- without sandboxd
 
