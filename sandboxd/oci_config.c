@@ -201,7 +201,7 @@ process_build(const oci_config *c)
     json_object_set_new(caps, "permitted", STRINGS(capabilities));
 
     p = json_pack("{s:b, s:{s:i, s:i}, s:[s, s, s, s, s], s:[s], s:s, s:b,"
-                  " s:o, s:o, s:i}",
+                  " s:o, s:o}",
                   "terminal", 0,
                   "user", "uid", 0, "gid", 0,
                   "args", "/run/.sbx/agent", "--listen-fd", "3",
@@ -211,9 +211,7 @@ process_build(const oci_config *c)
                   "cwd", "/",
                   "noNewPrivileges", 1,
                   "capabilities", caps,
-                  "rlimits", limits,
-                  /* Sandboxes go first when the host has no memory left. */
-                  "oomScoreAdj", 300);
+                  "rlimits", limits);
 
     return p;
 }

@@ -17,6 +17,8 @@
 #include "sandboxd/oci_root.h"
 #include "sandboxd/oci_wire.h"
 
+#define OOM_SCORE  "300"
+
 /* What the helper says once, when it is set up. */
 typedef struct {
     uint32_t  ok;
@@ -143,6 +145,22 @@ helper_isolate(int sock)
 }
 
 
+/* Sandboxes go first when the host has no memory left.  They inherit it, and
+ * can't go below it where a privileged process has set it. */
+static void
+oom_score_raise(void)
+{
+    int  fd;
+
+    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd != -1) {
+        (void) !write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1);
+        close(fd);
+    }
+}
+
+
 static void
 helper_signals(void)
 {
@@ -179,6 +197,8 @@ helper_main(int sock, const driver_host *host, const char *layers,
     if (helper_isolate(sock) == -1) {
         _exit(1);
     }
+
+    oom_score_raise();
 
     /* Not before the set-up has waited for its children. */
     (void) signal(SIGCHLD, SIG_DFL);

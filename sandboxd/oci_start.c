@@ -245,6 +245,14 @@ start_give_up(uv_timer_t *timer)
 
 
 static void
+start_doubt(oci_start *s)
+{
+    s->weak = true;
+    uv_timer_start(&s->timer, start_give_up, LAST_WORDS_MS, 0);
+}
+
+
+static void
 start_probed(void *data, error *err)
 {
     oci_start  *s;
@@ -260,8 +268,7 @@ start_probed(void *data, error *err)
 
     if (err != NULL) {
         s->err = err;
-        s->weak = true;
-        uv_timer_start(&s->timer, start_give_up, LAST_WORDS_MS, 0);
+        start_doubt(s);
         return;
     }
 
@@ -299,14 +306,17 @@ answer_started(oci_start *s, const oci_answer *a, int pidfd)
         return;
     }
 
-    if (s->err == NULL) {
-        oci_socket_path(s->o, box->slot, path, sizeof(path));
-        s->probe = oci_probe_start(s->o->host.loop, path, s->key,
-                                   start_probed, s, &s->err);
-    }
-
     if (s->err != NULL) {
         start_abort(s);
+        return;
+    }
+
+    oci_socket_path(s->o, box->slot, path, sizeof(path));
+    s->probe = oci_probe_start(s->o->host.loop, path, s->key, start_probed, s,
+                               &s->err);
+
+    if (s->probe == NULL) {
+        start_doubt(s);
     }
 }
 

@@ -91,7 +91,7 @@ for my $try (
     [ 'write to /sys', 'echo 1 > /sys/kernel/uevent_seqnum' ],
     [ 'trigger sysrq', 'echo h > /proc/sysrq-trigger' ],
     [ 'raise its limits', 'sh -c "ulimit -Hn 100000000"' ],
-    [ 'lower its oom score', 'echo -1000 > /proc/self/oom_score_adj' ],
+    [ 'lower its oom score', 'echo -1 > /proc/self/oom_score_adj' ],
     [ 'set the clock', 'date -s 2001-01-01' ],
     [ 'rename the host', 'hostname other' ],
     [ 'read kernel messages', 'dmesg' ],
@@ -100,6 +100,8 @@ for my $try (
     isnt(($d->inside(1, $try->[1]))[1], 0, "root inside can't $try->[0]");
 }
 
+is($d->inside(1, 'cat /proc/1/oom_score_adj'), "300\n",
+    'it goes before the host when memory runs out');
 is(($d->inside(1, 'ls /dev | tr "\n" " "'))[0], 'core fd full null ptmx pts '
     . 'random shm stderr stdin stdout tty urandom zero ', 'a small /dev');
 is(($d->inside(1, q{python3 -c 'import pty, os; print(os.ttyname(pty.openpty()[1]))'}))[0],
