@@ -266,7 +266,7 @@ is($e->get($h, '/v1/sandbox', headers =>
     { Authorization => "Bearer $Edge::KEY" })->{json}{name}, 'box1',
     'a preview host has no API');
 
-for my $host ('evil.test', 'x.api.test', 'api.test.', 'api.test:x') {
+for my $host ('evil.test', 'x.api.test', 'api.test..', 'api.test:x') {
     my $got = $e->api(GET => '/v1/sandbox/box1/api/ping', host => $host);
 
     like($got->{status}, qr/^40[04]$/, "no API on $host");
