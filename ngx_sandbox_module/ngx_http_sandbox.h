@@ -111,7 +111,6 @@ typedef struct {
     ngx_flag_t                    api;
     ngx_array_t                  *api_hosts;    /* of ngx_str_t, lower case */
     void                         *api_keys;
-    size_t                        api_body_size;
 } ngx_http_sandbox_srv_conf_t;
 
 

@@ -125,17 +125,19 @@ ngx_http_sandbox_api_host(ngx_http_request_t *r, unsigned *port)
     ngx_uint_t                    i;
     ngx_http_sandbox_srv_conf_t  *sscf;
 
-    if (r->headers_in.host == NULL) {
-        return NGX_DECLINED;
-    }
-
-    host = &r->headers_in.host->value;
+    *port = 0;
     server = &r->headers_in.server;
 
-    if (!sandbox_host_match((char *) host->data, host->len,
-                            (char *) server->data, server->len, port))
-    {
-        return NGX_DECLINED;
+    /* HTTP/3 may bring an authority alone */
+
+    if (r->headers_in.host != NULL) {
+        host = &r->headers_in.host->value;
+
+        if (!sandbox_host_match((char *) host->data, host->len,
+                                (char *) server->data, server->len, port))
+        {
+            return NGX_DECLINED;
+        }
     }
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
