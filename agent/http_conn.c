@@ -684,8 +684,11 @@ again:
         n = 0;
         http_conn_flush(c);
 
-        /* A file's last piece ends its answer in there. */
-        if (c->x != NULL && c->x->ended && !c->closing && !c->dead) {
+        /* A file's last piece ends its answer in there.  With a body that
+         * isn't complete there is nothing to go on with but what comes. */
+        if (!c->dead && !c->closing && c->x != NULL && c->x->ended
+            && (c->x->body_done || !c->x->keep_alive))
+        {
             goto again;
         }
     }
