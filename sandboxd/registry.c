@@ -15,6 +15,17 @@
 #define EPOCH_BLOCK  64
 
 
+/* What an exposure is to become. */
+typedef struct {
+    access_kind  access;
+    bool         host_public;
+    int64_t      created_at;
+    char         token[TOKEN_MAX + 1];
+    char         name[EXPOSURE_NAME_MAX + 1];
+    char         label[LABEL_MAX + 1];
+} exposure_plan;
+
+
 sandbox *
 registry_find(registry *r, const char *id)
 {
@@ -112,6 +123,22 @@ sandbox_changed(registry *r, sandbox *sb, bool durable)
 }
 
 
+/* A spec never changes, and most sandboxes have the same one. */
+json_t *
+spec_share(registry *r, json_t *spec)
+{
+    if (r->common_spec == NULL) {
+        r->common_spec = json_incref(spec);
+
+    } else if (json_equal(r->common_spec, spec)) {
+        json_decref(spec);
+        return json_incref(r->common_spec);
+    }
+
+    return spec;
+}
+
+
 sandbox *
 registry_add(registry *r, const char *id, json_t *spec, error **err)
 {
@@ -149,7 +176,7 @@ registry_add(registry *r, const char *id, json_t *spec, error **err)
     sb->item.kind = ITEM_SANDBOX;
     sb->refs = 1;
     sb->slot = slot;
-    sb->spec = json_incref(spec);
+    sb->spec = spec_share(r, json_incref(spec));
     sb->created_at = wall_ms();
 
     sandbox_changed(r, sb, true);
@@ -366,12 +393,14 @@ exposure_put(registry *r, exposure *ex)
 }
 
 
-static exposure *
-exposure_new(registry *r, sandbox *sb, const exposure *like)
+exposure *
+exposure_add(registry *r, sandbox *sb, unsigned port, const char *label)
 {
+    size_t     len;
     exposure  *ex, **p;
 
-    ex = calloc(1, sizeof(exposure));
+    len = strlen(label);
+    ex = calloc(1, sizeof(exposure) + len + 1);
     if (ex == NULL) {
         abort();
     }
@@ -379,18 +408,13 @@ exposure_new(registry *r, sandbox *sb, const exposure *like)
     ex->item.kind = ITEM_EXPOSURE;
     ex->refs = 1;
     ex->owner = sb;
-    ex->port = like->port;
-    ex->access = like->access;
-    ex->host_public = like->host_public;
-    ex->created_at = like->created_at;
-    memcpy(ex->token, like->token, sizeof(ex->token));
-    memcpy(ex->name, like->name, sizeof(ex->name));
-    memcpy(ex->label, like->label, sizeof(ex->label));
+    ex->port = port;
+    memcpy(ex->label, label, len);
 
     item_ref(&sb->item);
-    table_add(&r->by_label, &ex->by_label, ex->label, strlen(ex->label));
+    table_add(&r->by_label, &ex->by_label, ex->label, len);
 
-    for (p = &sb->exposures; *p != NULL && (*p)->port < ex->port;
+    for (p = &sb->exposures; *p != NULL && (*p)->port < port;
          p = &(*p)->next)
     {
         /* void */
@@ -406,12 +430,11 @@ exposure_new(registry *r, sandbox *sb, const exposure *like)
 
 /* What the exposure is to be: what is asked for, over what there is. */
 static int
-exposure_plan(sandbox *sb, const expose_options *o, const exposure *old,
-    exposure *plan, error **err)
+exposure_decide(sandbox *sb, const expose_options *o, const exposure *old,
+    exposure_plan *plan, error **err)
 {
     memset(plan, 0, sizeof(*plan));
 
-    plan->port = o->port;
     plan->created_at = old ? old->created_at : wall_ms();
     plan->access = o->has_access ? o->access
                    : old && !o->token[0] ? old->access : ACCESS_TOKEN;
@@ -437,7 +460,7 @@ exposure_plan(sandbox *sb, const expose_options *o, const exposure *old,
 
 
 static int
-exposure_clash(registry *r, sandbox *sb, const exposure *plan,
+exposure_clash(registry *r, sandbox *sb, const exposure_plan *plan,
     const exposure *old, error **err)
 {
     exposure  *ex;
@@ -473,13 +496,14 @@ exposure *
 registry_expose(registry *r, sandbox *sb, const expose_options *o,
     uint64_t *revoked, error **err)
 {
-    exposure  *old, *ex, plan;
+    exposure       *old, *ex;
+    exposure_plan   plan;
 
     *revoked = 0;
     old = exposure_of_port(sb, o->port);
 
     if (store_check(r->store, err) < 0
-        || exposure_plan(sb, o, old, &plan, err) < 0
+        || exposure_decide(sb, o, old, &plan, err) < 0
         || exposure_clash(r, sb, &plan, old, err) < 0)
     {
         return NULL;
@@ -496,7 +520,12 @@ registry_expose(registry *r, sandbox *sb, const expose_options *o,
         *revoked = exposure_end(r, old);
     }
 
-    ex = exposure_new(r, sb, &plan);
+    ex = exposure_add(r, sb, o->port, plan.label);
+    ex->access = plan.access;
+    ex->host_public = plan.host_public;
+    ex->created_at = plan.created_at;
+    strcpy(ex->token, plan.token);
+    strcpy(ex->name, plan.name);
     exposure_put(r, ex);
 
     return ex;

@@ -136,7 +136,7 @@ struct exposure {
     int64_t         created_at;
     char            token[TOKEN_MAX + 1];
     char            name[EXPOSURE_NAME_MAX + 1];
-    char            label[HOST_LABEL_MAX + 1];
+    char            label[];
 };
 
 typedef struct tombstone  tombstone;
@@ -174,6 +174,7 @@ struct registry {
     uint32_t          next_slot;
     uint32_t          slot_limit;       /* asked for; see store_reserved() */
     uint32_t          boot;
+    json_t           *common_spec;      /* of most sandboxes: kept once */
 
     uint64_t          seq;              /* last one given */
     uint64_t          seq_limit;
@@ -241,6 +242,12 @@ json_t *registry_page(registry *r, uint64_t from, bool full, uint64_t *next,
 
 /* Calls back once everything up to seq is published, perhaps at once. */
 void registry_wait(registry *r, uint64_t seq, registry_waited cb, void *data);
+
+/* For registry_load.c: an exposure in its places, with nothing but its port
+ * and label; and a reference to a spec (taken over), or to one like it. */
+exposure *exposure_add(registry *r, sandbox *sb, unsigned port,
+    const char *label);
+json_t *spec_share(registry *r, json_t *spec);
 
 /* For changes.c. */
 struct change {

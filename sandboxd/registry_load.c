@@ -78,7 +78,7 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
     sb->slot = row->slot;
     sb->seq = row->seq;
     sb->born = row->born;
-    sb->spec = spec;
+    sb->spec = spec_share(r, spec);
     sb->created_at = row->created_at;
     sb->started_at = row->started_at;
     snprintf(sb->reason, sizeof(sb->reason), "%s",
@@ -106,7 +106,7 @@ load_exposure(void *data, const store_exposure *row, error **err)
 {
     loader     *l;
     sandbox    *sb;
-    exposure   *ex, **p;
+    exposure   *ex;
 
     l = data;
     sb = registry_find_slot(l->r, row->slot);
@@ -121,35 +121,13 @@ load_exposure(void *data, const store_exposure *row, error **err)
                          "\"%s\" is damaged", row->label ? row->label : "");
     }
 
-    ex = calloc(1, sizeof(exposure));
-    if (ex == NULL) {
-        abort();
-    }
-
-    ex->item.kind = ITEM_EXPOSURE;
-    ex->refs = 1;
-    ex->owner = sb;
-    ex->port = row->port;
+    ex = exposure_add(l->r, sb, row->port, row->label);
     ex->access = (access_kind) row->access;
     ex->host_public = row->host_public;
     ex->shown_host_public = row->host_public;
     ex->created_at = row->created_at;
-    strcpy(ex->label, row->label);
     strcpy(ex->token, row->token ? row->token : "");
     strcpy(ex->name, row->name ? row->name : "");
-
-    item_ref(&sb->item);
-    table_add(&l->r->by_label, &ex->by_label, ex->label, strlen(ex->label));
-
-    for (p = &sb->exposures; *p != NULL && (*p)->port < ex->port;
-         p = &(*p)->next)
-    {
-        /* void */
-    }
-
-    ex->next = *p;
-    *p = ex;
-    sb->exposure_count++;
 
     loader_add(l, row->seq, &ex->item);
 
@@ -323,6 +301,7 @@ registry_free(registry *r)
         free(t);
     }
 
+    json_decref(r->common_spec);
     table_free(&r->by_id);
     table_free(&r->by_slot);
     table_free(&r->by_label);
