@@ -231,15 +231,13 @@ driver_closed(uv_handle_t *handle)
 }
 
 
-/* The boxes' handles are closed in the order in which they were given to the
- * loop's next turn; the last of the queue frees everything. */
+/* libuv runs the callbacks of one turn in reverse order of closing: the handle
+ * that is closed first frees everything. */
 static void
-oci_free(driver *d)
+free_now(oci_driver *o)
 {
-    uv_idle_t   *last;
-    oci_driver  *o;
+    uv_idle_t  *last;
 
-    o = (oci_driver *) d;
     last = calloc(1, sizeof(uv_idle_t));
 
     if (last == NULL) {
@@ -249,9 +247,38 @@ oci_free(driver *d)
     uv_idle_init(o->host.loop, last);
     last->data = o;
 
-    /* libuv runs the callbacks of one turn in reverse order of closing. */
     uv_close((uv_handle_t *) last, driver_closed);
     boxes_forget(o);
+}
+
+
+void
+oci_hold(oci_driver *o)
+{
+    o->held++;
+}
+
+
+void
+oci_release(oci_driver *o)
+{
+    if (--o->held == 0 && o->freed) {
+        free_now(o);
+    }
+}
+
+
+static void
+oci_free(driver *d)
+{
+    oci_driver  *o;
+
+    o = (oci_driver *) d;
+
+    oci_hold(o);
+    o->freed = true;
+    oci_stop_abandon(o);
+    oci_release(o);
 }
 
 
@@ -388,6 +415,7 @@ driver_fill(oci_driver *o)
     o->d.sweep = oci_sweep_run;
     o->d.free = oci_free;
     o->waiting_end = &o->waiting;
+    o->doomed_end = &o->doomed;
 }
 
 

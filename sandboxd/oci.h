@@ -30,6 +30,7 @@
 #define OCI_SOCKET_MAX     90       /* bytes of an agent socket's path */
 #define OCI_BACKLOG        4096
 #define OCI_LAUNCHES_MAX   16
+#define OCI_REMOVALS_MAX   8
 
 typedef struct oci_driver  oci_driver;
 typedef struct oci_box     oci_box;
@@ -80,16 +81,23 @@ struct oci_driver {
     unsigned       launches;        /* in the helper's hands */
     unsigned       launches_max;
     unsigned       trash;           /* names given to doomed directories */
-    unsigned       closing;         /* free() waits for these */
+    unsigned       removals;        /* in the helper's hands */
+    unsigned       held;            /* operations that free() waits for */
     bool           freed;
     oci_start     *waiting;         /* for their turn to be launched */
     oci_start    **waiting_end;
+    oci_stop      *stops;           /* all that go on */
+    oci_stop      *doomed;          /* those that wait for their removal */
+    oci_stop     **doomed_end;
     oci_box       *boxes[OCI_BUCKETS];
 };
 
 /* oci.c */
 oci_box *oci_box_find(oci_driver *o, uint32_t slot);
 oci_box *oci_box_add(oci_driver *o, uint32_t slot);
+/* Between the two, the driver isn't freed. */
+void oci_hold(oci_driver *o);
+void oci_release(oci_driver *o);
 /* Sends a request to the helper, making a new one if it has died. */
 int oci_request_send(oci_driver *o, const void *head, size_t head_len,
     const void *body, size_t body_len, const int *fds, unsigned nfds,
@@ -120,6 +128,8 @@ void oci_destroy_run(driver *d, uint32_t slot, driver_done cb, void *data);
 void oci_stop_ended(oci_stop *stop);
 /* Deletes a directory of this name below layers in the background. */
 void oci_trash_remove(oci_driver *o, const char *name);
+/* Leaves what is being deleted in the background to the next sweep. */
+void oci_stop_abandon(oci_driver *o);
 
 /* oci_sweep.c */
 void oci_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,

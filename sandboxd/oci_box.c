@@ -123,6 +123,8 @@ box_cleaned(uv_work_t *work, int status)
     if (stop != NULL) {
         oci_stop_ended(stop);
     }
+
+    oci_release(o);
 }
 
 
@@ -131,6 +133,7 @@ oci_box_clean(oci_box *box)
 {
     box->state = OCI_CLEANING;
     box->work.data = box;
+    oci_hold(box->o);
     uv_queue_work(box->o->host.loop, &box->work, box_clean_work, box_cleaned);
 }
 

@@ -72,9 +72,11 @@ close_fd(int *fd)
 static void
 start_closed(uv_handle_t *handle)
 {
-    oci_start  *s;
+    oci_start   *s;
+    oci_driver  *o;
 
     s = handle->data;
+    o = s->o;
 
     if (--s->closing > 0) {
         return;
@@ -84,6 +86,8 @@ start_closed(uv_handle_t *handle)
     free(s->boot);
     free(s->config);
     free(s);
+
+    oci_release(o);
 }
 
 
@@ -730,6 +734,8 @@ oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     if (s == NULL) {
         abort();
     }
+
+    oci_hold(o);
 
     s->o = o;
     s->cb = cb;

@@ -25,10 +25,13 @@
 
 struct oci_stop {
     oci_driver   *o;
+    oci_stop     *prev, *next;      /* all that go on */
+    oci_stop     *later;            /* those that wait for their removal */
     oci_box      *box;
     uint32_t      slot;
     bool          destroy;
     bool          polled;
+    bool          removing;         /* among the removals */
     int           answer;
     driver_done   cb;           /* NULL once it has run */
     void         *data;
@@ -61,7 +64,7 @@ stop_closed(uv_handle_t *handle)
     error_free(s->err);
     free(s);
 
-    (void) o;
+    oci_release(o);
 }
 
 
@@ -85,10 +88,29 @@ stop_tell(oci_stop *s)
 }
 
 
+static void  trash_next(oci_driver *o);
+
+
 static void
 stop_finish(oci_stop *s)
 {
     stop_tell(s);
+
+    if (s->prev != NULL) {
+        s->prev->next = s->next;
+    } else {
+        s->o->stops = s->next;
+    }
+
+    if (s->next != NULL) {
+        s->next->prev = s->prev;
+    }
+
+    if (s->removing) {
+        s->removing = false;
+        s->o->removals--;
+        trash_next(s->o);
+    }
 
     s->closing = 1;
     uv_close((uv_handle_t *) &s->timer, stop_closed);
@@ -176,7 +198,7 @@ trash_timeout(uv_timer_t *timer)
 
 
 static void
-trash_empty(oci_stop *s)
+trash_ask(oci_stop *s)
 {
     int          rc, socks[2];
     oci_request  r;
@@ -206,7 +228,69 @@ trash_empty(oci_stop *s)
     s->poll.data = s;
     s->polled = true;
     uv_poll_start(&s->poll, UV_READABLE, trash_answer);
-    uv_timer_start(&s->timer, trash_timeout, DESTROY_WAIT_MS, 0);
+}
+
+
+static void
+trash_next(oci_driver *o)
+{
+    oci_stop  *s;
+
+    while (o->doomed != NULL && o->removals < OCI_REMOVALS_MAX && !o->freed) {
+        s = o->doomed;
+        o->doomed = s->later;
+
+        if (o->doomed == NULL) {
+            o->doomed_end = &o->doomed;
+        }
+
+        s->removing = true;
+        o->removals++;
+        trash_ask(s);
+    }
+}
+
+
+static void
+trash_empty(oci_stop *s)
+{
+    if (s->cb != NULL) {
+        uv_timer_start(&s->timer, trash_timeout, DESTROY_WAIT_MS, 0);
+    }
+
+    s->later = NULL;
+    *s->o->doomed_end = s;
+    s->o->doomed_end = &s->later;
+
+    trash_next(s->o);
+}
+
+
+void
+oci_stop_abandon(oci_driver *o)
+{
+    oci_stop  *s, *next;
+
+    /* Those that still wait have no handle that is polled; those in the
+     * thread pool end by themselves. */
+    while (o->doomed != NULL) {
+        s = o->doomed;
+        o->doomed = s->later;
+        stop_finish(s);
+    }
+
+    o->doomed_end = &o->doomed;
+
+    for (s = o->stops; s != NULL; s = next) {
+        next = s->next;
+
+        if (s->cb == NULL && s->polled
+            && uv_is_active((uv_handle_t *) &s->poll))
+        {
+            uv_poll_stop(&s->poll);
+            stop_finish(s);
+        }
+    }
 }
 
 
@@ -308,6 +392,14 @@ stop_create(oci_driver *o, uint32_t slot, driver_done cb, void *data)
     s->data = data;
     s->answer = -1;
     s->work.data = s;
+    s->next = o->stops;
+
+    if (s->next != NULL) {
+        s->next->prev = s;
+    }
+
+    o->stops = s;
+    oci_hold(o);
 
     uv_timer_init(o->host.loop, &s->timer);
     s->timer.data = s;

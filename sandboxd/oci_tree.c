@@ -72,21 +72,23 @@ is_dots(const char *name)
 static void
 remove_entry(tree_walk *walk, int dir, const char *name)
 {
-    if (unlinkat(dir, name, 0) == 0) {
+    /* One that is gone was removed by a helper of before, which ends its work
+     * although its driver was killed. */
+    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT) {
         walk->moved = true;
         return;
     }
 
     /* POSIX has EPERM where Linux has EISDIR. */
     if ((errno == EISDIR || errno == EPERM)
-        && unlinkat(dir, name, AT_REMOVEDIR) == 0)
+        && (unlinkat(dir, name, AT_REMOVEDIR) == 0 || errno == ENOENT))
     {
         walk->moved = true;
         return;
     }
 
     if (errno == ENOTEMPTY || errno == EEXIST) {
-        if (move_up(walk, dir, name) == 0) {
+        if (move_up(walk, dir, name) == 0 || errno == ENOENT) {
             walk->moved = true;
             return;
         }
@@ -143,7 +145,7 @@ remove_top(tree_walk *walk, const char *name)
     }
 
     if (fd == -1) {
-        if (unlinkat(walk->top, name, 0) == 0) {
+        if (unlinkat(walk->top, name, 0) == 0 || errno == ENOENT) {
             walk->moved = true;
         } else {
             walk->error = errno;
@@ -153,7 +155,7 @@ remove_top(tree_walk *walk, const char *name)
 
     empty_dir(walk, fd);
 
-    if (unlinkat(walk->top, name, AT_REMOVEDIR) == 0) {
+    if (unlinkat(walk->top, name, AT_REMOVEDIR) == 0 || errno == ENOENT) {
         walk->moved = true;
     }
 }
