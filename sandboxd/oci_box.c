@@ -12,7 +12,7 @@
 
 /* Its parent, a child of the helper, is about to end when a box that lived
  * for a moment only is already waited for. */
-#define STATUS_RETRIES      50
+#define STATUS_RETRIES      300
 #define STATUS_INTERVAL_MS  5
 
 

@@ -68,6 +68,7 @@ request_run(const helper_state *state, const oci_request *r, const int *fds)
     l.host_image = state->root.host_image
                    ? (int) state->root.host->image_count : -1;
     l.answer = fds[0];
+    l.lock = fds[1];
     l.listen = fds[2];
     l.boot = fds[3];
     l.disk = r->disk ? fds[4] : -1;

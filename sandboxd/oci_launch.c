@@ -26,6 +26,9 @@
 #include "sandboxd/oci_tree.h"
 
 
+#define REAP_TRIES  1000        /* of a millisecond */
+
+
 void
 oci_launch_failed(int answer, const char *fmt, ...)
 {
@@ -114,7 +117,7 @@ reap_others(pid_t keep)
     int        tries;
     siginfo_t  info;
 
-    for (tries = 0; tries < 20; tries++) {
+    for (tries = 0; tries < REAP_TRIES; tries++) {
         memset(&info, 0, sizeof(info));
 
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == -1) {
@@ -132,7 +135,7 @@ reap_others(pid_t keep)
             return;
         }
 
-        usleep(200);
+        usleep(1000);
     }
 }
 
@@ -445,12 +448,13 @@ hand_over(const oci_launch *l)
         give_up(l, "the sandbox's first process is gone");
     }
 
-    reap_others(a.pid);
-
     if (oci_wire_send(l->answer, &a, sizeof(a), NULL, 0, &pidfd, 1) == -1) {
         give_up(l, "hand over");
     }
 
+    /* The driver holds it by itself. */
+    close(l->lock);
+    reap_others(a.pid);
     _exit(0);
 }
 

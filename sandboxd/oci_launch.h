@@ -16,6 +16,7 @@ typedef struct {
     int                 crun;
     int                 host_image; /* the number of the image "host"; -1 */
     int                 answer;     /* descriptors; disk may be -1 */
+    int                 lock;
     int                 listen;
     int                 boot;
     int                 disk;
