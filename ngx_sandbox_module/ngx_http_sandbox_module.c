@@ -304,6 +304,12 @@ ngx_http_sandbox_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_uint_value(smcf->waiters, 1024);
     ngx_conf_init_uint_value(smcf->waiters_total, 8192);
 
+    if (smcf->call_timeout < 1000 || smcf->call_timeout > 600000) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sandbox_call_timeout\" must be 1s to 10m");
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 

@@ -441,6 +441,9 @@ ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
     if (err == NULL) {
         w->state = sandbox_waiter_goes;
         w->wake = wake;
+
+    } else {
+        ngx_http_sandbox_wake_free(wake);
     }
 
     ngx_http_set_log_request(c->log, r);
