@@ -177,80 +177,85 @@ config_image(config *dst, char *text, error **err)
 }
 
 
+/* Where the value of an option goes that is taken as it is; or NULL. */
+static const char **
+config_text(config *dst, config_option option)
+{
+    switch (option) {
+    case OPT_STATE_DIR:
+        return &dst->state_dir;
+    case OPT_RUN_DIR:
+        return &dst->run_dir;
+    case OPT_SECRET_FILE:
+        return &dst->secret_file;
+    case OPT_AGENT:
+        return &dst->agent;
+    case OPT_CRUN:
+        return &dst->crun;
+    case OPT_DEFAULT_IMAGE:
+        return &dst->default_image;
+    case OPT_SOCKET_GROUP:
+        return &dst->socket_group;
+    default:
+        return NULL;
+    }
+}
+
+
+/* The same for options without a value. */
+static bool *
+config_flag(config *dst, config_option option)
+{
+    switch (option) {
+    case OPT_DEV:
+        return &dst->dev;
+    case OPT_STOP_ON_EXIT:
+        return &dst->stop_on_exit;
+    case OPT_VERSION:
+        return &dst->version;
+    case OPT_HELP:
+        return &dst->help;
+    default:
+        return NULL;
+    }
+}
+
+
 static int
 config_value(config *dst, config_option option, char *value, error **err)
 {
     uint64_t  n;
 
-    switch (option) {
-
-    case OPT_STATE_DIR:
-        dst->state_dir = value;
+    if (config_text(dst, option) != NULL) {
+        *config_text(dst, option) = value;
         return 0;
+    }
 
-    case OPT_RUN_DIR:
-        dst->run_dir = value;
+    if (config_flag(dst, option) != NULL) {
+        *config_flag(dst, option) = true;
         return 0;
+    }
 
-    case OPT_SECRET_FILE:
-        dst->secret_file = value;
-        return 0;
-
-    case OPT_AGENT:
-        dst->agent = value;
-        return 0;
-
-    case OPT_CRUN:
-        dst->crun = value;
-        return 0;
-
-    case OPT_IMAGE:
+    if (option == OPT_IMAGE) {
         return config_image(dst, value, err);
+    }
 
-    case OPT_DEFAULT_IMAGE:
-        dst->default_image = value;
-        return 0;
+    if (option == OPT_DISK_FLOOR) {
+        return config_number("disk-floor", value, FLOOR_MIN, UINT64_MAX >> 1,
+                             true, &dst->disk_floor, err);
+    }
 
-    case OPT_SOCKET_GROUP:
-        dst->socket_group = value;
-        return 0;
-
-    case OPT_STARTS:
+    if (option == OPT_STARTS) {
         if (config_number("starts", value, 1, STARTS_MAX, false, &n, err) < 0)
         {
             return -1;
         }
 
         dst->starts = (unsigned) n;
-        return 0;
 
-    case OPT_DISK_FLOOR:
-        return config_number("disk-floor", value, FLOOR_MIN, UINT64_MAX >> 1,
-                             true, &dst->disk_floor, err);
-
-    case OPT_LOG_LEVEL:
-        if (!log_level_parse(value, &dst->level)) {
-            return error_set(err, 400, "usage", "--log-level must be error, "
-                             "warn, info or debug, not \"%s\"", value);
-        }
-
-        return 0;
-
-    case OPT_DEV:
-        dst->dev = true;
-        return 0;
-
-    case OPT_STOP_ON_EXIT:
-        dst->stop_on_exit = true;
-        return 0;
-
-    case OPT_VERSION:
-        dst->version = true;
-        return 0;
-
-    case OPT_HELP:
-        dst->help = true;
-        return 0;
+    } else if (!log_level_parse(value, &dst->level)) {
+        return error_set(err, 400, "usage", "--log-level must be error, warn, "
+                         "info or debug, not \"%s\"", value);
     }
 
     return 0;

@@ -45,7 +45,7 @@ lifecycle_close_check(lifecycle *lc)
     over = uv_now(lc->loop) >= lc->close_by;
 
     if (!over && (lc->starting || lc->stopping || lc->cleaning
-                  || lc->cleanups.count))
+                  || lc->cleanups.count || lc->r->changes))
     {
         return;
     }
@@ -163,6 +163,13 @@ lifecycle_free(lifecycle *lc)
 }
 
 
+static void
+on_published(void *data)
+{
+    lifecycle_close_check(data);
+}
+
+
 void
 lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
     void (*closed)(void *data), void *data)
@@ -195,5 +202,7 @@ lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
         }
     }
 
+    /* What was asked for before the end, such as a destroy, is done yet. */
+    registry_wait(lc->r, lc->r->seq, on_published, lc);
     lifecycle_close_check(lc);
 }

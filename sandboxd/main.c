@@ -72,7 +72,6 @@ on_signal(uv_signal_t *handle, int number)
     host_notify("STOPPING=1");
 
     server_close(d->server);
-    d->server = NULL;
     lifecycle_close(d->lc, d->cf.stop_on_exit,
                     d->cf.stop_on_exit ? EXIT_STOP_LIMIT_MS : EXIT_LIMIT_MS,
                     daemon_closed, d);
@@ -234,10 +233,6 @@ daemon_close(daemon_state *d)
 {
     size_t  i;
 
-    if (d->server != NULL) {
-        server_close(d->server);
-    }
-
     for (i = 0; i < 3; i++) {
         if (d->signals[i].data != NULL) {
             uv_close((uv_handle_t *) &d->signals[i], NULL);
@@ -259,6 +254,10 @@ daemon_close(daemon_state *d)
     /* Handles that something else still holds don't keep us. */
     for (i = 0; i < 100 && uv_run(&d->loop, UV_RUN_NOWAIT) != 0; i++) {
         usleep(1000);
+    }
+
+    if (d->server != NULL) {
+        server_free(d->server);
     }
 
     if (d->r != NULL) {

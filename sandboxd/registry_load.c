@@ -199,11 +199,45 @@ loader_order(loader *l)
 }
 
 
+static registry *
+registry_new(store *s, const store_meta *meta, uint64_t seed)
+{
+    registry  *r;
+
+    r = calloc(1, sizeof(registry));
+    if (r == NULL) {
+        abort();
+    }
+
+    r->store = s;
+    strcpy(r->incarnation, meta->incarnation);
+    table_init(&r->by_id, seed);
+    table_init(&r->by_slot, seed);
+    table_init(&r->by_label, seed);
+    r->tombstones_last = &r->tombstones;
+    r->changes_last = &r->changes;
+    r->waiters_last = &r->waiters;
+
+    r->boot = meta->boot;
+    r->next_slot = meta->slot_limit;
+    r->slot_limit = meta->slot_limit + SLOT_FIRST_BLOCK;
+    r->seq = meta->seq_limit;
+    r->seq_start = meta->seq_limit;
+    r->seq_limit = meta->seq_limit + SEQ_FIRST_BLOCK;
+    r->committed = meta->seq;
+    r->published = meta->seq;
+    r->lost_from = meta->seq;
+    r->tombstone_floor = meta->tombstone_floor;
+
+    return r;
+}
+
+
 registry *
 registry_create(store *s, const store_meta *found, error **err)
 {
+    int                      rc;
     loader                   l;
-    registry                *r;
     uint64_t                 seed;
     store_meta               meta;
     static const store_rows  rows = { load_sandbox, load_exposure,
@@ -223,49 +257,24 @@ registry_create(store *s, const store_meta *found, error **err)
         return NULL;
     }
 
-    r = calloc(1, sizeof(registry));
-    if (r == NULL) {
-        abort();
-    }
-
-    r->store = s;
-    strcpy(r->incarnation, meta.incarnation);
-    table_init(&r->by_id, seed);
-    table_init(&r->by_slot, seed);
-    table_init(&r->by_label, seed);
-    r->tombstones_last = &r->tombstones;
-    r->changes_last = &r->changes;
-    r->waiters_last = &r->waiters;
-
-    r->boot = meta.boot;
-    r->next_slot = found->slot_limit;
-    r->slot_limit = found->slot_limit + SLOT_FIRST_BLOCK;
-    r->seq = found->seq_limit;
-    r->seq_start = found->seq_limit;
-    r->seq_limit = found->seq_limit + SEQ_FIRST_BLOCK;
-    r->committed = found->seq;
-    r->published = found->seq;
-    r->lost_from = found->seq;
-    r->tombstone_floor = found->tombstone_floor;
-
     memset(&l, 0, sizeof(l));
-    l.r = r;
+    l.r = registry_new(s, &meta, seed);
 
-    if (store_load(s, &rows, &l, err) < 0) {
-        loader_order(&l);
-        free(l.items);
-        registry_free(r);
+    rc = store_load(s, &rows, &l, err);
+    loader_order(&l);
+    free(l.items);
+
+    if (rc < 0) {
+        registry_free(l.r);
         return NULL;
     }
 
-    loader_order(&l);
-    free(l.items);
-    tombstones_trim(r);
+    tombstones_trim(l.r);
 
     log_info("%zu sandboxes, %zu exposures, %zu tombstones",
-             r->by_id.count, r->by_label.count, r->tombstone_count);
+             l.r->by_id.count, l.r->by_label.count, l.r->tombstone_count);
 
-    return r;
+    return l.r;
 }
 
 

@@ -467,23 +467,6 @@ server_publish(void *data, uint64_t seq, bool ack, json_t *record)
 }
 
 
-static void
-on_server_closed(uv_handle_t *handle)
-{
-    server  *s;
-
-    s = handle->data;
-
-    if (handle == (uv_handle_t *) &s->tick) {
-        uv_close((uv_handle_t *) &s->pipe, on_server_closed);
-        return;
-    }
-
-    zones_free(&s->zones);
-    free(s);
-}
-
-
 server *
 server_create(uv_loop_t *loop, int fd, registry *r, const char *secret,
     server_handler handler, void *data, error **err)
@@ -517,7 +500,8 @@ server_create(uv_loop_t *loop, int fd, registry *r, const char *secret,
 
     if (rc != 0) {
         error_set(err, 500, "internal", "listen: %s", uv_strerror(rc));
-        uv_close((uv_handle_t *) &s->tick, on_server_closed);
+        uv_close((uv_handle_t *) &s->tick, NULL);
+        uv_close((uv_handle_t *) &s->pipe, NULL);
         return NULL;
     }
 
@@ -530,7 +514,6 @@ server_create(uv_loop_t *loop, int fd, registry *r, const char *secret,
 void
 server_close(server *s)
 {
-    s->closing = true;
     s->r->publish = NULL;
 
     while (s->strangers != NULL) {
@@ -541,5 +524,14 @@ server_close(server *s)
         conn_close(s->workers, "sandboxd ends");
     }
 
-    uv_close((uv_handle_t *) &s->tick, on_server_closed);
+    uv_close((uv_handle_t *) &s->tick, NULL);
+    uv_close((uv_handle_t *) &s->pipe, NULL);
+}
+
+
+void
+server_free(server *s)
+{
+    zones_free(&s->zones);
+    free(s);
 }

@@ -67,7 +67,6 @@ struct server {
     unsigned         stranger_count;
     conn            *workers;
     unsigned         worker_count;
-    bool             closing;
 };
 
 /* Starts to listen on the bound socket fd; the registry's publish hook has to
@@ -75,8 +74,11 @@ struct server {
 server *server_create(uv_loop_t *loop, int fd, registry *r,
     const char *secret, server_handler handler, void *data, error **err);
 
-/* Closes all connections; the memory goes once the loop has run. */
+/* Closes all connections.  Requests that are open come to their end unheard;
+ * the memory goes with server_free(), when the loop has run for the last
+ * time. */
 void server_close(server *s);
+void server_free(server *s);
 
 void server_publish(void *data, uint64_t seq, bool ack, json_t *record);
 

@@ -451,7 +451,8 @@ int
 store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
 {
     if (rows_load(db, "SELECT slot, id, seq, born, state, epoch,"
-                  " epoch_used, boot, created_at, started_at, reason, spec FROM sandboxes"
+                  " epoch_used, boot, created_at, started_at, reason, spec"
+                  " FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
         || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
                      " host_public, created_at FROM exposures ORDER BY seq",
