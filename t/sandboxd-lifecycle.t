@@ -185,6 +185,21 @@ for my $round (1 .. 6) {
             ->{sandboxes} };
 }
 
+# Destroyed and killed at once: the files go all the same.
+$w->ask('destroy', sandbox => $_) for 'c', 'limits', 'lmemory', 'lpids';
+sleep 0.02;
+daemon_kill($d);
+$d = daemon_start(%$d);
+$w = worker($d);
+$w->answer($_) for map { $w->ask('destroy', sandbox => $_) }
+    'c', 'limits', 'lmemory', 'lpids';
+my %slots = map { sprintf('%08x', $_->{slot}) => 1 }
+    grep { $_->{kind} eq 'sandbox' } values %{ $w->sync_all };
+ok(wait_for(sub {
+    !grep { m{/([0-9a-f]{8})$} && !$slots{$1} }
+        glob "$d->{dir}/state/sandboxes/*"
+}, 10), 'no writable layer without a record');
+
 # ---- the end, in order: they live on
 
 is(daemon_stop($d), 0, 'SIGTERM');
