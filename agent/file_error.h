@@ -11,7 +11,7 @@
 #include "common/error.h"
 
 /* What our own functions set errno to where the kernel has no word for it. */
-#define FILE_E_OUTSIDE      EXDEV       /* leads out of the root it is kept in */
+#define FILE_E_OUTSIDE      EXDEV       /* leads out of its root */
 #define FILE_E_NOT_REGULAR  ENXIO       /* a FIFO, a socket or a device */
 
 const char *file_error_text(int errnum);
