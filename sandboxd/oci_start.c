@@ -26,7 +26,7 @@
 
 /* A connection that breaks may be the first sign of an agent's end, whose
  * status says more. */
-#define LAST_WORDS_MS  100
+#define LAST_WORDS_MS  500
 
 struct oci_start {
     oci_driver      *o;
