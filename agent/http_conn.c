@@ -148,6 +148,7 @@ static int
 http_collect(http_conn *c, const char *p, size_t n)
 {
     if (c->x == NULL || c->x->head.len + n > HTTP_HEAD_MAX) {
+        c->too_large = 1;
         return HPE_USER;
     }
 
@@ -172,6 +173,23 @@ http_on_url_done(llhttp_t *p)
 
 
 static int
+http_is_token(const char *p, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (p[i] <= ' ' || p[i] >= 0x7f
+            || strchr("()<>@,;:\\\"/[]?={}", p[i]) != NULL)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static int
 http_on_field(llhttp_t *p, const char *at, size_t n)
 {
     http_conn      *c;
@@ -186,6 +204,13 @@ http_on_field(llhttp_t *p, const char *at, size_t n)
     }
 
     if (x->nfields == HTTP_HEADERS_MAX) {
+        c->too_large = 1;
+        return HPE_USER;
+    }
+
+    /* The parser is lenient here, and what two readers of a request take
+     * differently is a hole. */
+    if (!http_is_token(at, n)) {
         return HPE_USER;
     }
 
@@ -545,7 +570,7 @@ http_conn_parse(http_conn *c, const char *p, size_t n)
         if (c->x != NULL && c->x->dispatched) {
             http_conn_abort(c);
 
-        } else if (rc == HPE_USER) {
+        } else if (c->too_large) {
             http_reply_bad(c, 431, "The request head is too large");
 
         } else {

@@ -83,6 +83,7 @@ struct http_conn {
     unsigned         busy:1;            /* inside http_conn_run() */
     unsigned         dead:1;
     unsigned         broken:1;          /* sending failed */
+    unsigned         too_large:1;       /* the head of a request */
     unsigned         closing:1;         /* after what is in out */
 };
 
