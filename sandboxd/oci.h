@@ -6,6 +6,7 @@
  *   oci.c          the driver object, the table of boxes, adoption
  *   oci_box.c      a box's end: exit status, cleaning up, who is told
  *   oci_start.c    start: the order of its steps, the deadline
+ *   oci_spec.c     start: image, limits, the texts for agent and crun
  *   oci_prepare.c  start: directory, lock, socket, group, disk (thread pool)
  *   oci_probe.c    start: the first ping
  *   oci_stop.c     stop and destroy

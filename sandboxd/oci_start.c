@@ -17,12 +17,10 @@
 
 #include "common/log.h"
 #include "sandboxd/oci.h"
-#include "sandboxd/oci_config.h"
 #include "sandboxd/oci_prepare.h"
 #include "sandboxd/oci_probe.h"
+#include "sandboxd/oci_spec.h"
 #include "sandboxd/oci_wire.h"
-
-#define BOOT_MAX  1048576
 
 /* A connection that breaks may be the first sign of an agent's end, whose
  * status says more. */
@@ -442,7 +440,7 @@ boot_pipe(oci_start *s)
     len = strlen(s->boot);
 
     if (len > 65536) {
-        (void) fcntl(fds[1], F_SETPIPE_SZ, BOOT_MAX);
+        (void) fcntl(fds[1], F_SETPIPE_SZ, OCI_BOOT_MAX);
     }
 
     if (write(fds[1], s->boot, len) != (ssize_t) len) {
@@ -582,118 +580,6 @@ start_prepared(uv_work_t *work, int status)
 }
 
 
-static int
-image_find(const oci_driver *o, const char *name, uint32_t *image, error **err)
-{
-    unsigned  i;
-
-    for (i = 0; i < o->host.image_count; i++) {
-        if (strcmp(o->host.image_names[i], name) == 0) {
-            *image = i;
-            return 0;
-        }
-    }
-
-    if (strcmp(name, "host") == 0) {
-        if (o->host.dev) {
-            *image = i;
-            return 0;
-        }
-
-        return error_set_field(err, 422, "unknown_image", "image", 0,
-                               "the image \"host\" is for development only "
-                               "(sandboxd --dev)");
-    }
-
-    return error_set_field(err, 422, "unknown_image", "image", 0,
-                           "there is no image \"%s\"", name);
-}
-
-
-/* What was asked for has been checked against what can be enforced. */
-static void
-limits_choose(const oci_driver *o, const driver_spec *spec, driver_limits *l)
-{
-    memset(l, 0, sizeof(driver_limits));
-
-    if (o->d.enforces_cpu) {
-        l->cpu = spec->limits.cpu > 0 ? spec->limits.cpu : spec->defaults.cpu;
-    }
-
-    if (o->d.enforces_memory) {
-        l->memory = spec->limits.memory ? spec->limits.memory
-                                        : spec->defaults.memory;
-    }
-
-    if (o->d.enforces_pids) {
-        l->pids = spec->limits.pids ? spec->limits.pids : spec->defaults.pids;
-    }
-
-    if (o->d.enforces_disk) {
-        l->disk = spec->limits.disk ? spec->limits.disk : spec->defaults.disk;
-    }
-}
-
-
-static int
-limits_check(const oci_driver *o, const driver_limits *l, error **err)
-{
-    const char  *name;
-
-    name = l->cpu > 0 && !o->d.enforces_cpu ? "cpu"
-           : l->memory && !o->d.enforces_memory ? "memory"
-           : l->pids && !o->d.enforces_pids ? "pids"
-           : l->disk && !o->d.enforces_disk ? "disk" : NULL;
-
-    if (name == NULL) {
-        return 0;
-    }
-
-    return error_set_field(err, 422, "unenforceable", name, 0,
-                           "%s can't be limited on this host", name);
-}
-
-
-static int
-texts_build(oci_start *s, const driver_spec *spec)
-{
-    json_t      *boot;
-    oci_config   config;
-
-    boot = json_pack("{s:i, s:s, s:I, s:s, s:s, s:O, s:s}",
-                     "version", 1, "id", spec->id,
-                     "epoch", (json_int_t) spec->epoch, "key", spec->key,
-                     "hostname", s->hostname, "env", spec->env,
-                     "cwd", "/workspace");
-    s->boot = boot != NULL ? json_dumps(boot, JSON_COMPACT) : NULL;
-    json_decref(boot);
-
-    memset(&config, 0, sizeof(config));
-    config.hostname = s->hostname;
-    config.seccomp = s->o->seccomp;
-    config.ids = s->o->map.count;
-    config.memory = s->prepare.limits.memory;
-    config.nofile = s->o->nofile;
-    config.limit_nproc = !s->o->d.enforces_pids;
-
-    s->config = oci_config_build(&config);
-
-    if (s->boot == NULL || s->config == NULL
-        || strlen(s->config) > OCI_CONFIG_MAX)
-    {
-        return error_set(&s->err, 500, "internal",
-                         "can't build the sandbox's configuration");
-    }
-
-    if (strlen(s->boot) > BOOT_MAX) {
-        return error_set_field(&s->err, 413, "too_large", "env", BOOT_MAX,
-                               "the environment is too large");
-    }
-
-    return 0;
-}
-
-
 static void
 start_check(oci_start *s, const driver_spec *spec)
 {
@@ -703,10 +589,16 @@ start_check(oci_start *s, const driver_spec *spec)
         return;
     }
 
-    if (image_find(s->o, spec->image, &s->image, &s->err) == -1
-        || limits_check(s->o, &spec->limits, &s->err) == -1
-        || texts_build(s, spec) == -1)
+    if (oci_spec_image(s->o, spec->image, &s->image, &s->err) == -1
+        || oci_spec_check(s->o, &spec->limits, &s->err) == -1)
     {
+        return;
+    }
+
+    s->boot = oci_spec_boot(spec, &s->err);
+    s->config = oci_spec_config(s->o, spec, s->prepare.limits.memory, &s->err);
+
+    if (s->boot == NULL || s->config == NULL) {
         return;
     }
 
@@ -748,7 +640,7 @@ oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     s->prepare.o = o;
     s->prepare.slot = spec->slot;
     oci_prepare_init(&s->prepare);
-    limits_choose(o, spec, &s->prepare.limits);
+    oci_spec_limits(o, spec, &s->prepare.limits);
 
     start_check(s, spec);
 
