@@ -62,6 +62,8 @@ is(scalar keys %keys, 1, '40 callers of two workers join one start');
 is(scalar(grep { $_->{record}{state} eq 'starting' } @{ $w->{events} }), 1,
     'there was one');
 
+$second->close;
+
 # ---- it dies
 
 my $pid = pid_of($a);
@@ -191,8 +193,10 @@ sleep 0.02;
 daemon_kill($d);
 $d = daemon_start(%$d);
 $w = worker($d);
-$w->answer($_) for map { $w->ask('destroy', sandbox => $_) }
-    'c', 'limits', 'lmemory', 'lpids';
+ok($_->{ok}, 'destroyed once more, by the next sandboxd')
+    for map { $w->answer($_, 5) || {} }
+        map { $w->ask('destroy', sandbox => $_) }
+        'c', 'limits', 'lmemory', 'lpids';
 my %slots = map { sprintf('%08x', $_->{slot}) => 1 }
     grep { $_->{kind} eq 'sandbox' } values %{ $w->sync_all };
 ok(wait_for(sub {
