@@ -138,7 +138,30 @@ tombstone_keep(registry *r, tombstone *t, uint64_t seq)
 }
 
 
-/* Forgets the oldest tombstones; who is behind them has to start over. */
+/* Forgets the tombstones up to the floor; who is behind it has to start
+ * over. */
+void
+tombstones_drop(registry *r)
+{
+    tombstone  *t;
+
+    while ((t = r->tombstones) != NULL
+           && t->item.node.seq <= r->tombstone_floor)
+    {
+        r->tombstones = t->next;
+        r->tombstone_count--;
+        journal_remove(&r->changed, &t->item.node);
+        free(t);
+    }
+
+    if (r->tombstones == NULL) {
+        r->tombstones_last = &r->tombstones;
+    }
+
+    store_drop_tombstones(r->store, r->tombstone_floor);
+}
+
+
 void
 tombstones_trim(registry *r)
 {
@@ -149,17 +172,12 @@ tombstones_trim(registry *r)
         return;
     }
 
-    for (i = 0; i < TOMBSTONES_AT_ONCE; i++) {
-        t = r->tombstones;
-        r->tombstones = t->next;
-        r->tombstone_count--;
-        r->tombstone_floor = t->item.node.seq;
-
-        journal_remove(&r->changed, &t->item.node);
-        free(t);
+    for (i = 1, t = r->tombstones; i < TOMBSTONES_AT_ONCE; i++) {
+        t = t->next;
     }
 
-    store_drop_tombstones(r->store, r->tombstone_floor);
+    r->tombstone_floor = t->item.node.seq;
+    tombstones_drop(r);
 }
 
 

@@ -543,6 +543,30 @@ registry_unexpose(registry *r, sandbox *sb, unsigned port)
 }
 
 
+/* Whether a number may stand for a change that the disk never saw. */
+static bool
+seq_in_gap(const registry *r, uint64_t seq)
+{
+    size_t  low, high, mid;
+
+    low = 0;
+    high = r->gap_count;
+
+    while (low < high) {
+        mid = low + (high - low) / 2;
+
+        if (r->gaps[mid].upto < seq) {
+            low = mid + 1;
+
+        } else {
+            high = mid;
+        }
+    }
+
+    return low < r->gap_count && r->gaps[low].above < seq;
+}
+
+
 json_t *
 registry_page(registry *r, uint64_t from, bool full, uint64_t *next,
     error **err)
@@ -552,8 +576,8 @@ registry_page(registry *r, uint64_t from, bool full, uint64_t *next,
     uint64_t       at;
     journal_node  *node;
 
-    if ((!full && (from < r->tombstone_floor || from > r->seq))
-        || (from > r->lost_from && from <= r->seq_start))
+    if (!full && (from < r->tombstone_floor || from > r->seq
+                  || seq_in_gap(r, from)))
     {
         error_set(err, 409, "resync", "the changes since %llu are not known "
                   "any more", (unsigned long long) from);

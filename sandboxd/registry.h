@@ -36,6 +36,7 @@
 #define SANDBOXES_MAX    500000
 #define EXPOSURES_MAX        64         /* of one sandbox */
 #define TOMBSTONES_MAX   100000
+#define GAPS_MAX           1024
 #define PAGE_MAX            500
 
 typedef struct registry  registry;
@@ -178,10 +179,10 @@ struct registry {
 
     uint64_t          seq;              /* last one given */
     uint64_t          seq_limit;
-    uint64_t          seq_start;        /* before the first of this process */
     uint64_t          committed;
     uint64_t          published;
-    uint64_t          lost_from;        /* see registry_page() */
+    store_gap        *gaps;             /* numbers that mean nothing */
+    size_t            gap_count;
     change           *changes;          /* not yet published */
     change          **changes_last;
     waiter           *waiters;          /* by seq */
@@ -266,6 +267,7 @@ void registry_pump(registry *r);
 void changes_free(registry *r);
 void tombstone_keep(registry *r, tombstone *t, uint64_t seq);
 void tombstones_trim(registry *r);
+void tombstones_drop(registry *r);
 void item_ref(item *it);
 void item_unref(item *it);
 int64_t wall_ms(void);

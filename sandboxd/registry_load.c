@@ -162,6 +162,50 @@ load_tombstone(void *data, const store_tombstone *row, error **err)
 
 
 static int
+load_gap(void *data, const store_gap *row, error **err)
+{
+    registry  *r;
+
+    r = ((loader *) data)->r;
+
+    if ((r->gap_count & (r->gap_count - 1)) == 0) {
+        r->gaps = realloc(r->gaps, (r->gap_count ? 2 * r->gap_count : 1)
+                                   * sizeof(store_gap));
+        if (r->gaps == NULL) {
+            abort();
+        }
+    }
+
+    r->gaps[r->gap_count++] = *row;
+
+    return 0;
+}
+
+
+/* A gap for each start of sandboxd: the oldest ones go, and with them what
+ * is known of the time before. */
+static void
+gaps_trim(registry *r)
+{
+    size_t  n;
+
+    if (r->gap_count <= GAPS_MAX) {
+        return;
+    }
+
+    n = r->gap_count - GAPS_MAX / 2;
+
+    if (r->gaps[n - 1].upto > r->tombstone_floor) {
+        r->tombstone_floor = r->gaps[n - 1].upto;
+        tombstones_drop(r);
+    }
+
+    r->gap_count -= n;
+    memmove(r->gaps, r->gaps + n, r->gap_count * sizeof(store_gap));
+}
+
+
+static int
 loaded_compare(const void *a, const void *b)
 {
     uint64_t  x, y;
@@ -222,11 +266,9 @@ registry_new(store *s, const store_meta *meta, uint64_t seed)
     r->next_slot = meta->slot_limit;
     r->slot_limit = meta->slot_limit + SLOT_FIRST_BLOCK;
     r->seq = meta->seq_limit;
-    r->seq_start = meta->seq_limit;
     r->seq_limit = meta->seq_limit + SEQ_FIRST_BLOCK;
     r->committed = meta->seq;
     r->published = meta->seq;
-    r->lost_from = meta->seq;
     r->tombstone_floor = meta->tombstone_floor;
 
     return r;
@@ -241,7 +283,7 @@ registry_create(store *s, const store_meta *found, error **err)
     uint64_t                 seed;
     store_meta               meta;
     static const store_rows  rows = { load_sandbox, load_exposure,
-                                      load_tombstone };
+                                      load_tombstone, load_gap };
 
     if (RAND_bytes((unsigned char *) &seed, sizeof(seed)) != 1) {
         error_set(err, 500, "internal", "no random numbers");
@@ -270,6 +312,7 @@ registry_create(store *s, const store_meta *found, error **err)
     }
 
     tombstones_trim(l.r);
+    gaps_trim(l.r);
 
     log_info("%zu sandboxes, %zu exposures, %zu tombstones",
              l.r->by_id.count, l.r->by_label.count, l.r->tombstone_count);
@@ -310,6 +353,7 @@ registry_free(registry *r)
         free(t);
     }
 
+    free(r->gaps);
     json_decref(r->common_spec);
     table_free(&r->by_id);
     table_free(&r->by_slot);

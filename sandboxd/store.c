@@ -82,6 +82,8 @@ store_begin(store *s, store_meta *meta, uint64_t seq_limit,
     reserve.seq_limit = seq_limit;
     reserve.slot = slot_limit;
     boot.boot = meta->boot + 1;
+    boot.born = meta->seq;
+    boot.seq_limit = meta->seq_limit;
 
     if (store_db_write(s->db, &boot, err) < 0) {
         return -1;

@@ -66,11 +66,19 @@ typedef struct {
     const char  *name;          /* label or id */
 } store_tombstone;
 
+/* Numbers above `above` up to `upto` were given, or could have been, by a
+ * sandboxd that did not get them onto the disk. */
+typedef struct {
+    uint64_t     above;
+    uint64_t     upto;
+} store_gap;
+
 /* Called for each row while loading; a row that makes no sense is an error. */
 typedef struct {
     int  (*sandbox)(void *data, const store_sandbox *row, error **err);
     int  (*exposure)(void *data, const store_exposure *row, error **err);
     int  (*tombstone)(void *data, const store_tombstone *row, error **err);
+    int  (*gap)(void *data, const store_gap *row, error **err);
 } store_rows;
 
 typedef void (*store_committed)(void *data, uint64_t seq);
@@ -78,7 +86,8 @@ typedef void (*store_committed)(void *data, uint64_t seq);
 /* Opens or makes <dir>/sandboxd.db; the thread starts with store_run(). */
 store *store_open(const char *dir, store_meta *meta, error **err);
 
-/* Before store_load(): counts this start, and reserves numbers for it. */
+/* Before store_load(): counts this start, reserves numbers for it, and notes
+ * the gap before them. */
 int store_begin(store *s, store_meta *meta, uint64_t seq_limit,
     uint32_t slot_limit, error **err);
 int store_load(store *s, const store_rows *rows, void *data, error **err);
@@ -98,7 +107,7 @@ void store_put_state(store *s, const store_sandbox *row);   /* no id, spec */
 void store_delete_sandbox(store *s, const store_tombstone *row);
 void store_put_exposure(store *s, const store_exposure *row);
 void store_delete_exposure(store *s, const store_tombstone *row);
-void store_drop_tombstones(store *s, uint64_t floor);
+void store_drop_tombstones(store *s, uint64_t floor);   /* and gaps */
 
 /* Raises the limits of numbers that may be used. */
 void store_reserve(store *s, uint64_t seq_limit, uint32_t slot_limit);

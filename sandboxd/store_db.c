@@ -26,6 +26,8 @@ typedef enum {
     SQL_DELETE_EXPOSURE,
     SQL_PUT_TOMBSTONE,
     SQL_DROP_TOMBSTONES,
+    SQL_DROP_GAPS,
+    SQL_PUT_GAP,
     SQL_PUT_META,
     SQL_COUNT
 } sql_kind;
@@ -52,7 +54,8 @@ static const char  schema[] =
     " created_at INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE tombstones ("
     " seq INTEGER PRIMARY KEY, slot INTEGER NOT NULL,"
-    " exposure INTEGER NOT NULL, name TEXT NOT NULL);";
+    " exposure INTEGER NOT NULL, name TEXT NOT NULL);"
+    "CREATE TABLE gaps (above INTEGER PRIMARY KEY, upto INTEGER NOT NULL);";
 
 static const char *const  sql_texts[SQL_COUNT] = {
     "BEGIN IMMEDIATE",
@@ -71,6 +74,8 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "INSERT OR REPLACE INTO tombstones (seq, slot, exposure, name)"
     " VALUES (?1, ?2, ?3, ?4)",
     "DELETE FROM tombstones WHERE seq <= ?1",
+    "DELETE FROM gaps WHERE upto <= ?1",
+    "INSERT OR REPLACE INTO gaps (above, upto) VALUES (?1, ?2)",
     "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)"
 };
 
@@ -423,6 +428,18 @@ row_tombstone(sqlite3_stmt *st, const store_rows *rows, void *data,
 
 
 static int
+row_gap(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
+{
+    store_gap  row;
+
+    row.above = column_int(st, 0);
+    row.upto = column_int(st, 1);
+
+    return rows->gap(data, &row, err);
+}
+
+
+static int
 rows_load(store_db *db, const char *sql, const store_rows *rows, void *data,
     int (*row)(sqlite3_stmt *, const store_rows *, void *, error **),
     error **err)
@@ -458,7 +475,9 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
                      " host_public, created_at FROM exposures ORDER BY seq",
                      rows, data, row_exposure, err) < 0
         || rows_load(db, "SELECT seq, slot, exposure, name FROM tombstones"
-                     " ORDER BY seq", rows, data, row_tombstone, err) < 0)
+                     " ORDER BY seq", rows, data, row_tombstone, err) < 0
+        || rows_load(db, "SELECT above, upto FROM gaps ORDER BY above", rows,
+                     data, row_gap, err) < 0)
     {
         return -1;
     }
@@ -563,7 +582,11 @@ write_op(store_db *db, const store_op *op, error **err)
     case STORE_DROP_TOMBSTONES:
         bind_int(db->sql[SQL_DROP_TOMBSTONES], 1, op->seq_limit);
 
-        if (db_run(db, SQL_DROP_TOMBSTONES, err) < 0) {
+        bind_int(db->sql[SQL_DROP_GAPS], 1, op->seq_limit);
+
+        if (db_run(db, SQL_DROP_TOMBSTONES, err) < 0
+            || db_run(db, SQL_DROP_GAPS, err) < 0)
+        {
             return -1;
         }
 
@@ -577,6 +600,13 @@ write_op(store_db *db, const store_op *op, error **err)
         return meta_put(db, "slot_limit", op->slot, err);
 
     case STORE_BOOT:
+        bind_int(db->sql[SQL_PUT_GAP], 1, op->born);
+        bind_int(db->sql[SQL_PUT_GAP], 2, op->seq_limit);
+
+        if (db_run(db, SQL_PUT_GAP, err) < 0) {
+            return -1;
+        }
+
         return meta_put(db, "boot", op->boot, err);
     }
 

@@ -26,8 +26,8 @@ struct store_op {
     store_op       *next;
     store_op_kind   kind;
     uint64_t        seq;        /* 0: has none */
-    uint64_t        born;
-    uint64_t        seq_limit;
+    uint64_t        born;       /* of a gap: `above` */
+    uint64_t        seq_limit;  /* of a gap: `upto` */
     uint32_t        slot;
     uint32_t        epoch;
     uint32_t        epoch_used;

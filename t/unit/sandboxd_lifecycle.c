@@ -13,6 +13,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <sqlite3.h>
+
 #include "common/log.h"
 #include "sandboxd/lifecycle.h"
 #include "t/unit/tap.h"
@@ -585,10 +587,11 @@ static void
 test_pages(fixture *f)
 {
     int        i;
-    char       id[16];
+    char       id[16], path[128];
     error     *err;
     json_t    *page;
-    uint64_t   next, floor;
+    sqlite3   *db;
+    uint64_t   next, floor, suspect;
 
     fixture_open(f, 4);
 
@@ -627,9 +630,38 @@ test_pages(fixture *f)
 
     fixture_open(f, 4);
     err = NULL;
-    ok(registry_page(f->r, f->r->seq_start, false, &next, &err) == NULL,
+    ok(registry_page(f->r, f->r->seq, false, &next, &err) == NULL,
        "a number that was perhaps given before a crash is not trusted");
     error_free(err);
+    err = NULL;
+    suspect = f->r->gaps[f->r->gap_count - 1].above + 1;
+    sandbox_new(f, "after", NULL);
+    run_until(f, f->r->changes == NULL);
+    fixture_close(f);
+
+    fixture_open(f, 4);
+    ok(registry_page(f->r, suspect, false, &next, &err) == NULL,
+       "nor any time later");
+    error_free(err);
+    page = registry_page(f->r, suspect - 1, false, &next, NULL);
+    ok(json_array_size(page) == 1, "the one before it is");
+    json_decref(page);
+    fixture_close(f);
+
+    snprintf(path, sizeof(path), "%s/sandboxd.db", f->dir);
+    sqlite3_open(path, &db);
+    sqlite3_exec(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1"
+                 " FROM n WHERE i < 1100) INSERT INTO gaps"
+                 " SELECT 4000 + 2 * i, 4001 + 2 * i FROM n", NULL, NULL,
+                 NULL);
+    sqlite3_close(db);
+
+    fixture_open(f, 4);
+    ok(f->r->gap_count <= GAPS_MAX && f->r->tombstone_floor > 4000,
+       "starts without number leave no more than %zu gaps",
+       f->r->gap_count);
+    ok(f->r->tombstones == NULL && f->r->tombstone_count == 0,
+       "what is before them is forgotten");
     fixture_close(f);
 }
 
