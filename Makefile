@@ -115,7 +115,8 @@ $(B)/obj/%.o: %.c
 # Not our code: no warnings of ours.
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(OPT) $(SANFLAGS) -I$(LLHTTP_INC) -c -o $@ $<
+	$(say) CC $<
+	$(Q)$(CC) -std=gnu11 $(OPT) $(SANFLAGS) -I$(LLHTTP_INC) -c -o $@ $<
 
 # nginx's own build system, out of its source tree, with the flags that the
 # packaged nginx was configured with.
