@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "sandboxd/server.h"
 #include "sandboxd/store.h"
 
+#define DESCRIPTORS         65536
 #define EXIT_LIMIT_MS       10000   /* for starts and clean-ups under way */
 #define EXIT_STOP_LIMIT_MS  30000   /* with all sandboxes to be ended */
 
@@ -90,6 +92,22 @@ daemon_signals(daemon_state *d)
         uv_signal_init(&d->loop, &d->signals[i]);
         d->signals[i].data = d;
         uv_signal_start(&d->signals[i], on_signal, numbers[i]);
+    }
+}
+
+
+/* Connections and the handles of sandboxes take a descriptor each. */
+static void
+daemon_descriptors(void)
+{
+    struct rlimit  limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0
+        && limit.rlim_cur < DESCRIPTORS && limit.rlim_cur < limit.rlim_max)
+    {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max
+                                                      : DESCRIPTORS;
+        setrlimit(RLIMIT_NOFILE, &limit);
     }
 }
 
@@ -295,6 +313,7 @@ main(int argc, char **argv)
 
     log_set_level(d.cf.level);
     umask(022);
+    daemon_descriptors();
 
     uv_loop_init(&d.loop);
     daemon_signals(&d);

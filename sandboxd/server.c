@@ -12,6 +12,8 @@
 #define READ_SIZE    65536
 #define BACKLOG        512
 
+#define REFUSED_LOG_MS 1000
+
 
 static void
 list_unlink(conn **list, conn *c)
@@ -99,6 +101,26 @@ hello_send_challenge(conn *c)
 }
 
 
+/* Once a second at most: who tries often must not fill the disk with it. */
+static void
+hello_refused(server *s, const op *hello)
+{
+    uint64_t  now;
+
+    s->refused++;
+    now = uv_now(s->loop);
+
+    if (s->refused_at != 0 && now - s->refused_at < REFUSED_LOG_MS) {
+        return;
+    }
+
+    log_warn("a program without the secret, or of another version, tried to "
+             "connect (it says pid %ld; %llu tries so far)", hello->pid,
+             (unsigned long long) s->refused);
+    s->refused_at = now;
+}
+
+
 /* One wrong letter and the peer learns nothing, not even why. */
 static void
 conn_hello(conn *c, const op *hello)
@@ -116,8 +138,7 @@ conn_hello(conn *c, const op *hello)
         || frame_proof(proof, s->secret, s->secret_len, "sandboxd",
                        hello->nonce, c->nonce, NULL) < 0)
     {
-        log_warn("a program without the secret, or of another version, "
-                 "tried to connect (it says pid %ld)", hello->pid);
+        hello_refused(s, hello);
         conn_close(c, "wrong proof");
         return;
     }

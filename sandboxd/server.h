@@ -67,6 +67,8 @@ struct server {
     unsigned         stranger_count;
     conn            *workers;
     unsigned         worker_count;
+    uint64_t         refused;           /* hellos with a wrong proof */
+    uint64_t         refused_at;        /* loop time of the last log line */
 };
 
 /* Starts to listen on the bound socket fd; the registry's publish hook has to

@@ -79,6 +79,10 @@ for my $op (qw(sync list get create start destroy ports ack)) {
     ok(closed($c), "$op without hello: closed");
 }
 
+closed(hello_with(secret => 'y' x 64)) for 1 .. 30;
+ok((() = slurp($d->{log}) =~ /without the secret/g) < 10,
+    'who tries again and again does not fill the log');
+
 # ---- frames
 
 sub after_bytes {
