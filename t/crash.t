@@ -47,7 +47,9 @@ for my $k (0 .. 2) {
             $s->preview($e->{url}, timeout => 10);
             if ($n % 5 == 0) {
                 $r = $s->api(DELETE => "/v1/sandbox/$id", timeout => 20);
-                print $log "gone $id\n" if $r->{status} == 204;
+                # Without an answer it may be gone or not.
+                print $log $r->{status} == 204 ? "gone $id\n"
+                    : "unsure $id\n";
             }
             sleep(0.02);
         }
@@ -126,7 +128,7 @@ for my $f (glob "$dir/acked.*") {
     for (split /\n/, slurp($f)) {
         my ($what, $id) = split ' ';
         $acked++;
-        if ($what eq 'gone') { delete $want{$id} }
+        if ($what eq 'gone' || $what eq 'unsure') { delete $want{$id} }
         else { $want{$id}{$what} = 1 }
     }
 }
