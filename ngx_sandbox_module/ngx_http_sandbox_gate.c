@@ -30,6 +30,8 @@ static ngx_int_t ngx_http_sandbox_control(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
 static ngx_int_t ngx_http_sandbox_unknown(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sandbox_host(ngx_http_request_t *r,
+    unsigned *port);
 static ngx_int_t ngx_http_sandbox_label(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *label, unsigned *port);
 static ngx_int_t ngx_http_sandbox_origin(ngx_http_request_t *r,
@@ -172,24 +174,48 @@ ngx_http_sandbox_take(ngx_http_sandbox_ctx_t *ctx,
 }
 
 
+/*
+ * Whether what the client called its host is the name that nginx chose the
+ * server by, with a port that is none or a number.  HTTP/3 has an authority
+ * where others have a header.
+ */
+
+static ngx_uint_t
+ngx_http_sandbox_host(ngx_http_request_t *r, unsigned *port)
+{
+    ngx_str_t  host, *server;
+
+    server = &r->headers_in.server;
+
+    if (r->headers_in.host) {
+        host = r->headers_in.host->value;
+
+    } else if (r->http_version > NGX_HTTP_VERSION_20 && r->host_start) {
+        host.data = r->host_start;
+        host.len = r->host_end - r->host_start;
+
+    } else {
+        return 0;
+    }
+
+    return sandbox_host_match((char *) host.data, host.len,
+                              (char *) server->data, server->len, port);
+}
+
+
 /* The label that the request names, which points into headers_in.server. */
 
 static ngx_int_t
 ngx_http_sandbox_label(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *label, unsigned *port)
 {
-    size_t            n;
-    ngx_str_t        *domain, *server;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *host;
+    size_t       n;
+    ngx_str_t   *domain, *server;
+    ngx_uint_t   i;
 
-    host = r->headers_in.host;
     server = &r->headers_in.server;
 
-    if (host == NULL
-        || !sandbox_host_match((char *) host->value.data, host->value.len,
-                               (char *) server->data, server->len, port))
-    {
+    if (!ngx_http_sandbox_host(r, port)) {
         return NGX_DECLINED;
     }
 
@@ -375,18 +401,13 @@ static ngx_uint_t
 ngx_http_sandbox_api_host(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf)
 {
-    unsigned          port;
-    ngx_str_t        *name, *server;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *host;
+    unsigned     port;
+    ngx_str_t   *name, *server;
+    ngx_uint_t   i;
 
-    host = r->headers_in.host;
     server = &r->headers_in.server;
 
-    if (host == NULL
-        || !sandbox_host_match((char *) host->value.data, host->value.len,
-                               (char *) server->data, server->len, &port))
-    {
+    if (!ngx_http_sandbox_host(r, &port)) {
         return 0;
     }
 

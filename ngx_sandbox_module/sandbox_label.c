@@ -156,6 +156,12 @@ equal_nocase(const char *s, const char *low, size_t len)
 {
     size_t  i;
 
+    /* most are in lower case already */
+
+    if (memcmp(s, low, len) == 0) {
+        return 1;
+    }
+
     for (i = 0; i < len; i++) {
         if (lower(s[i]) != low[i]) {
             return 0;

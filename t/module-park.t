@@ -26,6 +26,7 @@ $e->agent(4);
 $e->agent(5);
 $e->agent(6, state => 'asleep');
 $e->agent(7, state => 'asleep');
+$e->agent(8);
 $e->start;
 
 my $d = $e->daemon;
@@ -126,6 +127,33 @@ is($r->{json}{name}, 'box4', 'and is served by it');
 $r = $e->get($h->('box4'), '/', method => 'POST', body => 'y' x 100_000);
 is($r->{json}{size}, 100_000, 'so is a POST');
 $new->stop;
+
+# ---- the same with a body, with a client that leaves, without end ---------
+
+$e->{agents}{8}->stop(unlink => 1);
+$new = FakeAgent->start(dir => $e->{dir}, slot => 8, key => 'c' x 32,
+    name => 'box8', later => 1);
+$d->fault(start_delay => 0.4, start_run => { 8 => { key => 'c' x 32 } });
+$new->listen_now(0.2);
+$r = $e->get($h->('box8'), '/', method => 'POST', body => $body);
+is($r->{json}{size}, 3_000_000, 'a POST whose sandbox has gone is not lost');
+$new->stop(unlink => 1);
+
+$d->fault(start_delay => 1);
+$s = http_connect(port => $e->{port});
+http_send($s, "POST / HTTP/1.1\r\nHost: " . $h->('box8')
+    . "\r\nContent-Length: 10\r\n\r\nabc");
+sleep 0.3;
+close $s;
+ok(wait_for(sub { slurp("$e->{ngx}/access.log") =~ /^499 8000-box8/m }, 0.5),
+    'a client that leaves meanwhile is noticed');
+$d->fault(start_delay => 20);
+$t = time();
+$r = $e->get($h->('box8'));
+is($r->{status}, 503, 'no other run in time: 503');
+cmp_ok(time() - $t, '<', 4, 'when the wait is over');
+is($r->{json}{code}, 'sandbox_starting', 'with its code');
+$d->fault(start_delay => 0.3);
 
 # ---- another run than the zone knows --------------------------------------
 
