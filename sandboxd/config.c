@@ -8,7 +8,6 @@
 #include "sandboxd/config.h"
 
 #define STARTS_MAX        256
-#define STARTS_DEFAULT     16
 
 #define FLOOR_MIN         (16ull << 20)
 #define FLOOR_DEFAULT     (256ull << 20)
@@ -84,7 +83,8 @@ config_usage(FILE *f)
 "  --stop-on-exit       end all sandboxes on SIGTERM and SIGINT (default:\n"
 "                       they live on, and the next sandboxd takes them over)\n"
 "  --starts N           sandboxes that are started at the same time, 1 to 256\n"
-"                       (default: 16); the others wait\n"
+"                       (default: twice the processors, at least 4); the\n"
+"                       others wait\n"
 "  --disk-floor SIZE    free disk that creations leave for records and logs,\n"
 "                       in bytes or with K, M, G, T; at least 16M (default:\n"
 "                       256M)\n"
@@ -351,7 +351,6 @@ config_parse(config *dst, int argc, char **argv, error **err)
 
     memset(dst, 0, sizeof(*dst));
     dst->level = LOG_INFO;
-    dst->starts = STARTS_DEFAULT;
     dst->disk_floor = FLOOR_DEFAULT;
 
     optind = 0;

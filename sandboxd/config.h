@@ -27,7 +27,7 @@ typedef struct {
     const char  *image_names[CONFIG_IMAGES_MAX + 1];    /* and "host" */
     const char  *image_dirs[CONFIG_IMAGES_MAX];
     unsigned     image_count;
-    unsigned     starts;
+    unsigned     starts;            /* 0: twice the processors, at least 4 */
     uint64_t     disk_floor;        /* bytes */
     bool         dev;
     bool         stop_on_exit;

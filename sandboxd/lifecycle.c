@@ -14,7 +14,6 @@
 #include "sandboxd/runfile.h"
 
 
-static void starts_pump(lifecycle *lc);
 static void cleanups_pump(lifecycle *lc);
 
 
@@ -61,7 +60,7 @@ on_stopped(void *data, error *err)
     } else if (sb->run.waiters != NULL && !lc->closing) {
         lifecycle_enter(lc, sb, RUN_QUEUED);
         queue_add(&lc->starts, sb);
-        starts_pump(lc);
+        lifecycle_pump(lc);
     }
 
     lifecycle_close_check(lc);
@@ -159,7 +158,8 @@ on_started(void *data, const driver_handle *handle, error *err)
     sb = data;
     lc = sb->run.lc;
 
-    lc->starting--;
+    queue_remove(&lc->starting, sb);
+    lc->slow -= sb->run.slow;
 
     if (sb->gone) {
         error_free(err);
@@ -173,7 +173,7 @@ on_started(void *data, const driver_handle *handle, error *err)
         start_succeeded(lc, sb, handle);
     }
 
-    starts_pump(lc);
+    lifecycle_pump(lc);
     lifecycle_close_check(lc);
 }
 
@@ -207,7 +207,8 @@ start_dispatch(lifecycle *lc, sandbox *sb)
 
     lifecycle_enter(lc, sb, RUN_STARTING);
     registry_set_state(lc->r, sb, STATE_STARTING, NULL);
-    lc->starting++;
+    sb->run.slow = false;
+    queue_add(&lc->starting, sb);
 
     log_debug("%s: starting, slot %08x, epoch %u", sb->id, sb->slot,
               sb->now.epoch);
@@ -217,10 +218,13 @@ start_dispatch(lifecycle *lc, sandbox *sb)
 }
 
 
-static void
-starts_pump(lifecycle *lc)
+void
+lifecycle_pump(lifecycle *lc)
 {
-    while (lc->starting < lc->starts_max && lc->starts.first != NULL) {
+    while (lc->starting.count - lc->slow < lc->starts_max
+           && lc->starting.count < STARTS_WITH_DRIVER_MAX
+           && lc->starts.first != NULL)
+    {
         start_dispatch(lc, queue_shift(&lc->starts));
     }
 }
@@ -280,7 +284,7 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
         } else if (sb->run.state == RUN_NONE) {
             lifecycle_enter(lc, sb, RUN_QUEUED);
             queue_add(&lc->starts, sb);
-            starts_pump(lc);
+            lifecycle_pump(lc);
         }
 
         return;

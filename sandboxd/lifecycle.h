@@ -7,8 +7,9 @@
  *   any of them -> CLEANUP, once the record is destroyed and the driver is at
  *   nothing else
  *
- * One start per sandbox at a time: who comes later joins it.  At most
- * `starts_max` starts are with the driver, at most STARTS_QUEUED_MAX wait.
+ * One start per sandbox at a time: who comes later joins it.  `starts_max`
+ * starts are made at the same time, not counting those that take long (then
+ * STARTS_WITH_DRIVER_MAX is the limit); at most STARTS_QUEUED_MAX wait.
  * A start that fails is not tried again before a pause that doubles.
  * Event loop's thread only.
  */
@@ -24,6 +25,7 @@
 #include "sandboxd/driver.h"
 #include "sandboxd/registry.h"
 
+#define STARTS_WITH_DRIVER_MAX 256
 #define STARTS_QUEUED_MAX     4096
 #define START_WAITERS_MAX     4096      /* of one sandbox */
 #define CLEANUPS_MAX            16      /* with the driver at once */
@@ -58,7 +60,8 @@ struct lifecycle {
     unsigned        starts_max;
 
     sandbox_queue   starts;
-    unsigned        starting;
+    sandbox_queue   starting;       /* with the driver */
+    unsigned        slow;           /* of them, for a long time */
     sandbox_queue   cleanups;
     unsigned        cleaning;
     unsigned        stopping;

@@ -7,6 +7,7 @@
 #include "sandboxd/runfile.h"
 
 #define TICK_MS             500
+#define START_SLOW_MS      2000
 #define START_GRACE_MS    10000     /* for a driver past its own time limit */
 
 #define DEFAULT_MEMORY    (1ull << 30)
@@ -44,15 +45,15 @@ lifecycle_close_check(lifecycle *lc)
 
     over = uv_now(lc->loop) >= lc->close_by;
 
-    if (!over && (lc->starting || lc->stopping || lc->cleaning
+    if (!over && (lc->starting.count || lc->stopping || lc->cleaning
                   || lc->cleanups.count || lc->r->changes))
     {
         return;
     }
 
-    if (lc->starting || lc->stopping || lc->cleaning) {
-        log_warn("stopping with %u starts, %u stops and %u clean-ups not "
-                 "ended", lc->starting, lc->stopping, lc->cleaning);
+    if (lc->starting.count || lc->stopping || lc->cleaning) {
+        log_warn("stopping with %zu starts, %u stops and %u clean-ups not "
+                 "ended", lc->starting.count, lc->stopping, lc->cleaning);
     }
 
     close_refuse_waiters(lc);
@@ -63,24 +64,34 @@ lifecycle_close_check(lifecycle *lc)
 }
 
 
-/* Callers get an answer in time even if a start hangs or never comes up. */
+/*
+ * A start that takes long waits for something and leaves the processors to
+ * others: it doesn't count any more among those that are made at the same
+ * time.  Its callers get an answer even if the driver never gives one.
+ */
 static void
-sandbox_tick(lifecycle *lc, sandbox *sb)
+starting_tick(lifecycle *lc, sandbox *sb)
 {
     uint64_t  age;
 
     age = uv_now(lc->loop) - sb->run.since;
 
-    if (sb->run.state == RUN_STARTING
-        && age > spec_start_timeout(sb->spec) + START_GRACE_MS)
-    {
+    if (age > START_SLOW_MS && !sb->run.slow) {
+        sb->run.slow = true;
+        lc->slow++;
+    }
+
+    if (age > spec_start_timeout(sb->spec) + START_GRACE_MS) {
         waiters_refuse(sb, 503, "start_timeout", 5,
                        "the start takes too long");
     }
+}
 
-    if (sb->run.state == RUN_QUEUED
-        && age > spec_queue_timeout(sb->spec))
-    {
+
+static void
+queued_tick(lifecycle *lc, sandbox *sb)
+{
+    if (uv_now(lc->loop) - sb->run.since > spec_queue_timeout(sb->spec)) {
         queue_remove(&lc->starts, sb);
         lifecycle_enter(lc, sb, RUN_NONE);
         waiters_refuse(sb, 503, "busy", 5,
@@ -92,24 +103,21 @@ sandbox_tick(lifecycle *lc, sandbox *sb)
 static void
 on_tick(uv_timer_t *timer)
 {
-    sandbox       *sb;
-    lifecycle     *lc;
-    journal_node  *node;
+    sandbox    *sb, *next;
+    lifecycle  *lc;
 
     lc = timer->data;
 
-    if (lc->starting > 0 || lc->starts.count > 0) {
-        for (node = journal_next(&lc->r->aged, 0); node != NULL;
-             node = journal_next(&lc->r->aged, node->seq))
-        {
-            sb = container_of(node, sandbox, age);
-
-            if (sb->run.waiters != NULL) {
-                sandbox_tick(lc, sb);
-            }
-        }
+    for (sb = lc->starting.first; sb != NULL; sb = sb->run.next) {
+        starting_tick(lc, sb);
     }
 
+    for (sb = lc->starts.first; sb != NULL; sb = next) {
+        next = sb->run.next;
+        queued_tick(lc, sb);
+    }
+
+    lifecycle_pump(lc);
     lifecycle_close_check(lc);
 }
 
@@ -132,6 +140,7 @@ lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
     lc->defaults.memory = DEFAULT_MEMORY;
     lc->defaults.pids = DEFAULT_PIDS;
     queue_init(&lc->starts);
+    queue_init(&lc->starting);
     queue_init(&lc->cleanups);
 
     uv_timer_init(loop, &lc->tick);
@@ -150,7 +159,7 @@ on_tick_closed(uv_handle_t *handle)
     lc = handle->data;
 
     /* A driver that has not come to an end may still call back. */
-    if (lc->starting == 0 && lc->stopping == 0 && lc->cleaning == 0) {
+    if (lc->starting.count == 0 && lc->stopping == 0 && lc->cleaning == 0) {
         free(lc);
     }
 }

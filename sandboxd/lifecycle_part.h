@@ -27,6 +27,9 @@ void waiters_succeed(lifecycle *lc, sandbox *sb);
 void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
 void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
 
+/* Starts what may be started now. */
+void lifecycle_pump(lifecycle *lc);
+
 /* Calls back who waits for the end, if this is it. */
 void lifecycle_close_check(lifecycle *lc);
 

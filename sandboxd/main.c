@@ -22,6 +22,7 @@
 #include "sandboxd/store.h"
 
 #define DESCRIPTORS         65536
+#define STARTS_LEAST        4
 #define EXIT_LIMIT_MS       10000   /* for starts and clean-ups under way */
 #define EXIT_STOP_LIMIT_MS  30000   /* with all sandboxes to be ended */
 
@@ -109,6 +110,23 @@ daemon_descriptors(void)
                                                       : DESCRIPTORS;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+
+static unsigned
+daemon_starts(const config *cf)
+{
+    long  starts;
+
+    if (cf->starts != 0) {
+        return cf->starts;
+    }
+
+    starts = 2 * sysconf(_SC_NPROCESSORS_ONLN);
+
+    return starts < STARTS_LEAST ? STARTS_LEAST
+           : starts > STARTS_WITH_DRIVER_MAX ? STARTS_WITH_DRIVER_MAX
+           : (unsigned) starts;
 }
 
 
@@ -217,7 +235,8 @@ daemon_open(daemon_state *d, error **err)
         return -1;
     }
 
-    d->lc = lifecycle_create(d->r, &d->loop, d->h.runs_dir, d->cf.starts);
+    d->lc = lifecycle_create(d->r, &d->loop, d->h.runs_dir,
+                             daemon_starts(&d->cf));
 
     if (daemon_driver(d, err) < 0 || lifecycle_adopt(d->lc, err) < 0) {
         return -1;

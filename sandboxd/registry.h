@@ -95,7 +95,8 @@ typedef struct {
     unsigned       failures;    /* starts that failed in a row */
     uint64_t       retry_at;    /* loop time before which none is tried */
     uint64_t       since;       /* loop time of entering the state */
-    sandbox       *next;        /* in the queue of starts or clean-ups */
+    bool           slow;        /* its start takes long */
+    sandbox       *next;        /* in a queue of the lifecycle */
 } sandbox_run;
 
 struct sandbox {

@@ -434,13 +434,24 @@ test_waiting(fixture *f)
        "who waits too long for a free start is told");
     ok(queued->run.state == RUN_NONE, "and is out of the queue");
 
+    fake.hang = false;
+    memset(&q, 0, sizeof(q));
+    queued = sandbox_new(f, "passes", NULL);
+    lifecycle_start(f->lc, queued, on_outcome, &q);
+    sb->run.since = uv_now(&f->loop);
+    run_for(f, 600);
+    ok(q.good == 0, "one at a time means one");
+    run_until(f, q.good == 1);
+    ok(q.good == 1 && sb->run.state == RUN_STARTING,
+       "but a start that hangs does not hold up the others");
+
     sb->run.since -= 20000;
     run_until(f, o.bad == 1);
     ok(o.bad == 1 && strcmp(o.code, "start_timeout") == 0,
        "a driver that never answers does not hold the callers");
 
     fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
-    run_until(f, f->lc->starting == 0);
+    run_until(f, f->lc->starting.count == 0);
     fixture_close(f);
 }
 
@@ -712,7 +723,7 @@ test_close(fixture *f)
     run_until(f, closed == 1);
     ok(closed == 1, "but not for ever");
     fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
-    run_until(f, f->lc->starting == 0);
+    run_until(f, f->lc->starting.count == 0);
     fixture_close(f);
 }
 
