@@ -126,7 +126,8 @@ MODULE_LD_OPT = -fPIC $(SANFLAGS)
 
 $(B)/nginx/Makefile: config $(wildcard ngx_sandbox_module/*.c)
 	@mkdir -p $(@D)
-	@top=$(CURDIR); cd $(NGINX_SRC) && NGX_CONF_FLAGS=(--with-compat) && \
+	@exec 9>$(@D)/lock; flock 9; \
+	top=$(CURDIR); cd $(NGINX_SRC) && NGX_CONF_FLAGS=(--with-compat) && \
 	if [ -e conf_flags ]; then . ./conf_flags; fi && \
 	./configure --with-cc-opt='$(MODULE_CC_OPT)' \
 	    --with-ld-opt='$(MODULE_LD_OPT)' "$${NGX_CONF_FLAGS[@]}" \
@@ -136,7 +137,8 @@ $(B)/nginx/Makefile: config $(wildcard ngx_sandbox_module/*.c)
 
 $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 	$(say) MAKE $@
-	@$(MAKE) --no-print-directory -s -f $(CURDIR)/$(B)/nginx/Makefile \
+	@exec 9>$(B)/nginx/lock; flock 9; \
+	$(MAKE) --no-print-directory -s -f $(CURDIR)/$(B)/nginx/Makefile \
 	    -C $(NGINX_SRC) modules
 	@cp $(B)/nginx/ngx_http_sandbox_module.so $@.tmp && mv -f $@.tmp $@
 
