@@ -11,18 +11,25 @@
 static void
 io_event(uv_poll_t *poll, int status, int events)
 {
-    io  *w;
+    io   *w;
+    int   wanted;
 
     w = poll->data;
 
-    if (status < 0) {
-        /* libuv has stopped the watcher: pass on what was waited for and let
-         * the read or write that follows find out why. */
-        events = w->events | UV_READABLE | UV_DISCONNECT;
-        w->events = 0;
+    if (status >= 0) {
+        w->ready(w, events);
+        return;
     }
 
-    w->ready(w, events);
+    /* libuv has stopped the watcher: pass on what was waited for and let the
+     * read or write that follows find out why. */
+    wanted = w->events;
+    w->events = 0;
+    w->ready(w, wanted | UV_READABLE | UV_DISCONNECT);
+
+    if (w->fd != -1 && w->events == 0) {
+        io_want(w, wanted);
+    }
 }
 
 

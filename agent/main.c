@@ -25,12 +25,14 @@
 #include "agent/shim_main.h"
 #include "common/log.h"
 
-#define MAIN_STOP_MS  5000      /* for what runs inside to end */
+#define MAIN_GRACE_MS  1000     /* for what runs inside, after SIGTERM, */
+#define MAIN_QUIT_MS   1500     /* then without asking, */
+#define MAIN_STOP_MS   5000     /* and no longer than this */
 
 agent_state         agent;
 static uv_signal_t  main_signals[3];
 static uv_timer_t   main_stop_timer;
-static uint64_t     main_stop_until;
+static uint64_t     main_stop_since;
 
 
 static int
@@ -112,10 +114,17 @@ main_harden(void)
 static void
 main_stop_look(uv_timer_t *timer)
 {
+    uint64_t  elapsed;
+
+    elapsed = uv_now(agent.loop) - main_stop_since;
+
     if (shim_count() == 0) {
         uv_stop(agent.loop);
 
-    } else if (uv_now(agent.loop) >= main_stop_until) {
+    } else if (elapsed >= MAIN_QUIT_MS && elapsed < MAIN_QUIT_MS + 100) {
+        shim_stop(0);
+
+    } else if (elapsed >= MAIN_STOP_MS) {
         log_warn("%u shims did not end", shim_count());
         shim_kill_all();
         uv_stop(agent.loop);
@@ -133,9 +142,9 @@ main_stop(uv_signal_t *handle, int sig)
     log_info("signal %d: stopping", sig);
     agent.stopping = 1;
     conn_stop();
-    shim_stop();
+    shim_stop(MAIN_GRACE_MS);
 
-    main_stop_until = uv_now(agent.loop) + MAIN_STOP_MS;
+    main_stop_since = uv_now(agent.loop);
     uv_timer_init(agent.loop, &main_stop_timer);
     uv_timer_start(&main_stop_timer, main_stop_look, 0, 5);
 }

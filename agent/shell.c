@@ -771,8 +771,10 @@ shell_begin(shell *sh, run *r)
 
     alone = shell_alone(sh);
 
+    /* The shim may read this after the command has begun, unless it is asked
+     * to hold something as well: then it must only forget. */
     if (!alone || sh->marked) {
-        shim_send(sh->sh, SHIM_MARK, 0, 0, NULL, 0);
+        shim_send(sh->sh, SHIM_MARK, 0, alone, NULL, 0);
         sh->marked = !alone;
     }
 
@@ -1170,7 +1172,10 @@ shell_shim_event(shim *s, const shim_msg *m)
             shell_job_over(sh, r);
         }
 
-        if (m->pid == 0 && sh->done != NULL) {
+        if (m->pid == 0 && (sh->done != NULL || agent.stopping)) {
+            if (sh->pid != 0) {
+                shell_died(sh, -1);
+            }
             while (sh->jobs != NULL) {
                 shell_job_over(sh, sh->jobs);
             }
@@ -1301,7 +1306,7 @@ shell_spawn(shell *sh, const char *cwd, char *const *env, int *fds)
 
     io_want(sh->control, UV_READABLE);
 
-    return shim_send(sh->sh, SHIM_SPAWN, 0, 0, fds, 8);
+    return shim_send(sh->sh, SHIM_SPAWN, 0, 1, fds, 8);
 }
 
 

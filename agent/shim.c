@@ -239,9 +239,9 @@ shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds, int nfds)
         return 0;
     }
 
-    /* It doesn't take its messages: it is of no use any more.  Its end is
-     * seen on the socket. */
-    log_error("shim %d: %s", (int) s->pid, strerror(errno));
+    /* Dead, which is seen on the socket; or it doesn't take its messages and
+     * is of no use any more. */
+    log_debug("shim %d: %s", (int) s->pid, strerror(errno));
     shim_kill_one(s);
 
     return -1;
@@ -354,6 +354,9 @@ shim_ready(io *w, int events)
         if (s->cb != NULL) {
             s->cb(s, &m);
 
+        } else if (m.op == SHIM_GONE && agent.stopping) {
+            shim_quit(s);
+
         } else if (m.op == SHIM_EMPTY && !s->idle) {
             shim_leave(s, 1);
         }
@@ -395,12 +398,16 @@ shim_quit(shim *s)
 
 
 void
-shim_stop(void)
+shim_stop(int grace_ms)
 {
     shim  *s;
 
     for (s = shim_list.next; s != &shim_list; s = s->next) {
-        shim_quit(s);
+        if (s->idle || grace_ms == 0) {
+            shim_quit(s);
+        } else {
+            shim_send(s, SHIM_KILL, 0, grace_ms, NULL, 0);
+        }
     }
 }
 

@@ -47,9 +47,10 @@ void shim_leave(shim *s, int empty);
 /* Kills everything below it and the shim itself; nothing is told. */
 void shim_quit(shim *s);
 
-/* The agent ends: all of them.  shim_stop() asks, shim_count() tells how many
+/* The agent ends: all of them.  shim_stop() has them end what is below them,
+ * with SIGTERM first if there is a grace period, shim_count() tells how many
  * are left, shim_kill_all() doesn't ask. */
-void shim_stop(void);
+void shim_stop(int grace_ms);
 unsigned shim_count(void);
 void shim_kill_all(void);
 

@@ -46,6 +46,7 @@ typedef struct {
 
 static int        shim_null;
 static pid_t      shim_child;       /* the shell, or the command */
+static int        shim_is_shell;
 static int        shim_had_children;
 static shim_job   shim_jobs[SHIM_JOBS_MAX];
 static size_t     shim_njobs;
@@ -438,6 +439,12 @@ shim_kill_start(pid_t pid, int grace)
 
     if (grace > 0) {
         shim_signal(shim_list_for(k), SIGTERM);
+
+        /* An interactive shell takes no notice of SIGTERM. */
+        if (pid == 0 && shim_child != 0 && shim_is_shell) {
+            kill(shim_child, SIGHUP);
+        }
+
         shim_signal(shim_list_for(k), SIGCONT);
     }
 }
@@ -548,6 +555,7 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
 {
     switch (m->op) {
     case SHIM_SPAWN:
+        shim_is_shell = m->value;
         shim_spawn(fds, nfds);
         break;
 
@@ -568,7 +576,11 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
         break;
 
     case SHIM_MARK:
-        shim_mark();
+        if (m->value == 0) {
+            shim_mark();
+        } else {
+            shim_nmarked = 0;
+        }
         break;
 
     case SHIM_INTERRUPT:
@@ -661,6 +673,7 @@ shim_main(const char *nofile)
     struct pollfd             p[2];
     struct signalfd_siginfo   info;
 
+    prctl(PR_SET_NAME, SHIM_ARGV0, 0, 0, 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     setsid();
     shim_nofile(nofile);

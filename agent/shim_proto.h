@@ -41,13 +41,14 @@
 
 typedef enum {
     /* Agent to shim. */
-    SHIM_SPAWN = 1,     /* fds: specification, stdin, stdout, stderr, and for
-                         * a shell its four */
+    SHIM_SPAWN = 1,     /* fds: specification, stdin, stdout, stderr, and
+                         * SHELL_FD_...; value: 1 if it is a session's shell */
     SHIM_HOLD,          /* fds: to be put at SHIM_HELD; answered by HELD */
     SHIM_DROP,          /* close what is held */
     SHIM_WATCH,         /* pid: will become our child, tell of its end;
                          * value: its job number */
-    SHIM_MARK,          /* what lives now is not of the next command */
+    SHIM_MARK,          /* value 0: what lives now is not of the next command;
+                         * 1: nothing but that command lives */
     SHIM_INTERRUPT,     /* SIGINT to the shell, signal `value` to what is of
                          * the current command */
     SHIM_KILL,          /* pid: a watched job, 0: all; value: milliseconds
