@@ -200,14 +200,16 @@ process_build(const oci_config *c)
     json_object_set_new(caps, "effective", STRINGS(capabilities));
     json_object_set_new(caps, "permitted", STRINGS(capabilities));
 
-    p = json_pack("{s:b, s:{s:i, s:i}, s:[s, s, s, s, s], s:[s], s:s, s:b,"
+    /* Without HOME, crun would look for it in the guest's /etc/passwd, which
+     * may be a pipe that nobody writes to. */
+    p = json_pack("{s:b, s:{s:i, s:i}, s:[s, s, s, s, s], s:[s, s], s:s, s:b,"
                   " s:o, s:o}",
                   "terminal", 0,
                   "user", "uid", 0, "gid", 0,
                   "args", "/run/.sbx/agent", "--listen-fd", "3",
                           "--boot-fd", "4",
                   "env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:"
-                         "/usr/bin:/sbin:/bin",
+                         "/usr/bin:/sbin:/bin", "HOME=/root",
                   "cwd", "/",
                   "noNewPrivileges", 1,
                   "capabilities", caps,

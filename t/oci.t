@@ -149,6 +149,16 @@ ok($d->stop(1)->{ok}, 'stopping what has ended is a success');
 ok($d->start(1)->{ok}, 'and it starts again');
 is($d->inside(1, 'cat /workspace/a/b/f'), "data\n", 'with its files');
 
+# What crun reads as the sandbox's root is written by guests.
+$d->start(2);
+$d->inside(2, 'rm /etc/passwd /etc/group; mkfifo /etc/passwd /etc/group');
+$d->stop(2);
+$r = $d->start(2, timeout => 5000);
+ok($r->{ok}, 'a pipe in the place of /etc/passwd keeps no start waiting')
+    or diag json_encode($r);
+is($d->inside(2, 'echo $HOME'), "/root\n", 'the first process has a HOME');
+$d->destroy(2);
+
 $r = $d->start(2, env => { AGENT => 'stubborn' });
 my $t = time;
 ok($d->stop(2, 300)->{ok}, "one that doesn't end by itself");
