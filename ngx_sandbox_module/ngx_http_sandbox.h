@@ -4,11 +4,14 @@
  *
  *   _module.c    directives, configuration, variables, start of a worker
  *   _zone.c      the shared cache of sandboxd's records
- *   _daemon.c    the worker's connection to sandboxd: frames and calls
+ *   _node.c      the records in it
+ *   _daemon.c    the worker's connection to sandboxd: hello and frames
+ *   _call.c      calls over it
  *   _sync.c      keeps the zone up to date over that connection
  *   _gate.c      access phase: looks up, authorises
  *   _park.c      pre-content phase: requests that wait for a start
- *   _upstream.c  balancer, first line, failures
+ *   _upstream.c  balancer
+ *   _handshake.c first line, and what comes back behind it
  *   _headers.c   what is taken out of, and put into, requests and responses
  *   _api.c       the control API's own answers       _auth.c  API keys
  *   _error.c     answers that report a failure       _openapi.c  its document
@@ -187,7 +190,7 @@ extern ngx_module_t  ngx_http_sandbox_module;
 
 
 /*
- * _daemon.c: calls.
+ * _call.c
  *
  * ngx_http_sandbox_call() sends one request of docs/protocol.md, section 1.2
  * (`id` is added), for a client's request.  It takes over `request`, also when
@@ -337,7 +340,7 @@ ngx_int_t ngx_http_sandbox_api_init(ngx_conf_t *cf);
 ngx_int_t ngx_http_sandbox_send_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *code, const char *message, ngx_uint_t retry_after);
 
-/* The same for an error of sandboxd, with "field" and "limit" if it has them. */
+/* The same for an error of sandboxd, with its "field" and "limit" if any. */
 ngx_int_t ngx_http_sandbox_send_failure(ngx_http_request_t *r,
     const ngx_http_sandbox_error_t *err);
 

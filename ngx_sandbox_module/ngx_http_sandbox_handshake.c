@@ -1,0 +1,225 @@
+/*
+ * The beginning of a connection to an agent, and of what comes back on it: the
+ * first line in one send, the agent's answer taken off the first read, and a
+ * response that is no HTTP kept from the client.
+ */
+
+#include "ngx_http_sandbox.h"
+#include "ngx_http_sandbox_peer.h"
+
+
+static void ngx_http_sandbox_line_failed(ngx_http_request_t *r,
+    ngx_http_sandbox_peer_t *p, sandbox_line_result result);
+
+
+ngx_int_t
+ngx_http_sandbox_first_line(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
+{
+    char    line[SANDBOX_LINE_MAX];
+    size_t  len;
+
+    len = sandbox_line_write(line, p->ctx->control ? 0 : p->ctx->port,
+                             p->ctx->key);
+
+    if (c->send(c, (u_char *) line, len) != (ssize_t) len) {
+        return NGX_ERROR;
+    }
+
+    /* what nginx counts is the request */
+
+    c->sent = 0;
+    c->recv = ngx_http_sandbox_recv;
+
+    ngx_memzero(&p->line, sizeof(sandbox_line));
+
+    return NGX_OK;
+}
+
+
+/*
+ * The first read of a new connection: takes the agent's line off it, and steps
+ * aside for good.
+ */
+
+ssize_t
+ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    size_t                    used;
+    ssize_t                   n;
+    ngx_http_request_t       *r;
+    sandbox_line_result       result;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    r = c->data;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    for ( ;; ) {
+        n = ngx_recv(c, buf, size);
+
+        if (n == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        if (n <= 0) {
+            ngx_http_sandbox_line_failed(r, p, SANDBOX_LINE_MORE);
+            return n;
+        }
+
+        result = sandbox_line_feed(&p->line, (char *) buf, n, &used);
+
+        if (result == SANDBOX_LINE_MORE) {
+            continue;
+        }
+
+        if (result != SANDBOX_LINE_OK) {
+            ngx_http_sandbox_line_failed(r, p, result);
+            return NGX_ERROR;
+        }
+
+        c->recv = ngx_recv;
+
+        ngx_http_sandbox_park_done(r);
+
+        n -= used;
+
+        if (n > 0) {
+            ngx_memmove(buf, buf + used, n);
+            return n;
+        }
+
+        /* not 0, which would be the end: what follows may be there already */
+
+        return ngx_recv(c, buf, size);
+    }
+}
+
+
+static void
+ngx_http_sandbox_line_failed(ngx_http_request_t *r, ngx_http_sandbox_peer_t *p,
+    sandbox_line_result result)
+{
+    const char              *what;
+    ngx_uint_t               safe;
+    ngx_http_upstream_t     *u;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    u = r->upstream;
+    ctx = p->ctx;
+    safe = 0;
+
+    switch (result) {
+
+    case SANDBOX_LINE_REFUSED:
+        what = "nothing listens on the port";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_REFUSED;
+        break;
+
+    case SANDBOX_LINE_LIMIT:
+        what = "the agent has too many connections";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_LIMIT;
+        break;
+
+    case SANDBOX_LINE_KEY:
+        /* another run than ours; provably nothing has reached an app */
+        what = "the agent doesn't take the key";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_KEY;
+        safe = 1;
+        break;
+
+    case SANDBOX_LINE_MORE:
+        what = "closed before its first line";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_CLOSED;
+        break;
+
+    default:
+        what = "the agent's first line is none";
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_LINE;
+        break;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0, "sandbox \"%V\": %s",
+                  &p->name, what);
+
+    if (ctx->restarted
+        || (result != SANDBOX_LINE_KEY && result != SANDBOX_LINE_MORE)
+        || (u->request_sent && r->request_body_no_buffering))
+    {
+        return;
+    }
+
+    if (safe) {
+        u->request_sent = 0;
+    }
+
+    p->again = 1;
+    u->peer.tries++;
+}
+
+
+/*
+ * nginx takes a response without a status line for HTTP/0.9 and would pass a
+ * guest's raw bytes on to the client.  Here it is a bad gateway.
+ */
+
+ngx_int_t
+ngx_http_sandbox_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_uint_t                version;
+    ngx_http_upstream_t      *u;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    version = r->http_version;
+
+    u->process_header = p->process_header;
+
+    rc = p->process_header(r);
+
+    /* the status line and the headers have a function of their own */
+
+    p->process_header = u->process_header;
+    u->process_header = ngx_http_sandbox_process_header;
+
+    if (r->http_version != version) {
+        r->http_version = version;
+
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_PROTOCOL;
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+    }
+
+    if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_PROTOCOL;
+    }
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_sandbox_reinit_request(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_http_upstream_t      *u;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    u->process_header = p->process_header;
+
+    rc = p->reinit_request(r);
+
+    p->process_header = u->process_header;
+    u->process_header = ngx_http_sandbox_process_header;
+
+    return rc;
+}

@@ -1,0 +1,556 @@
+/*
+ * Records of the zone: how they are found, applied, and forgotten.
+ *
+ * A record counts only if its mark is the zone's.  A new full list gives the
+ * zone a new mark, which makes everything in it unknown at one stroke without
+ * touching a record.  Records are filled before they are linked, so that a
+ * worker that dies half way leaves at most some memory behind.
+ */
+
+#include "ngx_http_sandbox.h"
+#include "ngx_http_sandbox_node.h"
+
+#include "sandbox_label.h"
+
+
+#if (__GNUC__)
+#define ngx_http_sandbox_prefetch(p)   __builtin_prefetch(p)
+#else
+#define ngx_http_sandbox_prefetch(p)
+#endif
+
+
+static ngx_uint_t ngx_http_sandbox_zone_hash(ngx_http_sandbox_shctx_t *sh,
+    u_char *data, size_t len);
+static void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
+static ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(
+    ngx_http_sandbox_zone_t *zone, uint32_t slot, ngx_str_t *id);
+static void ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node);
+static void ngx_http_sandbox_unlink_slot(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node);
+static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_entry_t *entry);
+
+
+void
+ngx_http_sandbox_copy_info(ngx_http_sandbox_info_t *info,
+    ngx_http_sandbox_node_t *node)
+{
+    info->seq = node->seq;
+    info->slot = node->slot;
+    info->epoch = node->epoch;
+    info->state = node->state;
+    info->id_len = node->id_len;
+
+    ngx_memcpy(info->key, node->key, NGX_HTTP_SANDBOX_KEY_LEN);
+    ngx_memcpy(info->id, node->id, node->id_len);
+}
+
+
+static ngx_uint_t
+ngx_http_sandbox_zone_hash(ngx_http_sandbox_shctx_t *sh, u_char *data,
+    size_t len)
+{
+    return (ngx_uint_t) sandbox_label_hash(sh->hash_key, data, len);
+}
+
+
+ngx_http_sandbox_entry_t *
+ngx_http_sandbox_find_entry(ngx_http_sandbox_shctx_t *sh, ngx_str_t *label)
+{
+    ngx_uint_t                 i;
+    ngx_http_sandbox_entry_t  *entry;
+
+    i = ngx_http_sandbox_zone_hash(sh, label->data, label->len)
+        & sh->entry_mask;
+
+    for (entry = sh->labels[i]; entry; entry = entry->next) {
+
+        /*
+         * Of random names each line of memory is a miss: the label's other
+         * half and the sandbox come while this one is compared.
+         */
+
+        ngx_http_sandbox_prefetch((u_char *) entry + 64);
+        ngx_http_sandbox_prefetch(entry->node);
+
+        if (entry->label_len == label->len
+            && ngx_memcmp(entry->label, label->data, label->len) == 0)
+        {
+            return entry;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_http_sandbox_node_t *
+ngx_http_sandbox_find_id(ngx_http_sandbox_shctx_t *sh, ngx_str_t *id)
+{
+    ngx_uint_t                i;
+    ngx_http_sandbox_node_t  *node;
+
+    i = ngx_http_sandbox_zone_hash(sh, id->data, id->len) & sh->node_mask;
+
+    for (node = sh->ids[i]; node; node = node->next_id) {
+
+        if (node->id_len == id->len
+            && ngx_memcmp(node->id, id->data, id->len) == 0)
+        {
+            return node;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_http_sandbox_node_t *
+ngx_http_sandbox_find_slot(ngx_http_sandbox_shctx_t *sh, uint32_t slot)
+{
+    ngx_http_sandbox_node_t  *node;
+
+    /* sandboxd hands slots out one after another: they spread by themselves */
+
+    for (node = sh->slots[slot & sh->node_mask]; node; node = node->next_slot)
+    {
+        if (node->slot == slot) {
+            return node;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_record_t *rec)
+{
+    ngx_http_sandbox_node_t   *node, *old;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+    node = ngx_http_sandbox_find_slot(sh, rec->slot);
+
+    if (node && node->mark == sh->mark) {
+        if (rec->seq <= node->seq) {
+            return NGX_OK;
+        }
+
+    } else if (rec->seq <= sh->seq) {
+        return NGX_OK;
+    }
+
+    if (rec->gone) {
+
+        if (node == NULL) {
+            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL);
+            if (node == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        while (node->entries) {
+            ngx_http_sandbox_drop_entry(zone, node->entries);
+        }
+
+        if (!node->gone) {
+            if (node->id_len) {
+                ngx_http_sandbox_unlink_id(sh, node);
+                sh->sandboxes--;
+                node->id_len = 0;
+            }
+
+            node->gone = 1;
+            node->next_id = sh->gone_nodes;
+            sh->gone_nodes = node;
+            sh->tombstones++;
+        }
+
+        node->seq = rec->seq;
+        node->mark = sh->mark;
+
+        return NGX_OK;
+    }
+
+    if (node && node->gone) {
+
+        /* slots rest for long, so this is another database's tombstone */
+
+        return NGX_OK;
+    }
+
+    old = ngx_http_sandbox_find_id(sh, &rec->name);
+
+    if (old && old != node) {
+
+        if (old->mark == sh->mark && old->seq > rec->seq) {
+            return NGX_OK;
+        }
+
+        ngx_http_sandbox_drop_node(zone, old);
+    }
+
+    if (node == NULL || node->id_len != rec->name.len
+        || ngx_memcmp(node->id, rec->name.data, rec->name.len) != 0)
+    {
+        old = node;
+
+        node = ngx_http_sandbox_add_node(zone, rec->slot, &rec->name);
+        if (node == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (old) {
+            ngx_http_sandbox_move_entries(sh, old, node);
+            ngx_http_sandbox_drop_node(zone, old);
+        }
+    }
+
+    node->state = rec->state;
+    node->epoch = rec->epoch;
+    ngx_memcpy(node->key, rec->key, NGX_HTTP_SANDBOX_KEY_LEN);
+    node->mark = sh->mark;
+    node->seq = rec->seq;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A slot may have been known by its exposures alone, or by another database's
+ * sandbox: those of its exposures that count move.
+ */
+
+static void
+ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to)
+{
+    ngx_http_sandbox_entry_t  *entry, **p;
+
+    for (p = &from->entries; *p; /* void */) {
+        entry = *p;
+
+        if (entry->mark != sh->mark) {
+            p = &entry->sibling;
+            continue;
+        }
+
+        *p = entry->sibling;
+
+        entry->node = to;
+        entry->sibling = to->entries;
+        to->entries = entry;
+    }
+}
+
+
+ngx_int_t
+ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_record_t *rec)
+{
+    ngx_uint_t                 i;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_entry_t  *entry, **p;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+    entry = ngx_http_sandbox_find_entry(sh, &rec->name);
+
+    if (entry && entry->mark == sh->mark) {
+        if (rec->seq <= entry->seq) {
+            return NGX_OK;
+        }
+
+    } else if (rec->seq <= sh->seq) {
+        return NGX_OK;
+    }
+
+    node = NULL;
+
+    if (!rec->gone) {
+        node = ngx_http_sandbox_find_slot(sh, rec->slot);
+
+        if (node && node->gone && node->mark == sh->mark) {
+            return NGX_OK;
+        }
+
+        if (node == NULL) {
+            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL);
+            if (node == NULL) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    if (entry == NULL) {
+        entry = ngx_slab_alloc_locked(zone->shpool,
+                                 offsetof(ngx_http_sandbox_entry_t, label)
+                                 + rec->name.len);
+        if (entry == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(entry, offsetof(ngx_http_sandbox_entry_t, label));
+
+        entry->label_len = (u_char) rec->name.len;
+        ngx_memcpy(entry->label, rec->name.data, rec->name.len);
+
+        /* as a tombstone it is of no use before it is complete */
+
+        entry->seq = rec->seq;
+        entry->mark = sh->mark;
+
+        i = ngx_http_sandbox_zone_hash(sh, entry->label, entry->label_len)
+            & sh->entry_mask;
+
+        entry->next = sh->labels[i];
+        ngx_memory_barrier();
+        sh->labels[i] = entry;
+
+        sh->exposures++;
+
+        if (rec->gone) {
+            entry->sibling = sh->gone_entries;
+            sh->gone_entries = entry;
+            sh->tombstones++;
+            return NGX_OK;
+        }
+
+    } else if (entry->node == NULL) {
+
+        /* a tombstone: it leaves their list, or stays in it */
+
+        if (rec->gone) {
+            entry->seq = rec->seq;
+            entry->mark = sh->mark;
+            return NGX_OK;
+        }
+
+        for (p = &sh->gone_entries; *p && *p != entry; p = &(*p)->sibling) {
+            /* void */
+        }
+
+        if (*p) {
+            *p = entry->sibling;
+            sh->tombstones--;
+        }
+
+    } else {
+        ngx_http_sandbox_detach_entry(entry);
+
+        if (rec->gone) {
+            entry->seq = rec->seq;
+            entry->mark = sh->mark;
+            entry->sibling = sh->gone_entries;
+            sh->gone_entries = entry;
+            sh->tombstones++;
+            return NGX_OK;
+        }
+    }
+
+    entry->port = rec->port;
+    entry->access = rec->access;
+    entry->host = rec->host;
+    entry->seq = rec->seq;
+    entry->mark = sh->mark;
+    entry->sibling = node->entries;
+    entry->node = node;
+    node->entries = entry;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_sandbox_node_t *
+ngx_http_sandbox_add_node(ngx_http_sandbox_zone_t *zone, uint32_t slot,
+    ngx_str_t *id)
+{
+    size_t                     len;
+    ngx_uint_t                 i;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+    len = id ? id->len : 0;
+
+    node = ngx_slab_alloc_locked(zone->shpool,
+                                 offsetof(ngx_http_sandbox_node_t, id) + len);
+    if (node == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(node, offsetof(ngx_http_sandbox_node_t, id));
+
+    node->slot = slot;
+    node->mark = sh->mark;
+    node->id_len = (u_char) len;
+
+    if (id) {
+        ngx_memcpy(node->id, id->data, len);
+
+        i = ngx_http_sandbox_zone_hash(sh, id->data, len) & sh->node_mask;
+
+        node->next_id = sh->ids[i];
+        ngx_memory_barrier();
+        sh->ids[i] = node;
+
+        sh->sandboxes++;
+    }
+
+    i = slot & sh->node_mask;
+
+    node->next_slot = sh->slots[i];
+    ngx_memory_barrier();
+    sh->slots[i] = node;
+
+    return node;
+}
+
+
+static void
+ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node)
+{
+    ngx_http_sandbox_node_t  **p;
+
+    p = &sh->ids[ngx_http_sandbox_zone_hash(sh, node->id, node->id_len)
+                 & sh->node_mask];
+
+    for ( /* void */ ; *p; p = &(*p)->next_id) {
+        if (*p == node) {
+            *p = node->next_id;
+            return;
+        }
+    }
+}
+
+
+static void
+ngx_http_sandbox_unlink_slot(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node)
+{
+    ngx_http_sandbox_node_t  **p;
+
+    for (p = &sh->slots[node->slot & sh->node_mask]; *p; p = &(*p)->next_slot)
+    {
+        if (*p == node) {
+            *p = node->next_slot;
+            return;
+        }
+    }
+}
+
+
+/* Forgets a sandbox that is no tombstone, and its exposures. */
+
+void
+ngx_http_sandbox_drop_node(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node)
+{
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+
+    while (node->entries) {
+        ngx_http_sandbox_drop_entry(zone, node->entries);
+    }
+
+    if (node->id_len) {
+        ngx_http_sandbox_unlink_id(sh, node);
+        sh->sandboxes--;
+    }
+
+    ngx_http_sandbox_unlink_slot(sh, node);
+    ngx_slab_free_locked(zone->shpool, node);
+}
+
+
+static void
+ngx_http_sandbox_detach_entry(ngx_http_sandbox_entry_t *entry)
+{
+    ngx_http_sandbox_entry_t  **p;
+
+    for (p = &entry->node->entries; *p; p = &(*p)->sibling) {
+        if (*p == entry) {
+            *p = entry->sibling;
+            break;
+        }
+    }
+
+    entry->node = NULL;
+    entry->sibling = NULL;
+}
+
+
+/* Forgets an exposure, which is no tombstone or out of their list already. */
+
+void
+ngx_http_sandbox_drop_entry(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_entry_t *entry)
+{
+    ngx_http_sandbox_entry_t  **p;
+    ngx_http_sandbox_shctx_t   *sh;
+
+    sh = zone->sh;
+
+    if (entry->node) {
+        ngx_http_sandbox_detach_entry(entry);
+    }
+
+    p = &sh->labels[ngx_http_sandbox_zone_hash(sh, entry->label,
+                                               entry->label_len)
+                    & sh->entry_mask];
+
+    for ( /* void */ ; *p; p = &(*p)->next) {
+        if (*p == entry) {
+            *p = entry->next;
+            break;
+        }
+    }
+
+    sh->exposures--;
+    ngx_slab_free_locked(zone->shpool, entry);
+}
+
+
+/* Forgets the tombstones that no late record can be older than. */
+
+void
+ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone)
+{
+    ngx_http_sandbox_node_t   *node, **np;
+    ngx_http_sandbox_entry_t  *entry, **ep;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+
+    for (ep = &sh->gone_entries; *ep; /* void */) {
+        entry = *ep;
+
+        if (entry->mark == sh->mark && entry->seq > sh->seq) {
+            ep = &entry->sibling;
+            continue;
+        }
+
+        *ep = entry->sibling;
+        sh->tombstones--;
+        ngx_http_sandbox_drop_entry(zone, entry);
+    }
+
+    for (np = &sh->gone_nodes; *np; /* void */) {
+        node = *np;
+
+        if (node->mark == sh->mark && node->seq > sh->seq) {
+            np = &node->next_id;
+            continue;
+        }
+
+        *np = node->next_id;
+        sh->tombstones--;
+        ngx_http_sandbox_drop_node(zone, node);
+    }
+}

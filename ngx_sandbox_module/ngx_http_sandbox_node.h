@@ -1,0 +1,114 @@
+/*
+ * What the zone is made of: its header, sandboxes, exposures, and the hash
+ * tables that they are in.  Shared by _zone.c and _node.c only; everything here
+ * is called with the zone's mutex held, and nobody else sees these structs.
+ */
+
+#ifndef _NGX_HTTP_SANDBOX_NODE_H_INCLUDED_
+#define _NGX_HTTP_SANDBOX_NODE_H_INCLUDED_
+
+
+#include "ngx_http_sandbox_zone.h"
+
+
+typedef struct ngx_http_sandbox_node_s   ngx_http_sandbox_node_t;
+typedef struct ngx_http_sandbox_entry_s  ngx_http_sandbox_entry_t;
+
+
+/* A sandbox: 63 bytes and its id, "" while only its slot is known. */
+
+struct ngx_http_sandbox_node_s {
+    ngx_http_sandbox_node_t      *next_id;     /* or the next tombstone */
+    ngx_http_sandbox_node_t      *next_slot;
+    ngx_http_sandbox_entry_t     *entries;
+    uint64_t                      seq;
+    uint32_t                      slot;
+    uint32_t                      epoch;
+    uint32_t                      mark;
+    u_char                        state;
+    u_char                        id_len;
+    u_char                        gone;
+    u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    u_char                        id[1];
+};
+
+
+/* An exposure: 41 bytes and its label. */
+
+struct ngx_http_sandbox_entry_s {
+    ngx_http_sandbox_entry_t     *next;
+    ngx_http_sandbox_entry_t     *sibling;     /* or the next tombstone */
+    ngx_http_sandbox_node_t      *node;        /* NULL: gone */
+    uint64_t                      seq;
+    uint32_t                      mark;
+    uint16_t                      port;
+    u_char                        access;
+    u_char                        host;
+    u_char                        label_len;
+    u_char                        label[1];
+};
+
+
+typedef struct {
+    uint32_t                      magic;
+    uint32_t                      layout;
+    uint32_t                      node_size;
+    uint32_t                      entry_size;
+
+    u_char                        id[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
+    u_char                        incarnation[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
+    u_char                        hash_key[16];
+
+    uint64_t                      seq;
+    uint32_t                      mark;
+    uint32_t                      complete;
+    uint32_t                      full;
+
+    ngx_pid_t                     lease_pid;
+    ngx_msec_t                    lease_until;
+
+    ngx_uint_t                    sandboxes;
+    ngx_uint_t                    exposures;
+    ngx_uint_t                    tombstones;
+    ngx_uint_t                    refused;
+
+    ngx_uint_t                    node_mask;
+    ngx_uint_t                    entry_mask;
+
+    ngx_http_sandbox_node_t     **ids;
+    ngx_http_sandbox_node_t     **slots;
+    ngx_http_sandbox_entry_t    **labels;
+
+    ngx_http_sandbox_node_t      *gone_nodes;
+    ngx_http_sandbox_entry_t     *gone_entries;
+} ngx_http_sandbox_shctx_t;
+
+
+struct ngx_http_sandbox_zone_s {
+    ngx_http_sandbox_shctx_t     *sh;
+    ngx_slab_pool_t              *shpool;
+    ngx_shm_zone_t               *shm_zone;
+    time_t                        complained;
+};
+
+
+void ngx_http_sandbox_copy_info(
+    ngx_http_sandbox_info_t *info, ngx_http_sandbox_node_t *node);
+ngx_http_sandbox_entry_t *ngx_http_sandbox_find_entry(
+    ngx_http_sandbox_shctx_t *sh, ngx_str_t *label);
+ngx_http_sandbox_node_t *ngx_http_sandbox_find_id(
+    ngx_http_sandbox_shctx_t *sh, ngx_str_t *id);
+ngx_http_sandbox_node_t *ngx_http_sandbox_find_slot(
+    ngx_http_sandbox_shctx_t *sh, uint32_t slot);
+ngx_int_t ngx_http_sandbox_apply_node(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_record_t *rec);
+ngx_int_t ngx_http_sandbox_apply_entry(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_record_t *rec);
+void ngx_http_sandbox_drop_node(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_node_t *node);
+void ngx_http_sandbox_drop_entry(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_entry_t *entry);
+void ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone);
+
+
+#endif /* _NGX_HTTP_SANDBOX_NODE_H_INCLUDED_ */

@@ -1,0 +1,50 @@
+/*
+ * A request's way to its agent, as the balancer (_upstream.c) and the handshake
+ * (_handshake.c) share it.
+ */
+
+#ifndef _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_
+#define _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_
+
+
+#include "ngx_http_sandbox.h"
+
+#include "sandbox_line.h"
+
+
+typedef struct {
+    ngx_http_request_t           *request;
+    ngx_http_sandbox_ctx_t       *ctx;
+
+    void                         *data;        /* of the hooks below */
+    ngx_event_get_peer_pt         get;
+    ngx_event_free_peer_pt        free;
+    ngx_event_notify_peer_pt      notify;
+
+    ngx_int_t                   (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                   (*reinit_request)(ngx_http_request_t *r);
+
+    ngx_str_t                     name;
+    sandbox_line                  line;
+
+    unsigned                      again:1;     /* to the gate before the next */
+    unsigned                      pending:1;   /* not connected yet */
+
+    socklen_t                     socklen;
+    struct sockaddr_un            sockaddr;
+} ngx_http_sandbox_peer_t;
+
+
+/* _handshake.c */
+
+/* Writes the first line; the first read will take the answer off. */
+ngx_int_t ngx_http_sandbox_first_line(
+    ngx_connection_t *c, ngx_http_sandbox_peer_t *p);
+ssize_t ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size);
+
+/* Around proxy_pass's own functions of these names. */
+ngx_int_t ngx_http_sandbox_process_header(ngx_http_request_t *r);
+ngx_int_t ngx_http_sandbox_reinit_request(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_ */
