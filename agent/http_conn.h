@@ -1,6 +1,7 @@
 /*
- * What the two halves of the HTTP server share: http_conn.c reads requests,
- * http_reply.c writes answers.  Handlers see agent/http.h only.
+ * What the parts of the HTTP server share: http_conn.c owns a connection,
+ * http_parse.c takes requests apart, http_reply.c writes answers.  Handlers
+ * see agent/http.h only.
  */
 
 #ifndef AGENT_HTTP_CONN_H
@@ -86,6 +87,12 @@ struct http_conn {
     unsigned         too_large:1;       /* the head of a request */
     unsigned         closing:1;         /* after what is in out */
 };
+
+/* http_parse.c: readies the parser; calls the handler once the head is
+ * complete; gives a piece of the body to its reader. */
+void http_parser_init(http_conn *c);
+void http_dispatch(http_conn *c);
+void http_deliver(http_exchange *x, const char *p, size_t n);
 
 /* Sends what it can; called by http_reply.c after it has put bytes to out. */
 void http_conn_flush(http_conn *c);

@@ -124,6 +124,25 @@ shell_close_own(buffer *b)
 }
 
 
+/* The command as one group, so that it is parsed as a whole; the empty line
+ * ends a trailing backslash or comment. */
+
+static void
+shell_eval(buffer *b, const char *command)
+{
+    buffer  group;
+
+    memset(&group, 0, sizeof(group));
+    buffer_puts(&group, "{ ");
+    buffer_puts(&group, command);
+    buffer_append(&group, "\n\n}", 4);
+
+    buffer_puts(b, "\\builtin eval ");
+    shell_quote(b, buffer_bytes(&group));
+    buffer_free(&group);
+}
+
+
 void
 shell_foreground(buffer *b, const shell_text *t)
 {
@@ -158,19 +177,7 @@ shell_foreground(buffer *b, const shell_text *t)
         shell_env(b, t->env, t->token);
     }
 
-    buffer_puts(b, "\\builtin eval ");
-    /* The group makes one parse of it all; the empty line ends a trailing
-     * backslash or comment. */
-    {
-        buffer  group;
-
-        memset(&group, 0, sizeof(group));
-        buffer_puts(&group, "{ ");
-        buffer_puts(&group, t->command);
-        buffer_append(&group, "\n\n}", 4);
-        shell_quote(b, buffer_bytes(&group));
-        buffer_free(&group);
-    }
+    shell_eval(b, t->command);
     buffer_printf(b, " <%s %s 2>%s", in, out, err);
     shell_close_own(b);
     buffer_puts(b, "\n");
@@ -223,17 +230,7 @@ shell_background(buffer *b, const shell_text *t)
         shell_env(b, t->env, NULL);
     }
 
-    buffer_puts(b, "\\builtin eval ");
-    {
-        buffer  text;
-
-        memset(&text, 0, sizeof(text));
-        buffer_puts(&text, "{ ");
-        buffer_puts(&text, t->command);
-        buffer_append(&text, "\n\n}", 4);
-        shell_quote(b, buffer_bytes(&text));
-        buffer_free(&text);
-    }
+    shell_eval(b, t->command);
     shell_close_own(b);
 
     snprintf(group, sizeof(group), "/proc/%d/fd/", (int) t->shim);
