@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/securebits.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -106,6 +108,23 @@ write_text(const char *path, const char *text)
 }
 
 
+/* The kernel counts what processes in a namespace use up (inotify instances,
+ * pending signals, message queues) against who has made it as well: that is to
+ * be the sandboxes' own user, not the host's root. */
+static int
+userns_unshare(const userns_map *map)
+{
+    if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == -1
+        || setresgid(map->gid, map->gid, map->gid) == -1
+        || setresuid(map->uid, map->uid, map->uid) == -1)
+    {
+        return -1;
+    }
+
+    return unshare(CLONE_NEWUSER);
+}
+
+
 int
 userns_create(const userns_map *map, error **err)
 {
@@ -122,7 +141,7 @@ userns_create(const userns_map *map, error **err)
 
     if (pid == 0) {
         /* Lives until its parent has opened the namespace. */
-        c = unshare(CLONE_NEWUSER) == 0 ? '+' : '-';
+        c = userns_unshare(map) == 0 ? '+' : '-';
         (void) !write(pipes[1], &c, 1);
         for ( ;; ) {
             pause();

@@ -18,8 +18,10 @@
 
 #include "common/error.h"
 
-/* The range that stands for a sandbox's ids when sandboxd is root. */
-#define USERNS_BASE   200000
+/* The range that stands for a sandbox's ids when sandboxd is root: beyond what
+ * useradd hands out as subordinate ids (up to 600100000) and what systemd takes
+ * for its containers (up to 0x6fffffff), so that nobody else is these users. */
+#define USERNS_BASE   0x70000000
 #define USERNS_COUNT  65536
 
 typedef struct {
