@@ -20,12 +20,14 @@ static const char *const  namespaces[] = {
     "user", "pid", "mount", "network", "uts", "ipc", "cgroup"
 };
 
-/* Facts about the host or other sandboxes, and ways to disturb them. */
+/* Facts about the host or other sandboxes (the files behind their disks, what
+ * they read and write), and ways to disturb them. */
 static const char *const  masked[] = {
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore",
-    "/proc/keys", "/proc/key-users", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/sys/firmware",
-    "/sys/devices/virtual/powercap"
+    "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/diskstats",
+    "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/key-users",
+    "/proc/latency_stats", "/proc/partitions", "/proc/sched_debug",
+    "/proc/scsi", "/proc/timer_list", "/sys/devices/virtual/block",
+    "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs"
 };
 
 static const char *const  readonly[] = {
@@ -187,7 +189,6 @@ process_build(const oci_config *c)
     json_t  *p, *limits, *caps;
 
     limits = json_array();
-    add_rlimit(limits, "RLIMIT_CORE", 0, 0);
     add_rlimit(limits, "RLIMIT_NOFILE", c->nofile < 1024 ? c->nofile : 1024,
                c->nofile);
 

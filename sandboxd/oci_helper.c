@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -162,6 +163,27 @@ oom_score_raise(void)
 }
 
 
+/* Less than a page: no core is written.  0 would mean the same for files, but
+ * where core_pattern names a program of the host's, only 1 keeps the kernel
+ * from running that, as root, on what a guest has left in memory.  All
+ * sandboxes inherit it; the filter sees to it that it stays. */
+static void
+core_forbid(void)
+{
+    struct rlimit  rl;
+
+    rl.rlim_cur = 1;
+    rl.rlim_max = 1;
+
+    if (setrlimit(RLIMIT_CORE, &rl) == -1) {
+        /* It is 0, and this process may not raise it. */
+        rl.rlim_cur = 0;
+        rl.rlim_max = 0;
+        (void) setrlimit(RLIMIT_CORE, &rl);
+    }
+}
+
+
 static void
 helper_signals(void)
 {
@@ -200,6 +222,7 @@ helper_main(int sock, const driver_host *host, const char *layers,
     }
 
     oom_score_raise();
+    core_forbid();
 
     /* Not before the set-up has waited for its children. */
     (void) signal(SIGCHLD, SIG_DFL);
