@@ -48,7 +48,18 @@ run_command(['chmod', '755', $dir, "$dir/bundle", "$dir/bundle/rootfs"]);
 
 sub floor_of {
     my (@args) = @_;
-    my ($st, $out, $e) = run_command(["$dir/floors", @args], timeout => 120);
+    my @wrap;
+
+    # crun refuses a hybrid cgroup hierarchy: show it the second version alone,
+    # where nobody else sees it.
+    if ($args[0] eq 'crun') {
+        @wrap = ('unshare', $> == 0 ? () : ('--user', '--map-root-user'),
+            '--mount', '--cgroup', 'sh', '-c',
+            'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', 'sh');
+    }
+
+    my ($st, $out, $e) = run_command([@wrap, "$dir/floors", @args],
+        timeout => 120);
 
     die "floors @args: $e" if $st != 0;
     return json_decode($out);
