@@ -54,6 +54,7 @@ struct oci_box {
     bool         child;     /* started by this process: has a status */
     bool         watched;   /* the handles below are open */
     bool         foreign;   /* somebody else's run: touch nothing of it */
+    bool         orphaned;  /* its launch died: crun may live on */
     int          retries;
     int          status;
     pid_t        pid;

@@ -1,6 +1,10 @@
 /* The end of a box; see oci.h. */
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -14,6 +18,9 @@
  * for a moment only is already waited for. */
 #define STATUS_RETRIES      300
 #define STATUS_INTERVAL_MS  5
+
+/* crun dies with its launch, and what it was making with it. */
+#define ORPHANS_WAIT_US     50000
 
 
 static void
@@ -57,12 +64,68 @@ box_closed(uv_handle_t *handle)
 
 
 static void
+orphan_kill(void *data, pid_t pid)
+{
+    (void) kill(pid, SIGKILL);
+}
+
+
+/* What a dead launch has left became this process's children, of which nothing
+ * but the name is known.  Only crun's are of no interest to anybody else. */
+static void
+orphans_reap(void)
+{
+    DIR            *proc;
+    int             fd;
+    char            path[64], text[256], state, *p;
+    long            ppid;
+    ssize_t         n;
+    struct dirent  *entry;
+
+    proc = opendir("/proc");
+
+    while (proc != NULL && (entry = readdir(proc)) != NULL) {
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9') {
+            continue;
+        }
+
+        snprintf(path, sizeof(path), "/proc/%.16s/stat", entry->d_name);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+
+        if (fd != -1) {
+            close(fd);
+        }
+
+        text[n > 0 ? n : 0] = '\0';
+        p = strrchr(text, ')');
+
+        if (p != NULL && sscanf(p, ") %c %ld", &state, &ppid) == 2
+            && state == 'Z' && ppid == getpid()
+            && strstr(text, "crun)") != NULL)
+        {
+            (void) waitpid((pid_t) atoi(entry->d_name), NULL, WNOHANG);
+        }
+    }
+
+    if (proc != NULL) {
+        closedir(proc);
+    }
+}
+
+
+static void
 box_clean_work(uv_work_t *work)
 {
     char      path[OCI_SOCKET_MAX + 32];
     oci_box  *box;
 
     box = work->data;
+
+    if (box->orphaned) {
+        usleep(ORPHANS_WAIT_US);
+        cgroup_processes(box->o->cg, box->slot, orphan_kill, NULL);
+    }
 
     if (!box->foreign) {
         oci_socket_path(box->o, box->slot, path, sizeof(path));
@@ -72,6 +135,10 @@ box_clean_work(uv_work_t *work)
         if (box->lock != -1) {
             (void) !ftruncate(box->lock, 0);
         }
+    }
+
+    if (box->orphaned) {
+        orphans_reap();
     }
 
     if (box->lock != -1) {

@@ -293,6 +293,9 @@ crun_exec(const oci_launch *l)
     };
     static char *const  env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 
+    /* Whoever kills the launch, the kernel for want of memory not least. */
+    (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+
     crun = fcntl(l->crun, F_DUPFD_CLOEXEC, 16);
     sock = fcntl(l->listen, F_DUPFD_CLOEXEC, 16);
     boot = fcntl(l->boot, F_DUPFD_CLOEXEC, 16);

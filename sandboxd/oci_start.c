@@ -396,6 +396,7 @@ start_answer(uv_poll_t *handle, int status, int events)
     }
 
     if (n != sizeof(a)) {
+        s->box->orphaned = true;
         answer_failed(s, "the launch died");
         return;
     }

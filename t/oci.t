@@ -237,7 +237,13 @@ is($bad->quit(), 0, 'the driver ends');
 # ---- limits ----------------------------------------------------------------------
 
 SKIP: {
-    skip 'no limits for this user on this host', 7 unless $info->{memory};
+    skip 'no limits for this user on this host', 9 unless $info->{memory};
+
+    # What is killed for want of memory is any of those who start it.
+    my @failed = grep { !$d->start(6, limits => { memory => $_ << 10 })->{ok} }
+        (64, 128, 256) x 2;
+    is(@failed, 6, 'hardly any memory: no sandbox');
+    is($d->leftovers()->{zombies}, 0, 'and no zombie');
 
     $r = $d->start(6, limits => { memory => 64 << 20, pids => 40, cpu => 0.2 });
     ok($r->{ok}, 'with limits') or diag json_encode($r);
