@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "sandboxd/oci.h"
+#include "sandboxd/oci_launch.h"
 
 /* Its parent, a child of the helper, is about to end when a box that lived
  * for a moment only is already waited for. */
@@ -20,7 +21,8 @@
 #define STATUS_INTERVAL_MS  5
 
 /* crun dies with its launch, and what it was making with it. */
-#define ORPHANS_WAIT_US     50000
+#define ORPHANS_TRIES       50
+#define ORPHANS_WAIT_US     20000
 
 
 static void
@@ -70,46 +72,64 @@ orphan_kill(void *data, pid_t pid)
 }
 
 
-/* What a dead launch has left became this process's children, of which nothing
- * but the name is known.  Only crun's are of no interest to anybody else. */
+/* Reaps a child that was crun, or was to become it; false: it isn't dead yet.
+ * Only the name tells it from children that others wait for. */
+static bool
+orphan_reap(pid_t pid)
+{
+    int       fd;
+    char      path[64], text[256], state, *p;
+    long      ppid;
+    ssize_t   n;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    text[n > 0 ? n : 0] = '\0';
+    p = strrchr(text, ')');
+
+    if (p == NULL || sscanf(p, ") %c %ld", &state, &ppid) != 2
+        || ppid != getpid() || strstr(text, OCI_CRUN_NAME_END) == NULL)
+    {
+        return true;
+    }
+
+    return state == 'Z' && waitpid(pid, NULL, WNOHANG) == pid;
+}
+
+
+/* What a dead launch has left became children of this process. */
 static void
 orphans_reap(void)
 {
     DIR            *proc;
-    int             fd;
-    char            path[64], text[256], state, *p;
-    long            ppid;
-    ssize_t         n;
+    bool            all;
+    int             tries;
+    pid_t           pid;
     struct dirent  *entry;
 
-    proc = opendir("/proc");
+    for (tries = 0, all = false; !all && tries < ORPHANS_TRIES; tries++) {
+        usleep(ORPHANS_WAIT_US);
 
-    while (proc != NULL && (entry = readdir(proc)) != NULL) {
-        if (entry->d_name[0] < '1' || entry->d_name[0] > '9') {
-            continue;
+        proc = opendir("/proc");
+        all = true;
+
+        while (proc != NULL && (entry = readdir(proc)) != NULL) {
+            pid = (pid_t) atoi(entry->d_name);
+
+            if (pid > 1 && !orphan_reap(pid)) {
+                all = false;
+            }
         }
 
-        snprintf(path, sizeof(path), "/proc/%.16s/stat", entry->d_name);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
-
-        if (fd != -1) {
-            close(fd);
+        if (proc != NULL) {
+            closedir(proc);
         }
-
-        text[n > 0 ? n : 0] = '\0';
-        p = strrchr(text, ')');
-
-        if (p != NULL && sscanf(p, ") %c %ld", &state, &ppid) == 2
-            && state == 'Z' && ppid == getpid()
-            && strstr(text, "crun)") != NULL)
-        {
-            (void) waitpid((pid_t) atoi(entry->d_name), NULL, WNOHANG);
-        }
-    }
-
-    if (proc != NULL) {
-        closedir(proc);
     }
 }
 
@@ -123,7 +143,6 @@ box_clean_work(uv_work_t *work)
     box = work->data;
 
     if (box->orphaned) {
-        usleep(ORPHANS_WAIT_US);
         cgroup_processes(box->o->cg, box->slot, orphan_kill, NULL);
     }
 

@@ -468,6 +468,7 @@ oci_launch_run(const oci_launch *l)
     pid_t  pid;
 
     signal(SIGCHLD, SIG_DFL);
+    (void) prctl(PR_SET_NAME, OCI_LAUNCH_NAME);
 
     /* What crun leaves behind becomes this process's child, to be killed by
      * it or handed to the driver. */
