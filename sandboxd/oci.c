@@ -161,6 +161,7 @@ oci_adopt(driver *d, uint32_t slot, const driver_handle *handle)
 
     box->state = OCI_RUNNING;
     box->reported = true;
+    box->log = oci_log_start(o->host.loop, slot, oci_log_find(handle->pid));
 
     if (oci_box_watch(box, handle->pid, handle->start_time, pidfd) == -1) {
         log_error("oci: slot %08x can't be watched", slot);
@@ -179,6 +180,8 @@ boxes_forget(oci_driver *o)
 
     for (i = 0; i < OCI_BUCKETS; i++) {
         for (box = o->boxes[i]; box != NULL; box = box->next) {
+            oci_log_end(box->log);
+
             if (box->watched) {
                 uv_poll_stop(&box->exit);
                 uv_close((uv_handle_t *) &box->exit, NULL);

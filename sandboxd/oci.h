@@ -9,6 +9,7 @@
  *   oci_spec.c     start: image, limits, the texts for agent and crun
  *   oci_prepare.c  start: directory, lock, socket, group, disk (thread pool)
  *   oci_probe.c    start: the first ping
+ *   oci_log.c      what an agent says on its standard error
  *   oci_stop.c     stop and destroy
  *   oci_sweep.c    what an earlier sandboxd has left
  */
@@ -25,6 +26,7 @@
 #include "sandboxd/cgroup.h"
 #include "sandboxd/driver.h"
 #include "sandboxd/oci_helper.h"
+#include "sandboxd/oci_log.h"
 #include "sandboxd/userns.h"
 
 #define OCI_BUCKETS        4096
@@ -61,6 +63,7 @@ struct oci_box {
     uint64_t     start_time;
     int          pidfd;
     int          lock;      /* holds flock() on its directory's lock file */
+    oci_log     *log;       /* what its agent says; NULL: not known */
     oci_start   *start;     /* what goes on */
     oci_stop    *stop;
     uv_poll_t    exit;

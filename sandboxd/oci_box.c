@@ -187,6 +187,7 @@ box_cleaned(uv_work_t *work, int status)
     status = box->status;
 
     box_unlink(box);
+    oci_log_end(box->log);
 
     if (box->watched) {
         box->closing = 2;

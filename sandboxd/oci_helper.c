@@ -72,7 +72,8 @@ request_run(const helper_state *state, const oci_request *r, const int *fds)
     l.lock = fds[1];
     l.listen = fds[2];
     l.boot = fds[3];
-    l.disk = r->disk ? fds[4] : -1;
+    l.log = fds[4];
+    l.disk = r->disk ? fds[5] : -1;
 
     oci_launch_run(&l);
 }
@@ -101,8 +102,8 @@ helper_loop(const helper_state *state)
 
         ok = request_valid(&buf.r, n) && fds[0] != -1
              && (buf.r.op == OCI_OP_REMOVE
-                 || (buf.r.op == OCI_OP_START && fds[3] != -1
-                     && (!buf.r.disk || fds[4] != -1)));
+                 || (buf.r.op == OCI_OP_START && fds[4] != -1
+                     && (!buf.r.disk || fds[5] != -1)));
 
         pid = ok ? _Fork() : -1;
 

@@ -284,7 +284,7 @@ bundle_make(const oci_launch *l)
 static void
 crun_exec(const oci_launch *l)
 {
-    int  crun, boot, sock;
+    int  crun, boot, sock, log;
 
     static char *const  argv[] = {
         "crun", "--root=/b/crun", "--log=/b/log", "--cgroup-manager=disabled",
@@ -299,9 +299,10 @@ crun_exec(const oci_launch *l)
     crun = fcntl(l->crun, F_DUPFD_CLOEXEC, 16);
     sock = fcntl(l->listen, F_DUPFD_CLOEXEC, 16);
     boot = fcntl(l->boot, F_DUPFD_CLOEXEC, 16);
+    log = fcntl(l->log, F_DUPFD_CLOEXEC, 16);
 
-    if (crun == -1 || sock == -1 || boot == -1
-        || dup2(sock, 3) == -1 || dup2(boot, 4) == -1
+    if (crun == -1 || sock == -1 || boot == -1 || log == -1
+        || dup2(log, 2) == -1 || dup2(sock, 3) == -1 || dup2(boot, 4) == -1
         || close_range(5, ~0U, CLOSE_RANGE_CLOEXEC) == -1)
     {
         _exit(125);

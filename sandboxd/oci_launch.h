@@ -24,6 +24,7 @@ typedef struct {
     int                 lock;
     int                 listen;
     int                 boot;
+    int                 log;
     int                 disk;
 } oci_launch;
 

@@ -40,6 +40,7 @@ struct oci_start {
     uint32_t         image;
     oci_prepare      prepare;
     int              boot_fd;
+    int              log_fd;
     int              answer;
     bool             waiting;       /* in the queue */
     bool             working;       /* in the thread pool */
@@ -81,6 +82,7 @@ start_closed(uv_handle_t *handle)
     }
 
     close_fd(&s->answer);
+    close_fd(&s->log_fd);
     free(s->boot);
     free(s->config);
     free(s);
@@ -290,6 +292,8 @@ answer_started(oci_start *s, const oci_answer *a, int pidfd)
 
     box = s->box;
     box->child = true;
+    box->log = oci_log_start(s->o->host.loop, box->slot, s->log_fd);
+    s->log_fd = -1;
     box->lock = s->prepare.lock;
     s->prepare.lock = -1;
 
@@ -462,7 +466,7 @@ boot_pipe(oci_start *s)
 static int
 launch_send(oci_start *s)
 {
-    int          rc, socks[2], fds[OCI_REQUEST_FDS];
+    int          rc, socks[2], pipes[2], fds[OCI_REQUEST_FDS];
     oci_request  r;
 
     if (boot_pipe(s) == -1) {
@@ -473,6 +477,15 @@ launch_send(oci_start *s)
         return error_set(&s->err, 500, "start_failed", "socketpair: %s",
                          strerror(errno));
     }
+
+    if (oci_log_pipe(pipes) == -1) {
+        close(socks[0]);
+        close(socks[1]);
+        return error_set(&s->err, 500, "start_failed", "pipe: %s",
+                         strerror(errno));
+    }
+
+    s->log_fd = pipes[0];
 
     memset(&r, 0, sizeof(r));
     r.op = OCI_OP_START;
@@ -487,11 +500,13 @@ launch_send(oci_start *s)
     fds[1] = s->prepare.lock;
     fds[2] = s->prepare.listen;
     fds[3] = s->boot_fd;
-    fds[4] = s->prepare.disk;
+    fds[4] = pipes[1];
+    fds[5] = s->prepare.disk;
 
     rc = oci_request_send(s->o, &r, sizeof(r), s->config, r.config_len, fds,
-                          r.disk ? 5 : 4, &s->err);
+                          r.disk ? 6 : 5, &s->err);
     close(socks[1]);
+    close(pipes[1]);
 
     if (rc == -1) {
         close(socks[0]);
@@ -635,6 +650,7 @@ oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     s->data = data;
     s->answer = -1;
     s->boot_fd = -1;
+    s->log_fd = -1;
     snprintf(s->key, sizeof(s->key), "%s", spec->key);
     snprintf(s->hostname, sizeof(s->hostname), "%s", spec->id);
 

@@ -14,10 +14,11 @@
 #include <sys/types.h>
 
 #define OCI_CONFIG_MAX    65536
-#define OCI_REQUEST_FDS   5
+#define OCI_REQUEST_FDS   6
 
 typedef enum {
-    OCI_OP_START = 1,       /* fds: answer, lock, listen, boot[, disk] */
+    OCI_OP_START = 1,       /* fds: answer, lock, listen, boot,
+                               log[, disk] */
     OCI_OP_REMOVE           /* fds: answer; empties the directory's layer */
 } oci_op;
 

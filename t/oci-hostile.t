@@ -41,8 +41,9 @@ ok($r->{ok}, 'starts') or diag json_encode($r), slurp("$d->{dir}/log");
 SKIP: {
     skip "no numbers of system calls for $machine", 7 unless %nr;
 
-    $d->inside(1, "perl -e '1 while syscall($nr{inotify_init1}, 0) >= 0;"
-        . " print qq{full\n}; sleep 60' > /tmp/inotify &");
+    $d->inside(1, "perl -e '\$| = 1;"
+        . " 1 while syscall($nr{inotify_init1}, 0) >= 0;"
+        . " print qq{full\n}; sleep 60' > /tmp/inotify 2>&1 &");
     ok(wait_for(sub { $d->inside(1, 'cat /tmp/inotify') eq "full\n" }, 20),
         'a guest takes all the inotify instances that it can get');
 
@@ -101,8 +102,49 @@ is((stat '/dev/null')[4], 0, "the host's null device is root's");
 isnt(($d->inside(1, 'chmod 600 /dev/null'))[1], 0,
     "a guest can't close it to others");
 
-ok($d->destroy(1)->{ok}, 'destroyed');
+is(slurp("$d->{dir}/log"), '', 'the driver had nothing to complain about');
+
+# ---- what an agent says --------------------------------------------------------
+
+# This agent doesn't hide its descriptors, as the real one does.
+sub say_as_agent {
+    my ($perl) = @_;
+
+    return $d->inside(1, q{perl -e '$fd = syscall(438, syscall(434, 1, 0), 2,}
+        . qq{ 0); open F, qq{>&=\$fd}; $perl'});
+}
+
+sub log_has {
+    my ($text) = @_;
+
+    return wait_for(sub { slurp("$d->{dir}/log") =~ $text }, 10);
+}
+
+say_as_agent('syswrite F, qq{first\\nsecond\\rforged\\n}');
+ok(log_has(qr/^\S+ info: oci: slot 00000001: agent: first$/m),
+    'an agent\'s words are logged');
+like(slurp("$d->{dir}/log"),
+    qr/^\S+ info: oci: slot 00000001: agent: second\?forged$/m,
+    'on lines that begin with its slot');
+
+is(say_as_agent('$n++ while syswrite F, q{x} x 1024 . qq{\\n}; '
+    . 'print $n > 100 ? q{all} : q{some}, q{ }, $!+0'), 'some 11',
+    'one that talks too much loses words, not time');
+cmp_ok(-s "$d->{dir}/log", '<', 10000, 'and fills nobody\'s log');
+
+$r = $d->start(3);
+kill 'KILL', $d->{pid};
+waitpid delete $d->{pid}, 0;
+$d->spawn();
+$d->send(op => 'adopt', slot => 3, pid => $r->{pid},
+    start_time => $r->{start_time});
+ok($d->answer_to('adopt', 3)->{ok}, 'another driver takes one over');
+spew("$d->{dir}/log", '');
+$d->inside(3, q{perl -e '$fd = syscall(438, syscall(434, 1, 0), 2, 0);}
+    . q{ open F, qq{>&=$fd}; syswrite F, qq{after\n}'});
+ok(log_has(qr/slot 00000003: agent: after$/m), 'with what it says');
+
+ok($d->destroy($_)->{ok}, 'destroyed') for 1, 3;
 is($d->quit(), 0, 'the driver ends');
-is(slurp("$d->{dir}/log"), '', 'and had nothing to complain about');
 
 done_testing();

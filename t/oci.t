@@ -58,8 +58,8 @@ $out = $d->inside(1, 'cat /proc/net/dev | sed 1,2d | cut -d: -f1;'
     . 'ls -1 /proc/1/fd | wc -l; readlink /proc/1/fd/*');
 like($out, qr/^\s*lo\n4\n/, 'there is a loopback device and nothing else');
 is(join(' ', sort { $a cmp $b } map { s/\d+//r } grep { m{^[/a-z]+} }
-    split /\n/, $out), '/dev/null /dev/null /dev/null socket:[]',
-    'the agent has the null device and its socket');
+    split /\n/, $out), '/dev/null /dev/null pipe:[] socket:[]',
+    'the agent has the null device, its log and its socket');
 is(($d->inside(1, 'exec 3<>/dev/tcp/127.0.0.1/9', 5))[1], 2,
     'sh has no /dev/tcp');
 like($d->inside(1, q{bash -c 'exec 3<>/dev/tcp/127.0.0.1/9' 2>&1}),
