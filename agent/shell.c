@@ -242,6 +242,10 @@ shell_shim_event(shim *s, const shim_msg *m)
         sh->empty = 1;
         break;
 
+    case SHIM_INTERRUPTED:
+        shell_signalled(sh);
+        break;
+
     case SHIM_EXIT:
         sh->empty = !m->extra;
 

@@ -66,6 +66,7 @@ struct shell {
 
     unsigned            held:1;
     unsigned            own_pipes:1;
+    unsigned            signalling:1;   /* the shim has not answered yet */
     unsigned            marked:1;
     unsigned            reported:1; /* of a background start */
     unsigned            job_known:1;
@@ -110,6 +111,9 @@ void shell_finished(shell *sh);
 /* Timers of a running command and of one that is being ended. */
 void shell_look(uv_timer_t *timer);
 void shell_round(uv_timer_t *timer);
+
+/* The shim has sent the signals that it was asked to send. */
+void shell_signalled(shell *sh);
 
 /* A background job that could not be started. */
 void shell_start_failed(shell *sh);

@@ -110,18 +110,6 @@ shell_settle_background(shell *sh)
 
 
 static void
-shell_barrier(shell *sh)
-{
-    buffer  b;
-
-    memset(&b, 0, sizeof(b));
-    buffer_puts(&b, "\n");
-    shell_probe(&b, sh->token);
-    shell_write(sh, &b);
-}
-
-
-static void
 shell_report(shell *sh, char **field)
 {
     int   status;
@@ -153,8 +141,7 @@ shell_report(shell *sh, char **field)
         sh->since = uv_now(agent.loop);
         sh->status = status;
         shell_new_token(sh);
-        shell_barrier(sh);
-        shell_timer_set(sh, SHELL_ROUND_MS, shell_round);
+        shell_timer_set(sh, 0, shell_round);
         return;
     }
 

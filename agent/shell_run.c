@@ -531,18 +531,36 @@ shell_round(uv_timer_t *timer)
         return;
     }
 
-    if (sh->state == SHELL_ENDING) {
+    /* On a busy machine the shim can be late.  Signals don't pile up there,
+     * and the last one has been sent before the last report is asked for: one
+     * more would hit the next command. */
+
+    if (sh->state == SHELL_ENDING && !sh->signalling) {
         sig = elapsed < SHELL_INT_MS ? SIGINT
               : elapsed < SHELL_TERM_MS ? SIGTERM : SIGKILL;
-        shim_send(sh->sh, SHIM_INTERRUPT, 0, sig, NULL, 0);
+        sh->signalling = shim_send(sh->sh, SHIM_INTERRUPT, 0, sig, NULL, 0)
+                         == 0;
     }
 
-    memset(&b, 0, sizeof(b));
-    buffer_puts(&b, "\n");
-    shell_probe(&b, sh->token);
-    shell_write(sh, &b);
+    if (sh->state == SHELL_ENDING || !sh->signalling) {
+        memset(&b, 0, sizeof(b));
+        buffer_puts(&b, "\n");
+        shell_probe(&b, sh->token);
+        shell_write(sh, &b);
+    }
 
     shell_timer_set(sh, SHELL_ROUND_MS, shell_round);
+}
+
+
+void
+shell_signalled(shell *sh)
+{
+    sh->signalling = 0;
+
+    if (sh->state == SHELL_BARRIER && sh->timer != NULL) {
+        shell_timer_set(sh, 0, shell_round);
+    }
 }
 
 

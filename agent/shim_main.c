@@ -28,6 +28,7 @@
 #include "agent/shim_proto.h"
 
 #define SHIM_KILLS_MAX  (SHIM_JOBS_MAX + 1)
+#define SHIM_TOLD_MAX   1024
 #define SHIM_SPEC_MAX   (8 * 1024 * 1024)
 #define SHIM_STEP_MS    5           /* how often a dying tree is looked at */
 
@@ -42,6 +43,8 @@ typedef struct {
     int64_t   deadline;             /* of the grace period */
     int       active;
     int       killed;
+    size_t    ntold;                /* who has had its SIGTERM */
+    pid_t     told[SHIM_TOLD_MAX];
 } shim_kill;
 
 static int        shim_null;
@@ -412,6 +415,41 @@ shim_kill_hard(const shim_kill *k)
 }
 
 
+/* SIGTERM, once to each; a child that was just being born when its parent got
+ * it is met the next time.  Returns how many are alive. */
+
+static size_t
+shim_kill_ask(shim_kill *k)
+{
+    char    state;
+    size_t  i, j, n, alive;
+
+    n = shim_list_for(k);
+    alive = 0;
+
+    for (i = 0; i < n; i++) {
+        state = proctree_state(shim_list[i], NULL);
+        if (state == 0 || state == 'Z' || state == 'X') {
+            continue;
+        }
+
+        alive++;
+
+        for (j = 0; j < k->ntold && k->told[j] != shim_list[i]; j++) {
+            /* look on */
+        }
+
+        if (j == k->ntold && j < SHIM_TOLD_MAX && shim_now() < k->deadline) {
+            k->told[k->ntold++] = shim_list[i];
+            kill(shim_list[i], SIGTERM);
+            kill(shim_list[i], SIGCONT);
+        }
+    }
+
+    return alive;
+}
+
+
 static void
 shim_kill_start(pid_t pid, int grace)
 {
@@ -437,15 +475,15 @@ shim_kill_start(pid_t pid, int grace)
     k->active = 1;
     k->killed = 0;
 
+    k->ntold = 0;
+
     if (grace > 0) {
-        shim_signal(shim_list_for(k), SIGTERM);
+        shim_kill_ask(k);
 
         /* An interactive shell takes no notice of SIGTERM. */
         if (pid == 0 && shim_child != 0 && shim_is_shell) {
             kill(shim_child, SIGHUP);
         }
-
-        shim_signal(shim_list_for(k), SIGCONT);
     }
 }
 
@@ -456,7 +494,7 @@ static void shim_reap(void);
 static void
 shim_kill_step(shim_kill *k)
 {
-    if (shim_signal(shim_list_for(k), 0) == 0) {
+    if (shim_kill_ask(k) == 0) {
         shim_reap();
         k->active = 0;
         shim_tell(SHIM_GONE, k->pid, 0, k->killed);
@@ -547,6 +585,7 @@ shim_interrupt(int sig)
     }
 
     shim_signal(n, sig);
+    shim_tell(SHIM_INTERRUPTED, 0, 0, 0);
 }
 
 

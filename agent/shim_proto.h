@@ -50,7 +50,7 @@ typedef enum {
     SHIM_MARK,          /* value 0: what lives now is not of the next command;
                          * 1: nothing but that command lives */
     SHIM_INTERRUPT,     /* SIGINT to the shell, signal `value` to what is of
-                         * the current command */
+                         * the current command; answered by INTERRUPTED */
     SHIM_KILL,          /* pid: a watched job, 0: all; value: milliseconds
                          * from SIGTERM to SIGKILL; answered by GONE */
     SHIM_QUIT,          /* kill all at once and exit */
@@ -61,6 +61,7 @@ typedef enum {
     SHIM_IS_HELD,
     SHIM_EXIT,          /* pid, value: wait status, extra: children left */
     SHIM_EMPTY,         /* the last child is gone, after an EXIT with some */
+    SHIM_INTERRUPTED,
     SHIM_GONE           /* pid as in KILL; extra: 1 if SIGKILL was needed */
 } shim_op;
 

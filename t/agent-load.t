@@ -109,7 +109,9 @@ sub finish {
             $worst = $took if $took > $worst;
             if ($r->{status} != 500 || ($after->{stdout} // '') ne 'ok') {
                 $bad++;
-                $text = "$kind: $r->{status} $r->{body}";
+                $text .= sprintf "%s: %s after %.1f s, then %s\n", $kind,
+                    substr($r->{body}, 0, 300), $took,
+                    json_encode($after);
             }
         }
     }
