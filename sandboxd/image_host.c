@@ -41,6 +41,7 @@ static const skeleton_dir  dirs[] = {
     { "etc", 0755 },
     { "etc/alternatives", 0755 },
     { "etc/ld.so.conf.d", 0755 },
+    { "etc/pam.d", 0755 },
     { "etc/profile.d", 0755 },
     { "etc/ssl", 0755 },
     { "etc/ssl/certs", 0755 },
@@ -116,6 +117,14 @@ static const skeleton_file  files[] = {
     { "etc/environment", 0644, "" },
     { "etc/fstab", 0644, "" },
     { "etc/machine-id", 0644, "" },
+    /* Root becomes any user (su, runuser); a user becomes nobody else, with or
+     * without a password: no program gains privileges in a sandbox. */
+    { "etc/pam.d/other", 0644,
+      "auth sufficient pam_rootok.so\n"
+      "auth required pam_deny.so\n"
+      "account required pam_permit.so\n"
+      "password required pam_unix.so yescrypt\n"
+      "session required pam_permit.so\n" },
     { "etc/profile", 0644,
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
       "export PATH\n"

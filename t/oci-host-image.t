@@ -213,6 +213,14 @@ sub look {
         for @names;
     unlike($passwd, qr/:\$/, "$name: no password");
 
+    if ($name eq 'root') {
+        is($d->inside(1, 'useradd -m bob && su bob -c "id -un; cd; pwd"'),
+            "bob\n/home/bob\n", "$name: root becomes another user");
+        like($d->inside(1, 'su nobody -s /bin/sh -c "id -un; su root -c id"'
+            . ' 2>&1'), qr/^nobody\nsu: Authentication failure/,
+            "$name: who becomes nobody else");
+    }
+
     for my $n (1, 2) {
         ok($d->destroy($n)->{ok}, "$name: destroyed");
     }
