@@ -187,7 +187,7 @@ layer_prepare(const oci_launch *l)
     (void) mkdirat(root, "workspace", 0755);
 
     memset(&how, 0, sizeof(how));
-    how.flags = O_WRONLY | O_TRUNC | O_CLOEXEC;
+    how.flags = O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK;
     how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS;
 
     fd = (int) syscall(SYS_openat2, root, "etc/hostname", &how, sizeof(how));
@@ -198,7 +198,7 @@ layer_prepare(const oci_launch *l)
         close(fd);
     }
 
-    how.flags = O_WRONLY | O_APPEND | O_CLOEXEC;
+    how.flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK;
     fd = (int) syscall(SYS_openat2, root, "etc/hosts", &how, sizeof(how));
 
     if (fd != -1) {

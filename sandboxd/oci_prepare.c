@@ -55,19 +55,18 @@ oci_lock_write(int lock, const char *boot_id, pid_t pid, uint64_t start_time)
 
 
 pid_t
-oci_lock_read(int lock, const char *boot_id)
+oci_lock_read(int lock, const char *boot_id, uint64_t *start_time)
 {
     int       pid;
     char      text[128], boot[64];
     ssize_t   n;
-    uint64_t  start_time;
 
     n = pread(lock, text, sizeof(text) - 1, 0);
     text[n > 0 ? n : 0] = '\0';
 
-    if (sscanf(text, "%d %" SCNu64 " %63s", &pid, &start_time, boot) != 3
+    if (sscanf(text, "%d %" SCNu64 " %63s", &pid, start_time, boot) != 3
         || strcmp(boot, boot_id) != 0 || pid <= 1
-        || oci_start_time(pid) != start_time)
+        || oci_start_time(pid) != *start_time)
     {
         return 0;
     }
@@ -107,8 +106,9 @@ dir_open(oci_prepare *p)
 static int
 lock_take(oci_prepare *p, int dir)
 {
-    int    tries;
-    pid_t  pid;
+    int       tries;
+    pid_t     pid;
+    uint64_t  start_time;
 
     p->lock = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
                      0600);
@@ -125,7 +125,7 @@ lock_take(oci_prepare *p, int dir)
     }
 
     /* Before anything that a running sandbox needs is touched. */
-    pid = oci_lock_read(p->lock, p->o->boot_id);
+    pid = oci_lock_read(p->lock, p->o->boot_id, &start_time);
 
     if (pid != 0) {
         return error_set(&p->err, 409, "already_running",

@@ -21,6 +21,7 @@
 #include "common/log.h"
 #include "sandboxd/oci.h"
 #include "sandboxd/oci_prepare.h"
+#include "sandboxd/oci_wire.h"
 
 #define KILL_WAIT_MS  5000
 #define LOCK_TRIES    300       /* of 10 ms: a launch of before is giving up */
@@ -35,6 +36,7 @@ typedef struct {
     unsigned long    inode;
     uint32_t         slot;
     pid_t            holder;
+    uint64_t         start_time;    /* of the holder */
 } socket_entry;
 
 typedef struct {
@@ -171,6 +173,7 @@ sockets_read(const oci_driver *o, socket_list *list)
         list->entries[list->count].inode = inode;
         list->entries[list->count].slot = slot;
         list->entries[list->count].holder = 0;
+        list->entries[list->count].start_time = 0;
         list->count++;
     }
 
@@ -186,8 +189,11 @@ holder_check(socket_list *list, pid_t pid)
     char            path[64], target[64];
     size_t          i;
     ssize_t         n;
+    uint64_t        start_time;
     unsigned long   inode;
     struct dirent  *entry;
+
+    start_time = oci_start_time(pid);
 
     snprintf(path, sizeof(path), "/proc/%d/fd", (int) pid);
     dir = opendir(path);
@@ -203,6 +209,7 @@ holder_check(socket_list *list, pid_t pid)
         for (i = 0; i < list->count; i++) {
             if (list->entries[i].inode == inode) {
                 list->entries[i].holder = pid;
+                list->entries[i].start_time = start_time;
             }
         }
     }
@@ -259,14 +266,21 @@ holders_find(socket_list *list)
 }
 
 
+/* The descriptor names whatever has the number now: only then is looked whether
+ * that is the process which was meant. */
 static void
-kill_wait(void *data, pid_t pid)
+kill_wait(pid_t pid, uint64_t start_time)
 {
     int            fd;
     struct pollfd  p;
 
     fd = pidfd_open(pid, 0);
     if (fd == -1) {
+        return;
+    }
+
+    if (oci_start_time(pid) != start_time) {
+        close(fd);
         return;
     }
 
@@ -279,6 +293,13 @@ kill_wait(void *data, pid_t pid)
     p.events = POLLIN;
     (void) poll(&p, 1, KILL_WAIT_MS);
     close(fd);
+}
+
+
+static void
+kill_member(void *data, pid_t pid)
+{
+    kill_wait(pid, oci_start_time(pid));
 }
 
 
@@ -314,18 +335,19 @@ lock_wait(const oci_driver *o, uint32_t slot)
 static void
 run_remove(oci_driver *o, uint32_t slot, const socket_list *sockets)
 {
-    int     lock;
-    char    path[OCI_SOCKET_MAX + 32];
-    pid_t   pid;
-    size_t  i;
+    int       lock;
+    char      path[OCI_SOCKET_MAX + 32];
+    pid_t     pid;
+    size_t    i;
+    uint64_t  start_time;
 
     lock = lock_wait(o, slot);
 
     if (lock != -1) {
-        pid = oci_lock_read(lock, o->boot_id);
+        pid = oci_lock_read(lock, o->boot_id, &start_time);
 
         if (pid != 0) {
-            kill_wait(NULL, pid);
+            kill_wait(pid, start_time);
         }
 
         (void) !ftruncate(lock, 0);
@@ -333,12 +355,13 @@ run_remove(oci_driver *o, uint32_t slot, const socket_list *sockets)
 
     for (i = 0; i < sockets->count; i++) {
         if (sockets->entries[i].slot == slot && sockets->entries[i].holder) {
-            kill_wait(NULL, sockets->entries[i].holder);
+            kill_wait(sockets->entries[i].holder,
+                      sockets->entries[i].start_time);
         }
     }
 
     cgroup_thaw(o->cg, slot);
-    cgroup_processes(o->cg, slot, kill_wait, NULL);
+    cgroup_processes(o->cg, slot, kill_member, NULL);
     (void) cgroup_remove(o->cg, slot);
 
     oci_socket_path(o, slot, path, sizeof(path));
