@@ -470,7 +470,7 @@ mount -t tmpfs -o size=4m tmpfs $m/small
 mount -t tmpfs -o size=64m tmpfs $m/other
 mount -t tmpfs -o size=1m tmpfs $m/ro
 echo x > $m/ro/file
-mount -o remount,ro $m/ro
+mount -o remount,bind,ro $m/ro
 exec "\$@"
 SH
 my @unshare = ('unshare', $> ? '-rm' : '-m');

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
 # What `make run` brings up, and README's first preview, typed as they stand.
+# (not with the sanitizers: the script starts an nginx without them)
 
 use strict;
 use warnings;
