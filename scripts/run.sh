@@ -9,6 +9,12 @@
 #   SANDBOX_BUILD directory with the built programs        (build)
 set -u
 
+# Started in the background by a script, SIGINT would be ignored for good: a
+# shell can't trap what was ignored when it began.
+if [ -z "${SANDBOX_RUN_SIGNALS:-}" ]; then
+    SANDBOX_RUN_SIGNALS=1 exec env --default-signal=INT "$0" "$@"
+fi
+
 top=$(cd "$(dirname "$0")/.." && pwd)
 port=${SANDBOX_PORT:-8080}
 demo=${SANDBOX_DEMO:-1}
