@@ -8,6 +8,8 @@
 
 #include "agent/env.h"
 
+#define ENV_PASSWD_LINES  10000
+
 
 static void *
 env_alloc(void *p, size_t n)
@@ -33,25 +35,35 @@ env_count(char *const *env)
 }
 
 
-/* Looks our user up in /etc/passwd: static programs can't ask NSS. */
+/* Looks our user up in /etc/passwd: static programs can't ask NSS.  The file is
+ * a guest's: a pipe, or one without an end, must not keep us from starting. */
 
 static int
 env_passwd(uid_t uid, char *name, size_t name_size, char *home,
     size_t home_size)
 {
-    int     found;
+    int     fd, found, lines;
     char    line[1024], *field[7], *p;
     FILE   *f;
     size_t  i;
 
-    f = fopen("/etc/passwd", "re");
+    fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    f = fd != -1 ? fdopen(fd, "r") : NULL;
+
     if (f == NULL) {
+        if (fd != -1) {
+            close(fd);
+        }
         return 0;
     }
 
     found = 0;
 
-    while (!found && fgets(line, sizeof(line), f) != NULL) {
+    for (lines = 0; !found && lines < ENV_PASSWD_LINES; lines++) {
+        if (fgets(line, sizeof(line), f) == NULL) {
+            break;
+        }
+
         p = line;
         for (i = 0; i < 7; i++) {
             field[i] = strsep(&p, ":\n");

@@ -19,6 +19,7 @@ alarm_after(120);
 
 my $d = Driver->new();
 my $info = $d->info();
+my $before = $d->leftovers();
 
 if ($info->{error}) {
     plan skip_all => "no sandboxes here: $info->{message}";
@@ -132,6 +133,7 @@ is(say_as_agent('$n++ while syswrite F, q{x} x 1024 . qq{\\n}; '
     'one that talks too much loses words, not time');
 cmp_ok(-s "$d->{dir}/log", '<', 10000, 'and fills nobody\'s log');
 
+ok($d->destroy(1)->{ok}, 'destroyed');
 $r = $d->start(3);
 kill 'KILL', $d->{pid};
 waitpid delete $d->{pid}, 0;
@@ -144,7 +146,18 @@ $d->inside(3, q{perl -e '$fd = syscall(438, syscall(434, 1, 0), 2, 0);}
     . q{ open F, qq{>&=$fd}; syswrite F, qq{after\n}'});
 ok(log_has(qr/slot 00000003: agent: after$/m), 'with what it says');
 
-ok($d->destroy($_)->{ok}, 'destroyed') for 1, 3;
+# ---- what the real agent reads when it starts ------------------------------------
+
+$d->inside(3, 'rm /etc/passwd; mkfifo /etc/passwd');
+$d->stop(3);
+$d->quit();
+$d = Driver->new(dir => $d->{dir}, agent => build_dir() . '/sandbox-agent');
+$r = $d->start(3, timeout => 10000);
+ok($r->{ok}, 'a pipe in the place of /etc/passwd keeps no agent waiting')
+    or diag json_encode($r);
+
+ok($d->destroy(3)->{ok}, 'destroyed');
+is_deeply($d->leftovers(), $before, 'nothing is left behind');
 is($d->quit(), 0, 'the driver ends');
 
 done_testing();
