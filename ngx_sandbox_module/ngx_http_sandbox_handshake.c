@@ -10,6 +10,7 @@
 
 static void ngx_http_sandbox_line_failed(ngx_http_request_t *r,
     ngx_http_sandbox_peer_t *p, sandbox_line_result result);
+static ngx_int_t ngx_http_sandbox_next_header(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -159,15 +160,18 @@ ngx_http_sandbox_line_failed(ngx_http_request_t *r, ngx_http_sandbox_peer_t *p,
 
 
 /*
- * nginx takes a response without a status line for HTTP/0.9 and would pass a
- * guest's raw bytes on to the client.  Here it is a bad gateway.
+ * nginx takes a response without a status line for HTTP/0.9, and a status
+ * below 200 for the final one: in both cases it would pass a guest's raw bytes
+ * on to the client, behind the back of all checks of headers.  Here the former
+ * is a bad gateway, and informational responses are dropped; the buffer for
+ * headers bounds how many there can be.
  */
 
 ngx_int_t
 ngx_http_sandbox_process_header(ngx_http_request_t *r)
 {
     ngx_int_t                 rc;
-    ngx_uint_t                version;
+    ngx_uint_t                version, status;
     ngx_http_upstream_t      *u;
     ngx_http_sandbox_ctx_t   *ctx;
     ngx_http_sandbox_peer_t  *p;
@@ -178,20 +182,45 @@ ngx_http_sandbox_process_header(ngx_http_request_t *r)
 
     version = r->http_version;
 
-    u->process_header = p->process_header;
+    for ( ;; ) {
+        u->process_header = p->process_header;
 
-    rc = p->process_header(r);
+        rc = p->process_header(r);
 
-    /* the status line and the headers have a function of their own */
+        /* the status line and the headers have a function of their own */
 
-    p->process_header = u->process_header;
-    u->process_header = ngx_http_sandbox_process_header;
+        p->process_header = u->process_header;
+        u->process_header = ngx_http_sandbox_process_header;
 
-    if (r->http_version != version) {
-        r->http_version = version;
+        if (r->http_version != version) {
+            r->http_version = version;
+            rc = NGX_HTTP_UPSTREAM_INVALID_HEADER;
+            break;
+        }
 
-        ctx->failure = NGX_HTTP_SANDBOX_FAIL_PROTOCOL;
-        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+        status = u->headers_in.status_n;
+
+        if (rc != NGX_OK || status >= NGX_HTTP_OK) {
+            break;
+        }
+
+        if (status == NGX_HTTP_SWITCHING_PROTOCOLS && u->upgrade) {
+            break;
+        }
+
+        if (status == NGX_HTTP_SWITCHING_PROTOCOLS
+            || status < NGX_HTTP_CONTINUE)
+        {
+            rc = NGX_HTTP_UPSTREAM_INVALID_HEADER;
+            break;
+        }
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "sandbox drops informational response %ui", status);
+
+        if (ngx_http_sandbox_next_header(r) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
@@ -199,6 +228,41 @@ ngx_http_sandbox_process_header(ngx_http_request_t *r)
     }
 
     return rc;
+}
+
+
+/* Forgets a header, and makes ready for the one behind it. */
+
+static ngx_int_t
+ngx_http_sandbox_next_header(ngx_http_request_t *r)
+{
+    ngx_http_upstream_t             *u;
+    ngx_http_upstream_headers_in_t  *in;
+
+    u = r->upstream;
+    in = &u->headers_in;
+
+    ngx_memzero(in, sizeof(ngx_http_upstream_headers_in_t));
+
+    in->content_length_n = -1;
+    in->last_modified_time = -1;
+
+    if (ngx_list_init(&in->headers, r->pool, 8, sizeof(ngx_table_elt_t))
+        != NGX_OK
+        || ngx_list_init(&in->trailers, r->pool, 2, sizeof(ngx_table_elt_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    u->keepalive = 0;
+    u->upgrade = 0;
+
+    if (u->state) {
+        u->state->status = 0;
+    }
+
+    return ngx_http_sandbox_reinit_request(r);
 }
 
 

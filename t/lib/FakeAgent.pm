@@ -270,6 +270,7 @@ sub request {
 # /sse?N            N events, one each 100 ms
 # /status?N         this status
 # /slow?S           answers after S seconds
+# /hints?N          N early hints before its answer
 # /close            answers, then closes the connection
 # else              what it was asked, as JSON
 sub app {
@@ -307,6 +308,8 @@ sub app {
     }
 
     sleep $arg if $path eq '/slow';
+    syswrite $c, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" x $arg
+        if $path eq '/hints';
 
     my $body = json_encode({ name => $self->{name}, method => $method,
         uri => $uri, head => $head, size => $size, sha => $sha,

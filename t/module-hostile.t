@@ -1,0 +1,130 @@
+#!/usr/bin/perl
+
+# Guests that answer what no app should, and configurations that would undo
+# what the gate does.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Edge;
+use Harness;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+alarm_after(120);
+
+my $proxy = 'include ' . top_dir() . '/conf-examples/sandbox_proxy.conf;';
+my $some = <<'EOC';
+            proxy_http_version 1.1;
+            proxy_set_header Host $sandbox_host;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+EOC
+my $dir = tmp_dir();
+
+chmod 0755, $dir;
+
+my $e = Edge->new(
+    http_conf => "proxy_cache_path $dir/cache keys_zone=cache:1m;",
+    api_conf => 'underscores_in_headers on;',
+    server_conf => <<"EOC",
+        underscores_in_headers on;
+        ignore_invalid_headers off;
+        location /cached/ {
+$some
+            proxy_cache cache;
+            proxy_cache_valid 200 1h;
+            proxy_pass http://sandboxes;
+        }
+        location /short/ {
+$some
+            proxy_connect_timeout 500ms;
+            proxy_pass http://sandboxes;
+        }
+        location /paged/ {
+$some
+            proxy_connect_timeout 500ms;
+            error_page 504 = \@page;
+            proxy_pass http://sandboxes;
+        }
+        location \@page {
+            limit_rate 1;
+            return 200 "a page that takes its time";
+        }
+        location /basic/ {
+            auth_basic guarded;
+            auth_basic_user_file $dir/users;
+            $proxy
+            proxy_pass http://sandboxes;
+        }
+EOC
+);
+
+spew("$dir/users", "user:{PLAIN}pass\n", 0644);
+
+$e->agent($_) for 1 .. 4;
+$e->agent(5, state => 'asleep');
+$e->agent(6, state => 'asleep');
+$e->start;
+
+my $d = $e->daemon;
+my $h = sub { "8000-$_[0]-tok.preview.test" };
+my $own = $h->('box1');
+
+sub raw_answer {
+    my ($bytes, %o) = @_;
+
+    return $e->raw('GET ' . ($o{path} // '/raw') . '?' . unpack('H*', $bytes)
+        . " HTTP/1.1\r\nHost: $own\r\n" . ($o{head} // '')
+        . "Connection: close\r\n\r\n");
+}
+
+# Everything that came, as it came.
+sub raw_bytes {
+    my ($bytes, %o) = @_;
+    my $s = http_connect(port => $e->{port});
+    my $all = '';
+
+    http_send($s, 'GET /raw?' . unpack('H*', $bytes)
+        . " HTTP/1.1\r\nHost: $own\r\n" . ($o{head} // '')
+        . "Connection: close\r\n\r\n");
+    while (sysread $s, $all, 65536, length $all) { }
+
+    return $all;
+}
+
+# ---- informational responses ----------------------------------------------
+
+my $evil = "HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Domain=preview.test\r\n"
+    . "Clear-Site-Data: \"*\"\r\nContent-Length: 4\r\n\r\nbody";
+
+for my $hint ("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 102 Processing\r\nA: b\r\n\r\n",
+    "HTTP/1.1 103 A\r\nSet-Cookie: c=d; Domain=test\r\n\r\n"
+        . "HTTP/1.1 199 B\r\nContent-Length: 9\r\n\r\n")
+{
+    my $all = raw_bytes($hint . $evil);
+    my ($what) = $hint =~ /^HTTP\/1.1 (\d+)/;
+
+    like($all, qr/^HTTP\/1\.1 200 .*\r\n\r\nbody\z/s,
+        "$what: the answer behind it is passed");
+    unlike($all, qr/Domain|Clear-Site|A: b|Link/i,
+        "$what: through the same checks, and nothing else");
+}
+
+my $all = raw_bytes("HTTP/1.1 103 Early Hints\r\n\r\n");
+like($all, qr/^HTTP\/1\.1 502 /, 'an early hint and nothing else: 502');
+is($e->get($own, '/hints?3000')->{status}, 502,
+    'early hints without end: 502');
+my $s = http_connect(port => $e->{port});
+is(http(socket => $s, keepalive => 1, host => $own, path => $_)
+    ->{json}{uri}, $_, "some, and the connection is good for more: $_")
+    for '/hints?9', '/next', '/hints?1', '/last';
+close $s;
+
+$e->stop;
+$e->no_alerts;
+done_testing();
