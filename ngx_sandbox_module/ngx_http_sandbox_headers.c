@@ -16,11 +16,23 @@
     ((h)->key.len == sizeof(name) - 1                                         \
      && ngx_memcmp((h)->lowcase_key, name, sizeof(name) - 1) == 0)
 
+#define ngx_http_sandbox_out(h, name)                                         \
+    ((h)->key.len == sizeof(name) - 1                                         \
+     && ngx_strncasecmp((h)->key.data, (u_char *) name, sizeof(name) - 1)     \
+        == 0)
+
+/* With what many apps take for the same: anything for a hyphen. */
+
 #define ngx_http_sandbox_begins(h, name)                                      \
-    ((h)->key.len >= sizeof(name) - 1                                         \
-     && ngx_memcmp((h)->lowcase_key, name, sizeof(name) - 1) == 0)
+    ngx_http_sandbox_alike(h, name, sizeof(name) - 1)
+
+#define ngx_http_sandbox_looks(h, name)                                       \
+    ((h)->key.len == sizeof(name) - 1                                         \
+     && ngx_http_sandbox_alike(h, name, sizeof(name) - 1))
 
 
+static ngx_uint_t ngx_http_sandbox_alike(ngx_table_elt_t *h, const char *name,
+    size_t len);
 static ngx_uint_t ngx_http_sandbox_strip(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_map_origin(ngx_http_request_t *r,
@@ -30,6 +42,8 @@ static ngx_int_t ngx_http_sandbox_remove(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_header_filter(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_sandbox_drop(ngx_http_request_t *r,
+    ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_map_location(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx);
 
@@ -136,6 +150,12 @@ stripped:
     r->headers_in.x_real_ip = NULL;
 #endif
 
+    /* what nginx goes by when an app switches protocols */
+
+    if (!ctx->websocket) {
+        r->headers_in.upgrade = NULL;
+    }
+
     if (ctx->control) {
         return NGX_OK;
     }
@@ -170,6 +190,39 @@ stripped:
 }
 
 
+/*
+ * `X_Forwarded_For` comes here where `underscores_in_headers` is on, and what
+ * speaks CGI or WSGI inside can't tell it from ours.
+ */
+
+static ngx_uint_t
+ngx_http_sandbox_alike(ngx_table_elt_t *h, const char *name, size_t len)
+{
+    u_char  ch;
+    size_t  i;
+
+    if (h->key.len < len) {
+        return 0;
+    }
+
+    for (i = 0; i < len; i++) {
+        ch = h->lowcase_key[i];
+
+        if (ch == (u_char) name[i]) {
+            continue;
+        }
+
+        if (name[i] != '-' || (ch >= 'a' && ch <= 'z')
+            || (ch >= '0' && ch <= '9'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 /* Whether a header must not get inside.  Learns of a WebSocket by the way. */
 
 static ngx_uint_t
@@ -185,8 +238,8 @@ ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     case 'x':
         return ngx_http_sandbox_begins(h, "x-sandbox-")
                || ngx_http_sandbox_begins(h, "x-forwarded-")
-               || ngx_http_sandbox_is(h, "x-real-ip")
-               || ngx_http_sandbox_is(h, "x-original-url");
+               || ngx_http_sandbox_looks(h, "x-real-ip")
+               || ngx_http_sandbox_looks(h, "x-original-url");
 
     case 'f':
         return ngx_http_sandbox_is(h, "forwarded");
@@ -397,28 +450,7 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
             continue;
         }
 
-        if (h[i].key.len == sizeof("Set-Cookie") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Set-Cookie",
-                               sizeof("Set-Cookie") - 1)
-               == 0)
-        {
-            if (sandbox_cookie_stays((char *) h[i].value.data, h[i].value.len,
-                                     (char *) r->headers_in.server.data,
-                                     r->headers_in.server.len))
-            {
-                continue;
-            }
-
-            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                          "sandbox: a cookie for more than its host dropped");
-            h[i].hash = 0;
-
-        } else if (h[i].key.len == sizeof("Clear-Site-Data") - 1
-                   && ngx_strncasecmp(h[i].key.data,
-                                      (u_char *) "Clear-Site-Data",
-                                      sizeof("Clear-Site-Data") - 1)
-                      == 0)
-        {
+        if (ngx_http_sandbox_drop(r, &h[i])) {
             h[i].hash = 0;
         }
     }
@@ -430,6 +462,39 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+/* Whether a header must not get out. */
+
+static ngx_uint_t
+ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+    if (ngx_http_sandbox_out(h, "Set-Cookie")) {
+
+        if (sandbox_cookie_stays((char *) h->value.data, h->value.len,
+                                 (char *) r->headers_in.server.data,
+                                 r->headers_in.server.len))
+        {
+            return 0;
+        }
+
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "sandbox: a cookie for more than its host dropped");
+        return 1;
+    }
+
+    if (ngx_http_sandbox_out(h, "Clear-Site-Data")) {
+        return 1;
+    }
+
+    /* of one connection only: HTTP/2 and 3 may not carry them at all */
+
+    if (ngx_http_sandbox_out(h, "Upgrade")) {
+        return r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS;
+    }
+
+    return ngx_http_sandbox_out(h, "Proxy-Connection");
 }
 
 

@@ -125,6 +125,38 @@ is(http(socket => $s, keepalive => 1, host => $own, path => $_)
     for '/hints?9', '/next', '/hints?1', '/last';
 close $s;
 
+# ---- switching protocols --------------------------------------------------
+
+my $switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n"
+    . "Connection: Upgrade\r\n\r\n";
+
+for my $head ('', "Upgrade: h2c\r\n", "Upgrade: h2c, websocket\r\n",
+    "Upgrade: tls/1.0\r\nHTTP2-Settings: x\r\n")
+{
+    $all = raw_bytes($switch . $evil, head => $head);
+    like($all, qr/^HTTP\/1\.1 502 /, '101 that nobody asked for: 502')
+        or diag($all);
+    unlike($all, qr/Domain/, 'and nothing behind it');
+}
+
+$all = raw_bytes("HTTP/1.1 200 OK\r\nUpgrade: h2,h2c\r\n"
+    . "Proxy-Connection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
+like($all, qr/\r\n\r\nok\z/, 'an app that would like to upgrade');
+unlike($all, qr/^(?:upgrade|proxy-connection):/mi,
+    'does not say so to the client');
+
+# ---- headers that only look different -------------------------------------
+
+my $r = $e->get($own, '/', headers => [['X_Forwarded_For', 'evil'],
+    ['X_FORWARDED-Host', 'evil'], ['x_sandbox_token', 'evil'],
+    ['X-Real_IP', 'evil'], ['X_Original_URL', 'evil'],
+    ['X.Forwarded.Proto', 'evil'], ['X_Other', 'kept']]);
+unlike($r->{json}{head}, qr/evil/, 'underscores and dots for hyphens');
+like($r->{json}{head}, qr/^X_Other: kept/m, 'others pass');
+unlike($e->api(POST => '/v1/sandbox/box1/api/execute', json => {},
+    headers => { 'X_Sandbox_Id' => 'evil' })->{json}{head}, qr/evil/,
+    'nor to the agent');
+
 $e->stop;
 $e->no_alerts;
 done_testing();
