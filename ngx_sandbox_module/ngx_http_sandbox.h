@@ -99,7 +99,6 @@ typedef struct {
     ngx_msec_t                    call_timeout;
     ngx_uint_t                    waiters;          /* per sandbox, worker */
     ngx_uint_t                    waiters_total;    /* per worker */
-    ngx_uint_t                    release;          /* per sandbox, worker */
 } ngx_http_sandbox_main_conf_t;
 
 
@@ -152,6 +151,7 @@ typedef struct {
 
 typedef struct {
     ngx_str_t                     id;
+    ngx_str_t                     label;        /* preview: as in the zone */
     ngx_str_t                     origin;       /* preview: public origin */
     ngx_str_t                     host;         /* Host that goes upstream */
 
@@ -263,8 +263,11 @@ typedef void (*ngx_http_sandbox_resume_pt)(ngx_http_request_t *r,
 ngx_int_t ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ngx_http_sandbox_resume_pt resume, ngx_http_sandbox_error_t *err);
 
-/* A request that was let go has reached its sandbox, or given up. */
+/* A request that was let go has reached its sandbox. */
 void ngx_http_sandbox_park_done(ngx_http_request_t *r);
+
+/* A request doesn't wait any more, nor is it on its way; for any request. */
+void ngx_http_sandbox_park_leave(ngx_http_sandbox_ctx_t *ctx);
 
 /*
  * Answers with sandboxd's error; a preview that is gone gets the answer of

@@ -136,6 +136,7 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     }
 
     ctx->peer = NULL;
+    ctx->label = label;
     ctx->port = exposure.port;
     ctx->public_host = exposure.host == NGX_HTTP_SANDBOX_HOST_PUBLIC;
 

@@ -575,7 +575,6 @@ static ngx_int_t
 ngx_http_sandbox_init(ngx_conf_t *cf)
 {
     ngx_http_handler_pt           *h;
-    ngx_core_conf_t               *ccf;
     ngx_http_core_main_conf_t     *cmcf;
     ngx_http_sandbox_main_conf_t  *smcf;
 
@@ -602,14 +601,6 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
     }
 
     *h = ngx_http_sandbox_park_handler;
-
-    /* 64 at a time for one sandbox, over all workers */
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cf->cycle->conf_ctx,
-                                           ngx_core_module);
-
-    smcf->release = ccf->worker_processes > 0 && ccf->worker_processes < 64
-                    ? 64 / ccf->worker_processes : 1;
 
     if (ngx_http_sandbox_api_init(cf) != NGX_OK
         || ngx_http_sandbox_upstream_init(cf) != NGX_OK

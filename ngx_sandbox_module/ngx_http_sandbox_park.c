@@ -17,6 +17,7 @@
 #define NGX_HTTP_SANDBOX_WAKE_BUCKETS  256
 #define NGX_HTTP_SANDBOX_WAKE_TICK     200     /* lets go whatever happens */
 #define NGX_HTTP_SANDBOX_START_TIMEOUT 120000
+#define NGX_HTTP_SANDBOX_RELEASE       64      /* at once, over all workers */
 
 
 /* A start that requests wait for. */
@@ -74,6 +75,8 @@ static void ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
     ngx_http_sandbox_error_t *err);
 static void ngx_http_sandbox_waiter_deadline(ngx_event_t *ev);
 static void ngx_http_sandbox_waiter_cleanup(void *data);
+static ngx_uint_t ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx,
+    uint32_t slot);
 static void ngx_http_sandbox_set_error(ngx_http_sandbox_error_t *err,
     ngx_uint_t status, const char *code, const char *message,
     ngx_uint_t retry_after);
@@ -81,6 +84,7 @@ static void ngx_http_sandbox_set_error(ngx_http_sandbox_error_t *err,
 
 static ngx_queue_t   ngx_http_sandbox_wakes[NGX_HTTP_SANDBOX_WAKE_BUCKETS];
 static ngx_uint_t    ngx_http_sandbox_nwaiters;
+static ngx_uint_t    ngx_http_sandbox_release;
 static u_char        ngx_http_sandbox_wake_key[16];
 
 static ngx_http_sandbox_main_conf_t  *ngx_http_sandbox_park_conf;
@@ -89,10 +93,19 @@ static ngx_http_sandbox_main_conf_t  *ngx_http_sandbox_park_conf;
 ngx_int_t
 ngx_http_sandbox_park_init(ngx_cycle_t *cycle)
 {
-    ngx_uint_t  i;
+    ngx_int_t         n;
+    ngx_uint_t        i;
+    ngx_core_conf_t  *ccf;
 
     ngx_http_sandbox_park_conf = ngx_http_cycle_get_module_main_conf(cycle,
                                                      ngx_http_sandbox_module);
+
+    /* `worker_processes` may stand behind `http`, or nowhere */
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    n = ngx_process == NGX_PROCESS_SINGLE ? 1 : ccf->worker_processes;
+
+    ngx_http_sandbox_release = ngx_max(NGX_HTTP_SANDBOX_RELEASE / n, 1);
 
     for (i = 0; i < NGX_HTTP_SANDBOX_WAKE_BUCKETS; i++) {
         ngx_queue_init(&ngx_http_sandbox_wakes[i]);
@@ -231,6 +244,12 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
         && !(again && ctx->known && info.slot == ctx->slot
              && info.epoch == ctx->epoch))
     {
+        if (ngx_http_sandbox_revoked(ctx, info.slot)) {
+            ngx_http_sandbox_set_error(err, NGX_HTTP_NOT_FOUND, "not_found",
+                                       "The exposure is gone", 0);
+            return NGX_ERROR;
+        }
+
         ngx_http_sandbox_take(ctx, &info);
         return NGX_OK;
     }
@@ -278,6 +297,39 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ngx_http_sandbox_nwaiters++;
 
     return NGX_AGAIN;
+}
+
+
+/*
+ * Whether the exposure that the gate has let a request through by is gone, or
+ * that of another sandbox by now, be it one of the same name.
+ */
+
+static ngx_uint_t
+ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx, uint32_t slot)
+{
+    ngx_http_sandbox_info_t      info;
+    ngx_http_sandbox_exposure_t  exposure;
+
+    if (ctx->control) {
+        return 0;
+    }
+
+    switch (ngx_http_sandbox_zone_label(ngx_http_sandbox_park_conf->zone,
+                                        &ctx->label, &exposure, &info))
+    {
+    case NGX_OK:
+        return exposure.slot != slot || exposure.port != ctx->port;
+
+    case NGX_AGAIN:
+
+        /* the zone is being filled, and the gate has asked sandboxd */
+
+        return slot != ctx->slot;
+
+    default: /* NGX_DECLINED */
+        return 1;
+    }
 }
 
 
@@ -379,6 +431,15 @@ ngx_http_sandbox_park_done(ngx_http_request_t *r)
 }
 
 
+void
+ngx_http_sandbox_park_leave(ngx_http_sandbox_ctx_t *ctx)
+{
+    if (ctx->waiter) {
+        ngx_http_sandbox_waiter_leave(ctx->waiter);
+    }
+}
+
+
 static void
 ngx_http_sandbox_waiter_deadline(ngx_event_t *ev)
 {
@@ -402,11 +463,12 @@ static void
 ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
     ngx_http_sandbox_error_t *err)
 {
-    ngx_connection_t         *c;
-    ngx_http_request_t       *r;
-    ngx_http_sandbox_ctx_t   *ctx;
-    ngx_http_sandbox_info_t   info;
-    ngx_http_sandbox_wake_t  *wake;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_sandbox_ctx_t    *ctx;
+    ngx_http_sandbox_info_t    info;
+    ngx_http_sandbox_wake_t   *wake;
+    ngx_http_sandbox_error_t   gone;
 
     r = w->request;
     c = r->connection;
@@ -425,6 +487,14 @@ ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
             info = wake->info;
         }
 
+        if (ngx_http_sandbox_revoked(ctx, info.slot)) {
+            ngx_http_sandbox_set_error(&gone, NGX_HTTP_NOT_FOUND, "not_found",
+                                       "The exposure is gone", 0);
+            err = &gone;
+        }
+    }
+
+    if (err == NULL) {
         ngx_http_sandbox_take(ctx, &info);
 
         /* its place is counted before it leaves the queue */
@@ -573,8 +643,7 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
 
     if (err == NULL) {
         wake->started = 1;
-        ngx_http_sandbox_wake_release(wake,
-                                      ngx_http_sandbox_park_conf->release);
+        ngx_http_sandbox_wake_release(wake, ngx_http_sandbox_release);
         return;
     }
 
@@ -674,7 +743,7 @@ ngx_http_sandbox_wake_tick(ngx_event_t *ev)
         return;
     }
 
-    limit = ngx_http_sandbox_park_conf->release;
+    limit = ngx_http_sandbox_release;
 
     if (ev->timedout) {
         ev->timedout = 0;

@@ -28,6 +28,7 @@ static ngx_int_t ngx_http_sandbox_init_inner(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 static ngx_int_t ngx_http_sandbox_init_outer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
+static ngx_uint_t ngx_http_sandbox_is_stored(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_ignore_headers(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p);
 
@@ -221,6 +222,15 @@ ngx_http_sandbox_init_outer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    /* their keys and paths don't tell one sandbox from another */
+
+    if (ngx_http_sandbox_is_stored(r)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "sandbox: proxy_cache and proxy_store would give one "
+                      "sandbox's responses to another's visitors");
+        return NGX_ERROR;
+    }
+
     if (!ctx->host_used) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "sandbox: this location doesn't set \"proxy_set_header "
@@ -290,6 +300,21 @@ ngx_http_sandbox_init_outer(ngx_http_request_t *r,
     u->reinit_request = ngx_http_sandbox_reinit_request;
 
     return ngx_http_sandbox_ignore_headers(r);
+}
+
+
+static ngx_uint_t
+ngx_http_sandbox_is_stored(ngx_http_request_t *r)
+{
+#if (NGX_HTTP_CACHE)
+
+    if (r->cache) {
+        return 1;
+    }
+
+#endif
+
+    return r->upstream->store;
 }
 
 
@@ -690,7 +715,10 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
         (void) c->recv(c, buf, sizeof(buf));
     }
 
-    ngx_http_sandbox_park_done(p->request);
+    /* also one that still waits: its try may have ended by a timeout */
+
+    p->pending = 0;
+    ngx_http_sandbox_park_leave(p->ctx);
 
     p->free(pc, p->data, state);
 }

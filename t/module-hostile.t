@@ -157,6 +157,65 @@ unlike($e->api(POST => '/v1/sandbox/box1/api/execute', json => {},
     headers => { 'X_Sandbox_Id' => 'evil' })->{json}{head}, qr/evil/,
     'nor to the agent');
 
+# ---- a cache that knows no sandboxes --------------------------------------
+
+is($e->get($h->($_), '/cached/x')->{status}, 500,
+    "proxy_cache is refused: $_") for qw(box1 box2);
+ok($e->logged(qr/proxy_cache/), 'the log says why');
+
+# ---- a request that ends before its wait ----------------------------------
+
+for my $case (['box3', '/short/'], ['box4', '/paged/']) {
+    my ($id, $path) = @$case;
+    my ($n) = $id =~ /(\d+)/;
+
+    $e->{agents}{$n}->stop(unlink => 1);
+    $d->fault(start_delay => 1.2);
+
+    my ($worker) = $e->workers;
+
+    $s = http_connect(port => $e->{port});
+
+    # the body that doesn't come keeps the request after its answer
+    http_send($s, "POST $path HTTP/1.1\r\nHost: " . $h->($id)
+        . "\r\nContent-Length: 100000\r\n\r\nabc");
+    $r = http_read($s, timeout => 1);
+    is($r->{status}, 504, "$path: the connect timeout comes first")
+        if $path eq '/short/';
+    sleep 1.5;
+    is(join(',', $e->workers), $worker, 'the worker lives');
+    is($e->get($own)->{status}, 200, 'and serves');
+    close $s;
+}
+
+# ---- what is revoked while requests wait for it ---------------------------
+
+$d->fault(start_delay => 0.6,
+    start_run => { 5 => { key => $e->key(5) }, 6 => { key => $e->key(6) } });
+
+for my $case (['box5', { kind => 'exposure', slot => 5,
+        label => '8000-box5-tok' }], ['box6', undef])
+{
+    my ($id, $gone) = @$case;
+
+    $s = http_connect(port => $e->{port});
+    http_send($s, "GET / HTTP/1.1\r\nHost: " . $h->($id)
+        . "\r\nConnection: close\r\n\r\n");
+    sleep 0.2;
+    if ($gone) {
+        $d->gone(%$gone);
+    } else {
+        # another sandbox of the same name
+        $d->gone(kind => 'sandbox', slot => 6, id => $id);
+        $d->sandbox(slot => 60, id => $id, state => 'running', epoch => 1,
+            key => $e->key(6));
+        symlink '00000006', sprintf '%s/s/%08x', $e->{dir}, 60;
+    }
+    $r = http_read($s, timeout => 5);
+    is($r->{status}, 404, "$id: revoked while a request waited: 404");
+    is($r->{json}{code}, 'INVALID_TOKEN', 'as if it had never been');
+}
+
 $e->stop;
 $e->no_alerts;
 done_testing();
