@@ -41,6 +41,9 @@ static ngx_http_sandbox_page_t  ngx_http_sandbox_pages[] = {
     { NGX_HTTP_BAD_REQUEST, ngx_string("invalid_request"),
       ngx_string("Bad request") },
 
+    { NGX_HTTP_UNAUTHORIZED, ngx_string("unauthorized"),
+      ngx_string("Unauthorized") },
+
     { NGX_HTTP_FORBIDDEN, ngx_string("forbidden"),
       ngx_string("Forbidden") },
 
@@ -104,12 +107,26 @@ ngx_int_t
 ngx_http_sandbox_send_failure(ngx_http_request_t *r,
     const ngx_http_sandbox_error_t *err)
 {
+    ngx_str_t  value;
+
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "sandbox error: %ui %V \"%V\"", err->status, &err->code,
                    &err->message);
 
     if (ngx_http_sandbox_error_headers(r, err) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* other modules' 401 have challenges of their own */
+
+    if (err->status == NGX_HTTP_UNAUTHORIZED) {
+        ngx_str_set(&value, "Bearer");
+
+        if (ngx_http_sandbox_add_header(r, "WWW-Authenticate", &value)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     return ngx_http_sandbox_send_json(r, err->status,
@@ -149,16 +166,6 @@ ngx_http_sandbox_error_headers(ngx_http_request_t *r,
 {
     ngx_str_t   value;
     ngx_uint_t  after;
-
-    if (err->status == NGX_HTTP_UNAUTHORIZED) {
-        ngx_str_set(&value, "Bearer");
-
-        if (ngx_http_sandbox_add_header(r, "WWW-Authenticate", &value)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
 
     after = err->retry_after;
 

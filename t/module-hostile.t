@@ -163,6 +163,16 @@ is($e->get($h->($_), '/cached/x')->{status}, 500,
     "proxy_cache is refused: $_") for qw(box1 box2);
 ok($e->logged(qr/proxy_cache/), 'the log says why');
 
+# ---- other modules' refusals ----------------------------------------------
+
+$r = $e->get($own, '/basic/');
+is($r->{status}, 401, 'auth_basic beside us');
+is_deeply([map { $_->[1] } grep { lc $_->[0] eq 'www-authenticate' }
+    @{ $r->{all} }], ['Basic realm="guarded"'], 'asks for itself alone');
+is($r->{json}{code}, 'unauthorized', 'in JSON');
+is($e->get($own, '/basic/', headers =>
+    { Authorization => 'Basic dXNlcjpwYXNz' })->{status}, 200, 'and lets in');
+
 # ---- a request that ends before its wait ----------------------------------
 
 for my $case (['box3', '/short/'], ['box4', '/paged/']) {
