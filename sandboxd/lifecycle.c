@@ -54,10 +54,10 @@ on_stopped(void *data, error *err)
 
     lifecycle_enter(lc, sb, RUN_NONE);
 
-    if (sb->gone) {
+    if (sb->run.doomed) {
         cleanup_add(lc, sb);
 
-    } else if (sb->run.waiters != NULL && !lc->closing) {
+    } else if (sb->run.waiters != NULL && !sb->gone && !lc->closing) {
         lifecycle_enter(lc, sb, RUN_QUEUED);
         queue_add(&lc->starts, sb);
         lifecycle_pump(lc);
@@ -161,9 +161,15 @@ on_started(void *data, const driver_handle *handle, error *err)
     queue_remove(&lc->starting, sb);
     lc->slow -= sb->run.slow;
 
-    if (sb->gone) {
+    if (sb->run.doomed) {
         error_free(err);
         cleanup_add(lc, sb);
+
+    } else if (sb->gone) {
+        /* Its files stay until the disk knows that it is destroyed: it would
+         * come back without them. */
+        error_free(err);
+        lifecycle_stop_run(lc, sb, 0);
 
     } else if (err != NULL) {
         start_failed(lc, sb, err);
@@ -373,6 +379,8 @@ cleanups_pump(lifecycle *lc)
 void
 lifecycle_destroy(lifecycle *lc, sandbox *sb)
 {
+    sb->run.doomed = true;
+
     waiters_refuse(sb, 409, "operation_interrupted", 0,
                    "the sandbox was destroyed");
 

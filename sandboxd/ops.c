@@ -537,7 +537,11 @@ op_ports(service *sv, request *req)
     records = json_array();
 
     for (ex = sb->exposures; ex != NULL; ex = ex->next) {
-        json_array_append_new(records, record_exposure(ex));
+
+        /* As with sandboxes: what is not durable doesn't exist. */
+        if (ex->item.node.seq != 0) {
+            json_array_append_new(records, record_exposure(ex));
+        }
     }
 
     request_answer(req, json_pack("{s:o}", "exposures", records));

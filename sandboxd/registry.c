@@ -258,7 +258,9 @@ registry_next_run(registry *r, sandbox *sb, error **err)
                          "sandbox are not written yet", EPOCH_BLOCK - 1);
     }
 
-    if (random_hex(key, KEY_LEN / 2, err) < 0) {
+    if (store_room(r->store, err) < 0
+        || random_hex(key, KEY_LEN / 2, err) < 0)
+    {
         return -1;
     }
 

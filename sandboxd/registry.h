@@ -96,6 +96,7 @@ typedef struct {
     uint64_t       retry_at;    /* loop time before which none is tried */
     uint64_t       since;       /* loop time of entering the state */
     bool           slow;        /* its start takes long */
+    bool           doomed;      /* destroyed for good, on the disk too */
     sandbox       *next;        /* in a queue of the lifecycle */
 } sandbox_run;
 

@@ -104,9 +104,12 @@ store_load(store *s, const store_rows *rows, void *data, error **err)
 }
 
 
+/* New changes don't cut the pause short: a disk that fails is not tried once
+ * for each of them. */
 static void
-store_wait(store *s, unsigned ms)
+store_pause(store *s, unsigned ms)
 {
+    int              rc;
     struct timespec  until;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -114,7 +117,9 @@ store_wait(store *s, unsigned ms)
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
 
-    pthread_cond_timedwait(&s->wake, &s->lock, &until);
+    do {
+        rc = pthread_cond_timedwait(&s->wake, &s->lock, &until);
+    } while (rc == 0 && !s->stop);
 }
 
 
@@ -154,7 +159,7 @@ store_commit(store *s, store_op *batch)
                 return false;
             }
 
-            store_wait(s, STORE_RETRY_MS);
+            store_pause(s, STORE_RETRY_MS);
         }
 
         pthread_mutex_unlock(&s->lock);
@@ -318,11 +323,9 @@ store_close(store *s)
 int
 store_check(store *s, error **err)
 {
-    int     failing;
-    size_t  queued;
+    int  failing;
 
     pthread_mutex_lock(&s->lock);
-    queued = s->queued;
     failing = s->failing;
     pthread_mutex_unlock(&s->lock);
 
@@ -335,6 +338,19 @@ store_check(store *s, error **err)
         return error_set(err, 503, "storage_failed",
                          "records can't be written at the moment");
     }
+
+    return store_room(s, err);
+}
+
+
+int
+store_room(store *s, error **err)
+{
+    size_t  queued;
+
+    pthread_mutex_lock(&s->lock);
+    queued = s->queued;
+    pthread_mutex_unlock(&s->lock);
 
     if (queued > STORE_QUEUE_MAX) {
         return error_set_field(err, 503, "busy", "", STORE_QUEUE_MAX,

@@ -101,6 +101,9 @@ void store_close(store *s);
  * `insufficient_storage` if not. */
 int store_check(store *s, error **err);
 
+/* The same for changes that don't wait for the disk: `busy` alone. */
+int store_room(store *s, error **err);
+
 /* All of these copy what they are given. */
 void store_put_sandbox(store *s, const store_sandbox *row);
 void store_put_state(store *s, const store_sandbox *row);   /* no id, spec */

@@ -499,6 +499,20 @@ test_destroy(fixture *f)
     ok(registry_find(f->r, "gone") == again
        && again->shown.state == STATE_CREATED, "the new one is untouched");
 
+    /* A start that ends before the disk knows of the destroy. */
+    sb = again;
+    slot = sb->slot;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    registry_remove(f->r, sb);
+    fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
+    run_for(f, 50);
+    ok(fake.destroys == 1 && fake.stops == 1 && o.bad == 1,
+       "no file is deleted before the record is, for good");
+    lifecycle_destroy(f->lc, sb);
+    run_until(f, registry_find_slot(f->r, slot) == NULL);
+    ok(fake.destroys == 2 && o.bad == 2 && o.status == 409,
+       "but then they are");
+
     fixture_close(f);
 }
 
@@ -553,7 +567,7 @@ test_disk_full(fixture *f)
 {
     error          *err;
     sandbox        *sb;
-    int             durable, status;
+    int             i, durable, status;
     unsigned        before;
     struct rlimit   old, small;
 
@@ -579,6 +593,16 @@ test_disk_full(fixture *f)
        status);
     error_free(err);
     ok(sandbox_new(f, "refused", NULL) == NULL, "creations too");
+
+    for (i = 0; i <= STORE_QUEUE_MAX; i++) {
+        registry_set_state(f->r, sb, STATE_CREATED, NULL);
+    }
+
+    err = NULL;
+    ok(registry_next_run(f->r, sb, &err) < 0
+       && strcmp(err->code, "busy") == 0,
+       "and starts, before what waits for the disk has no bound");
+    error_free(err);
 
     setrlimit(RLIMIT_FSIZE, &old);
     run_until(f, durable == 1);
