@@ -78,8 +78,7 @@ for my $round (1 .. $rounds) {
     kill 'KILL', $s->nginx_workers;
     answers("all workers ($round)");
 
-    kill 'KILL', $s->{daemon};
-    stop_process($s->{daemon}, 'KILL');
+    $s->kill_daemon;
     is($s->preview($e->{url}, timeout => 10)->{status}, 200,
         'previews go on while sandboxd is away');
     $s->start_daemon;
@@ -148,7 +147,7 @@ my $agent = $s->sandbox_pid('app');
 @workers = $s->nginx_workers;
 stop_process($s->{nginx}, 'KILL');
 kill 'KILL', @workers;
-stop_process($s->{daemon}, 'KILL');
+$s->kill_daemon;
 kill 'KILL', $agent;
 wait_for(sub { !grep { process_alive($_) } @workers }, 5);
 unlink "$s->{ngx}/nginx.pid";

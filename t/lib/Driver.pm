@@ -316,18 +316,8 @@ sub leftovers {
 # The name of this driver's groups is a hash of its directory's path.
 sub tag {
     my ($self) = @_;
-    my $path = "$self->{dir}/state/sandboxes";
-    my $pairs = 0;
 
-    require Math::BigInt;
-    my $h = Math::BigInt->new('14695981039346656037');
-    my $m = Math::BigInt->new(2)->bpow(64);
-
-    for my $byte (unpack 'C*', $path) {
-        $h->bxor($byte)->bmul('1099511628211')->bmod($m);
-    }
-
-    return sprintf '%016s', substr $h->as_hex, 2;
+    return path_hash("$self->{dir}/state/sandboxes");
 }
 
 

@@ -22,7 +22,7 @@ our @EXPORT = qw(
     build_dir top_dir is_san tmp_dir free_port wait_for run_command
     start_process stop_process process_alive slurp spew
     http http_connect http_send http_read json_decode json_encode
-    descendants san_env alarm_after
+    descendants san_env alarm_after path_hash
 );
 
 my $OWNER = $$;
@@ -246,6 +246,23 @@ sub descendants {
     }
 
     return @found;
+}
+
+
+# The hash (64-bit FNV-1a, in hex) by which sandboxd names what belongs to a
+# directory.
+sub path_hash {
+    my ($path) = @_;
+
+    require Math::BigInt;
+    my $h = Math::BigInt->new('14695981039346656037');
+    my $m = Math::BigInt->new(2)->bpow(64);
+
+    for my $byte (unpack 'C*', $path) {
+        $h->bxor($byte)->bmul('1099511628211')->bmod($m);
+    }
+
+    return sprintf '%016s', substr $h->as_hex, 2;
 }
 
 

@@ -18,6 +18,7 @@ use warnings;
 use FindBin;
 use Digest::SHA qw(sha256_hex);
 use Harness;
+use Leftovers;
 use Test::More ();
 use Time::HiRes qw(sleep time);
 
@@ -33,6 +34,7 @@ sub new {
     $self->{run} = "$self->{dir}/run";
     $self->{secret} = "$self->{dir}/secret";
     $self->{ngx} = "$self->{dir}/nginx";
+    $self->{left} = Leftovers->new(dir => $self->{dir});
     $self->{daemon_log} = "$self->{dir}/sandboxd.log";
     $self->{error_log} = "$self->{ngx}/error.log";
 
@@ -313,6 +315,7 @@ sub reload {
 sub stop {
     my ($self, %o) = @_;
 
+    $self->{left}->note($self->{daemon}) unless $o{quiet};
     stop_process(delete $self->{nginx}, 'QUIT', 15) if $self->{nginx};
     stop_process(delete $self->{daemon}, 'TERM', 30) if $self->{daemon};
 
@@ -335,27 +338,17 @@ sub stop {
 }
 
 
-# Processes, mounts, sockets and cgroups that still speak of our directory.
-sub leftovers {
+# Kills sandboxd as if by accident.
+sub kill_daemon {
     my ($self) = @_;
-    my $dir = $self->{dir};
-    my @left;
 
-    for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
-        next if $pid == $$;
-        my $cmd = slurp("/proc/$pid/cmdline") // next;
-        my $root = readlink("/proc/$pid/root") // '';
+    $self->{left}->note($self->{daemon});
 
-        $cmd =~ tr/\0/ /;
-        push @left, "process $pid ($cmd)"
-            if index($cmd, $dir) >= 0 || index($root, $dir) >= 0;
-    }
-
-    push @left, map { "mount $_" } grep { index($_, $dir) >= 0 }
-        split /\n/, slurp('/proc/self/mountinfo') // '';
-    push @left, map { "socket $_" } glob "$self->{run}/s/*";
-
-    return @left;
+    return stop_process(delete $self->{daemon}, 'KILL');
 }
+
+
+# What of it is still there: processes, namespaces, mounts, sockets, groups.
+sub leftovers { return $_[0]{left}->list }
 
 1;
