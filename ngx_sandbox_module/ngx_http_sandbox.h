@@ -225,7 +225,7 @@ void ngx_http_sandbox_daemon_exit(ngx_cycle_t *cycle);
 ngx_uint_t ngx_http_sandbox_daemon_connected(void);
 
 /* For _sync.c: tells sandboxd that the zone holds a change. */
-void ngx_http_sandbox_daemon_ack(uint64_t seq);
+void ngx_http_sandbox_daemon_ack(uint64_t seq, ngx_uint_t all);
 
 
 /* _gate.c */

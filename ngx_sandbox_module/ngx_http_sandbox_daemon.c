@@ -616,14 +616,15 @@ ngx_http_sandbox_daemon_send(ngx_http_sandbox_daemon_t *d, const char *text,
 /* For _sync.c: an ack, which has no answer. */
 
 void
-ngx_http_sandbox_daemon_ack(uint64_t seq)
+ngx_http_sandbox_daemon_ack(uint64_t seq, ngx_uint_t all)
 {
     u_char                      text[64], *p;
     ngx_http_sandbox_daemon_t  *d;
 
     d = ngx_http_sandbox_daemon;
 
-    p = ngx_sprintf(text, "{\"op\":\"ack\",\"seq\":%uL}", seq);
+    p = ngx_sprintf(text, "{\"op\":\"ack\",\"seq\":%uL%s}", seq,
+                    all ? ",\"all\":true" : "");
 
     if (ngx_http_sandbox_daemon_send(d, (char *) text, p - text)
         == NGX_ERROR)

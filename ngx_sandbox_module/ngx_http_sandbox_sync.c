@@ -37,6 +37,7 @@ static void ngx_http_sandbox_sync_ask(ngx_http_sandbox_sync_t *s);
 static void ngx_http_sandbox_sync_page(void *data, json_t *result,
     ngx_http_sandbox_error_t *err);
 static void ngx_http_sandbox_sync_end(ngx_http_sandbox_sync_t *s);
+static void ngx_http_sandbox_sync_done(ngx_http_sandbox_sync_t *s);
 static void ngx_http_sandbox_sync_again(ngx_event_t *ev);
 static void ngx_http_sandbox_sync_sweep(ngx_event_t *ev);
 static ngx_int_t ngx_http_sandbox_read_hex(u_char *dst, const char *src);
@@ -125,7 +126,7 @@ ngx_http_sandbox_sync_start(ngx_http_sandbox_sync_t *s)
     if (status.complete) {
 
         if (status.seq >= s->seen) {
-            s->synced = 1;
+            ngx_http_sandbox_sync_done(s);
             return;
         }
 
@@ -275,11 +276,26 @@ ngx_http_sandbox_sync_end(ngx_http_sandbox_sync_t *s)
 
     /* the zone may have become incomplete again behind our back */
 
-    s->synced = status.complete && status.seq >= s->seen;
+    if (status.complete && status.seq >= s->seen) {
+        ngx_http_sandbox_sync_done(s);
 
-    if (!s->synced) {
+    } else {
         ngx_add_timer(&s->again, NGX_HTTP_SANDBOX_SYNC_AGAIN);
     }
+}
+
+
+/*
+ * The zone holds everything.  sandboxd may wait to hear that: of a revocation
+ * that was told to a worker which did not live to take it.
+ */
+
+static void
+ngx_http_sandbox_sync_done(ngx_http_sandbox_sync_t *s)
+{
+    s->synced = 1;
+
+    ngx_http_sandbox_daemon_ack(s->seen, 1);
 }
 
 
@@ -333,7 +349,7 @@ ngx_http_sandbox_sync_event(json_t *frame)
     }
 
     if (json_is_true(json_object_get(frame, "ack"))) {
-        ngx_http_sandbox_daemon_ack(record.seq);
+        ngx_http_sandbox_daemon_ack(record.seq, 0);
     }
 }
 

@@ -216,6 +216,10 @@ parse_unexpose(op *dst, json_t *frame, error **err)
 static int
 parse_ack(op *dst, json_t *frame, error **err)
 {
+    if (json_get_bool(frame, "all", &dst->all, err) < 0) {
+        return -1;
+    }
+
     return json_required(parse_seq(frame, "seq", &dst->seq, err), "seq", err)
            < 0 ? -1 : 0;
 }

@@ -43,6 +43,7 @@ typedef struct {
     json_t      *options;               /* create, expose; NULL if none */
     uint64_t     seq;                   /* hello, sync (from), ack */
     bool         full;                  /* sync */
+    bool         all;                   /* ack */
     bool         create;                /* start */
     bool         preview;               /* start */
     uint64_t     cursor;                /* list: born above */

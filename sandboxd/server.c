@@ -200,7 +200,7 @@ conn_frame(conn *c, const char *text, size_t len)
         conn_hello(c, &parsed);
 
     } else if (parsed.kind == OP_ACK && result == OP_OK) {
-        zone_ack(c->zone, parsed.seq, c->since);
+        zone_ack(c->zone, parsed.seq, parsed.all ? 0 : c->since);
 
     } else {
         request_begin(c, &parsed, frame, err);

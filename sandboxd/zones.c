@@ -178,8 +178,8 @@ zones_settle(zones *zs, zones_done cb, void *data)
 void
 zone_ack(zone *z, uint64_t seq, uint64_t since)
 {
-    /* A change from before this connection was not told to it: the worker may
-     * not have caught up with it yet. */
+    /* A change from before this connection was not told to it: its zone may
+     * not have caught up yet, and the worker says so when it has. */
     while (z->pending != NULL && z->pending->seq <= seq
            && z->pending->seq > since)
     {

@@ -49,8 +49,9 @@ void zones_wait(zones *zs, uint64_t seq, uint64_t now, zones_done cb,
 /* The same for whatever is being waited for already. */
 void zones_settle(zones *zs, zones_done cb, void *data);
 
-/* An acknowledgement of everything from above `since` up to seq, from a
- * connection that gets every change since `since`. */
+/* An acknowledgement of everything from above `since` up to seq: a connection
+ * is told every change since it began; of what was before it speaks only when
+ * its zone holds that as well (then since is 0). */
 void zone_ack(zone *z, uint64_t seq, uint64_t since);
 
 /* Drops the zones whose time is up; to be called now and then. */

@@ -129,6 +129,8 @@ is(http_read($c, timeout => 10)->{status}, 502,
     'a request that waited meanwhile is answered')
     or diag(time() - $t);
 $becomes->('box2', 404);
+ok(wait_for(sub { 2 <= grep { $_ >= $d->{seq} } @{ $d->stats->{caught_up} } },
+    3), 'and each of them says when it has caught up');
 
 $d->fault(resync => 1);
 $d->stop;

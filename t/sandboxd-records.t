@@ -148,6 +148,29 @@ ok($other->{eof}, 'and loses its connection');
 $same->drain(0.2);
 ok(!$same->{eof}, 'one whose zone has acknowledged keeps it');
 
+# The worker that was told dies; another one of its zone, which came later,
+# speaks for the zone when it has caught up, not before.
+my $zone = random_hex(16);
+my $told = worker($d, zone => $zone, ack => 0);
+
+$t = time;
+$id = $w->ask('unexpose', sandbox => 'demo', port => 10002);
+$told->drain(0.2);
+my $late = worker($d, zone => $zone, ack => 0);
+$told->close;
+$w->drain(0.2);
+ok(!$w->{answers}{$id}, 'being there is no acknowledgement');
+$late->send({ op => 'ack', seq => $late->{hello}{seq} });
+$w->drain(0.2);
+ok(!$w->{answers}{$id}, 'nor is one for what it was told itself');
+$late->send({ op => 'ack', seq => $late->{hello}{seq}, all => $true });
+is_deeply($w->answer($id)->{result}, {}, 'having caught up is');
+ok(time - $t < 2.5, 'without a time-out');
+$late->drain(3);
+ok(!$late->{eof}, 'and without losing its connection');
+$late->close;
+expose('demo', port => 10002);
+
 # ---- destroy, and the id at once again
 
 my $seq_before = $w->{seq};

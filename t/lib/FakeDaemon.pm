@@ -10,7 +10,8 @@ package FakeDaemon;
 #   $d->expose(slot => 1, label => '8000-demo', port => 8000);
 #   $d->gone(kind => 'exposure', slot => 1, label => '8000-demo');
 #   $d->fault(start_delay => 1, start_error => {...}, ...);
-#   $d->stats       { calls => {op => n}, seq, acks, hellos, connections }
+#   $d->stats       { calls => {op => n}, seq, acks, caught_up, hellos,
+#                     connections }
 #   $d->stop; $d->serve;    # the state stays
 #
 # Faults: start_delay, resolve_delay (seconds), start_error, resolve_error
@@ -35,7 +36,7 @@ sub start {
     my ($class, %o) = @_;
     my $self = bless { fault => {}, sandboxes => {}, exposures => {},
                        tombs => [], seq => 0, calls => {}, acks => [],
-                       hellos => [], page => 500, %o }, $class;
+                       caught_up => [], hellos => [], page => 500, %o }, $class;
 
     $self->{secret} //= 's' x 40;
     $self->{incarnation} //= unpack 'H*', join '', map { chr int rand 256 }
@@ -357,11 +358,12 @@ sub obey {
 
     if ($do eq 'state') {
         return { map { $_ => $self->{$_} }
-            qw(sandboxes exposures tombs seq calls acks hellos) };
+            qw(sandboxes exposures tombs seq calls acks caught_up hellos) };
     }
 
     return { calls => $self->{calls}, seq => $self->{seq},
-             acks => $self->{acks}, hellos => $self->{hellos},
+             acks => $self->{acks},
+             caught_up => $self->{caught_up}, hellos => $self->{hellos},
              connections => scalar grep { $_->{state} eq 'ready' }
                  values %{ $self->{peers} } };
 }
@@ -394,7 +396,7 @@ sub frame {
     return if $fault->{silent} && $fault->{silent}{$op};
 
     if ($op eq 'ack') {
-        push @{ $self->{acks} }, $f->{seq};
+        push @{ $self->{$f->{all} ? 'caught_up' : 'acks'} }, $f->{seq};
         return;
     }
 

@@ -60,6 +60,15 @@ test_wait(void)
     ok(c == 0, "a connection from after the change can't speak for it");
     zone_ack(x, 30, 19);
     ok(c == 1, "one from before can");
+
+    a = b = 0;
+    zones_wait(&zs, 40, 0, on_done, &a);
+    zones_wait(&zs, 50, 0, on_done, &b);
+    zone_ack(y, 50, 0);
+    zone_ack(x, 50, 45);
+    ok(a == 0 && b == 0, "what was before it goes first");
+    zone_ack(x, 50, 0);
+    ok(a == 1 && b == 1, "once its zone has caught up, it speaks for all");
     zone_ack(x, 1000, 0);
     ok(c == 1, "more acknowledgements than waits do no harm");
 
