@@ -130,7 +130,6 @@ bridge_file_error(http_request *r, int errnum, const char *path,
                   file_error_text(errnum), path);
     }
 
-    file_request_clean(err);
     bridge_error(r, err);
 }
 

@@ -195,6 +195,15 @@ exec_session_checked(http_request *r, const exec_params *p, const char *name)
     }
 
     err = NULL;
+
+    /* One from a header or the query may hold any bytes. */
+    if (name != NULL && utf8_valid(name, strlen(name)) != strlen(name)) {
+        error_set_field(&err, 400, "validation_failed", "sessionId", 0,
+                        "sessionId must be UTF-8");
+        api_error(r, err);
+        return -1;
+    }
+
     if (env_check(p->env, "env", &err) != 0) {
         exec_answer_error(r, p->command, name == NULL ? "default" : name,
                           err->message);

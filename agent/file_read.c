@@ -307,8 +307,6 @@ file_read_message(file_read *t, error **err)
     default:
         file_error_set(err, t->errnum, "Failed to read file '%s'", t->given);
     }
-
-    file_request_clean(*err);
 }
 
 

@@ -9,14 +9,6 @@
 #include "agent/file_request.h"
 #include "agent/path.h"
 #include "agent/session.h"
-#include "common/utf8.h"
-
-
-void
-file_request_clean(error *err)
-{
-    err->message[utf8_valid(err->message, strlen(err->message))] = '\0';
-}
 
 
 int
@@ -33,7 +25,6 @@ file_request_invalid(http_request *r, const char *field, const char *code,
 
     err = NULL;
     error_set(&err, 400, "VALIDATION_FAILED", "%s: %s", text, why);
-    file_request_clean(err);
 
     api_error_context(r, err, json_pack("{s:[{s:s, s:s, s:s}]}",
                                         "validationErrors", "field", field,
@@ -46,8 +37,6 @@ void
 file_request_error(http_request *r, error *err, const char *path,
     const char *operation, const char *detail)
 {
-    file_request_clean(err);
-
     api_error_context(r, err, json_pack("{s:s, s:s, s:s*}", "path", path,
                                         "operation", operation,
                                         "stderr", detail));

@@ -51,9 +51,6 @@ void file_request_too_large(http_request *r, const char *path,
 /* 400 for a body that json_flat_parse() refused; frees err. */
 void file_request_bad_json(http_request *r, error *err);
 
-/* Cuts a message where a character was cut, or isn't one. */
-void file_request_clean(error *err);
-
 /* {success: true, path, ...timestamp added at the end}; r is answered. */
 void file_request_success(http_request *r, json_t *stolen);
 

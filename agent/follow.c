@@ -160,8 +160,8 @@ follow_end_bridge(follow *f, run *of)
         return;
     }
 
-    o = json_pack("{s:s, s:s}", "error", of->failure->message, "code",
-                  "exec_error");
+    o = json_pack("{s:o, s:s}", "error", http_text(of->failure->message),
+                  "code", "exec_error");
     body = json_dumps(o, JSON_COMPACT);
     json_decref(o);
     if (body != NULL) {

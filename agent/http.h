@@ -123,19 +123,14 @@ void http_abort(http_request *r);
 void http_on_drain(http_request *r, void (*cb)(http_request *r));
 void http_on_close(http_request *r, void (*cb)(http_request *r));
 
-/* Sends len bytes of fd from offset off after http_begin() with a known
- * length, ends the answer and closes fd, which it owns from the call on.  A
- * file that is shorter than announced aborts the connection.  on_close isn't
- * called any more. */
-void http_send_file(http_request *r, int fd, off_t off, int64_t len);
-
 
 /* Errors.  Both take the error over and free it, and end the answer.
  *
  * api_error() sends the container API's form: the code in upper case, the
  * HTTP status, the message, and in `context` what is given (stolen; NULL: an
  * empty object, or validationErrors if the error names a field).
- * http_error() takes the form of the path that was asked for. */
+ * http_error() takes the form of the path that was asked for.  The message may
+ * hold any bytes and end within a character. */
 
 void api_error(http_request *r, error *err);
 void api_error_context(http_request *r, error *err, json_t *context);
@@ -147,6 +142,9 @@ void http_error(http_request *r, error *err);
 int http_json_object(http_request *r, const char *body, size_t len,
     json_t **out);
 
+/* Any text as a JSON string; what isn't UTF-8 becomes U+FFFD. */
+json_t *http_text(const char *p);
+
 /* "2026-11-21T19:47:29.060Z"; size at least 32. */
 void http_timestamp(char *out, size_t size);
 
@@ -156,8 +154,6 @@ void http_timestamp(char *out, size_t size);
  * nothing else was for 15 s. */
 
 void sse_begin(http_request *r);
-int sse_data_json(http_request *r, json_t *stolen);
-int sse_data(http_request *r, const void *line, size_t n);
 int sse_event(http_request *r, const char *event, const void *data, size_t n);
 
 #endif

@@ -43,10 +43,6 @@ http_exchange_free(http_exchange *x)
         free(x->query_value[i]);
     }
 
-    if (x->file != -1) {
-        close(x->file);
-    }
-
     buffer_free(&x->head);
     buffer_free(&x->body);
     buffer_free(&x->extra);
@@ -314,8 +310,6 @@ http_conn_run(http_conn *c, const char *p, size_t n)
     c->busy = 1;
     c->holds++;
 
-again:
-
     while (!c->dead && !c->closing) {
         if (c->x != NULL && c->x->ended) {
             http_conn_finish(c);
@@ -360,16 +354,7 @@ again:
             buffer_append(&c->in, p, n);
         }
 
-        n = 0;
         http_conn_flush(c);
-
-        /* A file's last piece ends its answer in there.  With a body that
-         * isn't complete there is nothing to go on with but what comes. */
-        if (!c->dead && !c->closing && c->x != NULL && c->x->ended
-            && (c->x->body_done || !c->x->keep_alive))
-        {
-            goto again;
-        }
     }
 
     c->busy = 0;
@@ -416,33 +401,21 @@ http_conn_flush(http_conn *c)
 {
     ssize_t  n;
 
-    while (!c->dead && !c->broken) {
-        while (c->out.len != 0) {
-            n = send(c->w->fd, buffer_bytes(&c->out), c->out.len,
-                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (!c->dead && !c->broken && c->out.len != 0) {
+        n = send(c->w->fd, buffer_bytes(&c->out), c->out.len,
+                 MSG_DONTWAIT | MSG_NOSIGNAL);
 
-            if (n < 0) {
-                if (errno == EAGAIN || errno == EINTR) {
-                    goto wait;
-                }
-
+        if (n < 0) {
+            if (errno != EAGAIN && errno != EINTR) {
                 c->broken = 1;
                 buffer_free(&c->out);
-                goto wait;
             }
-
-            c->last_out = uv_now(agent.loop);
-            buffer_consume(&c->out, (size_t) n);
-        }
-
-        if (c->x == NULL || c->x->file == -1 || c->x->ended) {
             break;
         }
 
-        http_reply_file(c->x);
+        c->last_out = uv_now(agent.loop);
+        buffer_consume(&c->out, (size_t) n);
     }
-
-wait:
 
     if (c->dead) {
         return;

@@ -52,9 +52,6 @@ typedef struct {
     buffer           extra;             /* headers of http_set_header() */
     int64_t          left;              /* of a known length */
 
-    int              file;              /* http_send_file(): -1 none */
-    int64_t          file_off;
-
     unsigned         head_done:1;
     unsigned         dispatched:1;
     unsigned         body_done:1;       /* all of it was received */
@@ -103,9 +100,6 @@ void http_conn_kick(http_conn *c);
 
 /* Closes at once. */
 void http_conn_abort(http_conn *c);
-
-/* Puts the next piece of a file to out; called when out is nearly empty. */
-void http_reply_file(http_exchange *x);
 
 /* For requests that never reach a handler. */
 void http_reply_bad(http_conn *c, int status, const char *message);

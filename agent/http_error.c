@@ -2,9 +2,108 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/http_conn.h"
+#include "common/utf8.h"
+
+
+typedef struct {
+    const char  *code;
+    const char  *text;
+} http_error_hint;
+
+
+/* What can be done about an error; people read it, clients only pass it on. */
+
+static const http_error_hint  http_error_hints[] = {
+    { "FILE_NOT_FOUND", "Make sure that the file exists" },
+    { "FILE_EXISTS", "Use another path, or remove what is there" },
+    { "FILE_TOO_LARGE", "Read or write it as a stream, or in parts" },
+    { "IS_DIRECTORY", "The path leads to a directory; name a file" },
+    { "NOT_DIRECTORY", "The path leads to a file; name a directory" },
+    { "PERMISSION_DENIED", "Check the owner and the mode of the path" },
+    { "READ_ONLY", "Write to another place: this one is read-only" },
+    { "NO_SPACE", "Remove files that are not needed" },
+    { "NAME_TOO_LONG", "A name has at most 255 bytes, a path 4096" },
+    { "INVALID_COMMAND", "Send a command that is not empty" },
+    { "COMMAND_NOT_FOUND", "Only a process that is running can be killed" },
+    { "PROCESS_NOT_FOUND", "Check the process id; list the processes" },
+    { "VALIDATION_FAILED", "Check the request's members and their types" },
+    { "RESOURCE_BUSY", "Use another name, or try again later" },
+    { "SESSION_ALREADY_EXISTS", "Use this session, or another id" },
+    { "SESSION_DESTROYED", "Use the id again to get a new session" },
+    { "SESSION_TERMINATED", "The session's state is gone; using the id again "
+                            "makes a new one" }
+};
+
+
+static const char *
+http_error_suggestion(const char *code)
+{
+    size_t  i;
+
+    for (i = 0; i < sizeof(http_error_hints) / sizeof(http_error_hint); i++) {
+        if (strcmp(http_error_hints[i].code, code) == 0) {
+            return http_error_hints[i].text;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* A message quotes paths, commands and names: any bytes, cut anywhere. */
+
+static void
+http_error_clean(error *err)
+{
+    char  text[sizeof(err->message)];
+
+    utf8_clean(text, sizeof(text), err->message, strlen(err->message));
+    memcpy(err->message, text, sizeof(text));
+}
+
+
+static void
+http_error_retry(http_request *r, const error *err)
+{
+    char  text[32];
+
+    if (err->retry_after > 0 || err->status == 503) {
+        snprintf(text, sizeof(text), "%d",
+                 err->retry_after > 0 ? err->retry_after : 1);
+        http_set_header(r, "Retry-After", text);
+    }
+}
+
+
+json_t *
+http_text(const char *p)
+{
+    char    *text;
+    size_t   n, room;
+    json_t  *v;
+
+    n = strlen(p);
+
+    if (utf8_valid(p, n) == n) {
+        return json_string(p);
+    }
+
+    room = n * 3 + 1;
+    text = malloc(room);
+    if (text == NULL) {
+        abort();
+    }
+
+    utf8_clean(text, room, p, n);
+    v = json_string(text);
+    free(text);
+
+    return v;
+}
 
 
 void
@@ -19,6 +118,8 @@ api_error_context(http_request *r, error *err, json_t *context)
     }
     code[i] = '\0';
 
+    http_error_clean(err);
+
     if (context == NULL) {
         context = err->field[0] == '\0' ? json_object()
             : json_pack("{s:[{s:s, s:s, s:s}]}", "validationErrors",
@@ -29,15 +130,13 @@ api_error_context(http_request *r, error *err, json_t *context)
     http_timestamp(ts, sizeof(ts));
     operation = json_object_get(context, "operation");
 
-    body = json_pack("{s:s, s:s, s:o, s:O*, s:i, s:s}",
+    body = json_pack("{s:s, s:s, s:o, s:O*, s:i, s:s, s:s*}",
                      "code", code, "message", err->message,
                      "context", context, "operation", operation,
-                     "httpStatus", err->status, "timestamp", ts);
+                     "httpStatus", err->status, "timestamp", ts,
+                     "suggestion", http_error_suggestion(code));
 
-    if (err->retry_after > 0) {
-        snprintf(ts, sizeof(ts), "%d", err->retry_after);
-        http_set_header(r, "Retry-After", ts);
-    }
+    http_error_retry(r, err);
 
     if (body == NULL) {
         http_abort(r);
@@ -60,6 +159,9 @@ void
 bridge_error(http_request *r, error *err)
 {
     json_t  *body;
+
+    http_error_clean(err);
+    http_error_retry(r, err);
 
     body = json_pack("{s:s, s:s}", "error", err->message, "code", err->code);
 

@@ -25,7 +25,6 @@ http_exchange_new(http_conn *c)
     x = calloc(1, sizeof(http_exchange));
     if (x != NULL) {
         x->pub.conn = c;
-        x->file = -1;
         c->x = x;
     }
 

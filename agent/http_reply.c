@@ -16,7 +16,6 @@
 #include "common/log.h"
 
 #define HTTP_DIRECT      (16 * 1024)    /* from here on sent without a copy */
-#define HTTP_FILE_PIECE  (128 * 1024)
 #define HTTP_SKIP_MAX    (1024 * 1024)
 
 #define http_exchange_of(r)  ((http_exchange *) (r))
@@ -513,73 +512,6 @@ http_on_close(http_request *r, void (*cb)(http_request *r))
 }
 
 
-/* Files.  http_conn_flush() asks for the next piece whenever the last one is
- * sent. */
-
-void
-http_send_file(http_request *r, int fd, off_t off, int64_t len)
-{
-    http_exchange  *x;
-
-    x = http_exchange_of(r);
-
-    if (r->conn->dead || x->ended) {
-        close(fd);
-        return;
-    }
-
-    x->on_close = NULL;
-    x->on_drain = NULL;
-    x->file = fd;
-    x->file_off = off;
-    x->left = len;
-
-    if (r->method == METHOD_HEAD || len == 0) {
-        x->left = 0;
-        http_end(r);
-        return;
-    }
-
-    http_conn_kick(r->conn);
-
-    if (!r->conn->dead && !r->conn->busy) {
-        http_conn_flush(r->conn);
-    }
-}
-
-
-void
-http_reply_file(http_exchange *x)
-{
-    char       *room;
-    size_t      want;
-    ssize_t     n;
-    http_conn  *c;
-
-    c = x->pub.conn;
-    want = x->left < HTTP_FILE_PIECE ? (size_t) x->left : HTTP_FILE_PIECE;
-
-    room = buffer_room(&c->out, want);
-    n = pread(x->file, room, want, x->file_off);
-
-    if (n <= 0) {
-        log_warn("a file became shorter while it was sent");
-        http_conn_abort(c);
-        return;
-    }
-
-    buffer_added(&c->out, (size_t) n);
-    x->file_off += n;
-    x->left -= n;
-
-    if (x->left == 0) {
-        close(x->file);
-        x->file = -1;
-        x->ended = 1;
-    }
-}
-
-
 /* Server-sent events. */
 
 void
@@ -590,44 +522,6 @@ sse_begin(http_request *r)
     http_begin(r, 200, "text/event-stream", -1);
     http_exchange_of(r)->sse = 1;
     http_write(r, NULL, 0);
-}
-
-
-int
-sse_data(http_request *r, const void *line, size_t n)
-{
-    int     rc;
-    buffer  b;
-
-    memset(&b, 0, sizeof(b));
-    buffer_room(&b, n + 8);
-    buffer_append(&b, "data: ", 6);
-    buffer_append(&b, line, n);
-    buffer_append(&b, "\n\n", 2);
-    rc = http_write(r, b.data, b.len);
-    buffer_free(&b);
-
-    return rc;
-}
-
-
-int
-sse_data_json(http_request *r, json_t *stolen)
-{
-    int    rc;
-    char  *text;
-
-    text = json_dumps(stolen, JSON_COMPACT);
-    json_decref(stolen);
-
-    if (text == NULL) {
-        return 0;
-    }
-
-    rc = sse_data(r, text, strlen(text));
-    free(text);
-
-    return rc;
 }
 
 

@@ -116,3 +116,37 @@ utf8_valid(const void *p, size_t n)
 
     return i;
 }
+
+
+size_t
+utf8_clean(char *dst, size_t room, const void *src, size_t n)
+{
+    size_t       i, len, put, take;
+    utf8_kind    kind;
+    const char  *s, *from;
+
+    s = src;
+    put = 0;
+
+    for (i = 0; i < n; i += len) {
+        kind = utf8_next(s + i, n - i, &len);
+
+        if (kind == UTF8_CUT) {
+            break;
+        }
+
+        from = kind == UTF8_OK ? s + i : "\xef\xbf\xbd";
+        take = kind == UTF8_OK ? len : 3;
+
+        if (take >= room - put) {
+            break;
+        }
+
+        memcpy(dst + put, from, take);
+        put += take;
+    }
+
+    dst[put] = '\0';
+
+    return put;
+}

@@ -28,4 +28,11 @@ size_t utf8_complete(const void *p, size_t n);
 /* How many of n bytes from the start are valid UTF-8. */
 size_t utf8_valid(const void *p, size_t n);
 
+/*
+ * Copies n bytes as text that is UTF-8: what isn't becomes U+FFFD, what is
+ * cut off at the end is left out, and so is what doesn't fit.  room > 0 counts
+ * the NUL that is put behind; returns the length without it.
+ */
+size_t utf8_clean(char *dst, size_t room, const void *src, size_t n);
+
 #endif
