@@ -11,13 +11,20 @@
 #include "common/buffer.h"
 #include "common/log.h"
 
-/* One request that waits for a process: for its start or its end. */
+/*
+ * What was started just now and may be over in a moment is waited for, up to
+ * this age: clients start `echo` and ask for its logs at once.
+ */
+#define PROCESS_YOUNG_MS  250
+
+/* One request that waits for a process: for its start, its end, or its age. */
 typedef struct {
     run_watch      watch;
     http_request  *r;
     char          *id;
     void         (*answer)(http_request *r, const char *id, run *of);
     run_event      wanted;
+    uv_timer_t    *timer;       /* NULL: however long it takes */
 } process_wait;
 
 /* One kill of many. */
@@ -38,8 +45,19 @@ struct process_kill_all {
 /* Waiting. */
 
 static void
+process_timer_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+
+static void
 process_wait_free(process_wait *w)
 {
+    if (w->timer != NULL) {
+        uv_close((uv_handle_t *) w->timer, process_timer_closed);
+    }
+
     run_watch_drop(&w->watch);
     free(w->id);
     free(w);
@@ -54,21 +72,14 @@ process_wait_close(http_request *r)
 
 
 static void
-process_wait_event(run_watch *rw, run_event event)
+process_wait_over(process_wait *w)
 {
     run            *of;
     char           *id;
-    process_wait   *w;
     http_request   *r;
     void          (*answer)(http_request *r, const char *id, run *of);
 
-    w = rw->data;
-
-    if (event != RUN_ENDED && event != w->wanted) {
-        return;
-    }
-
-    of = rw->of;
+    of = w->watch.of;
     r = w->r;
     id = w->id;
     answer = w->answer;
@@ -85,6 +96,26 @@ process_wait_event(run_watch *rw, run_event event)
 
 
 static void
+process_wait_event(run_watch *rw, run_event event)
+{
+    process_wait  *w;
+
+    w = rw->data;
+
+    if (event == RUN_ENDED || event == w->wanted) {
+        process_wait_over(w);
+    }
+}
+
+
+static void
+process_wait_expired(uv_timer_t *timer)
+{
+    process_wait_over(timer->data);
+}
+
+
+static process_wait *
 process_wait_for(http_request *r, run *of, const char *id, run_event wanted,
     void (*answer)(http_request *r, const char *id, run *of))
 {
@@ -102,6 +133,37 @@ process_wait_for(http_request *r, run *of, const char *id, run_event wanted,
     r->data = w;
     http_on_close(r, process_wait_close);
     run_watch_add(of, &w->watch, process_wait_event, w);
+
+    return w;
+}
+
+
+/* Answers now, or when a young process is over or not young any more. */
+
+static void
+process_wait_young(http_request *r, const process *p,
+    void (*answer)(http_request *r, const char *id, run *of))
+{
+    uint64_t       age;
+    process_wait  *w;
+
+    age = (uv_hrtime() - p->of->started) / 1000000;
+
+    if (p->of->state != RUN_RUNNING || age >= PROCESS_YOUNG_MS) {
+        answer(r, p->id, p->of);
+        return;
+    }
+
+    w = process_wait_for(r, p->of, p->id, RUN_ENDED, answer);
+
+    w->timer = malloc(sizeof(uv_timer_t));
+    if (w->timer == NULL) {
+        abort();
+    }
+
+    uv_timer_init(agent.loop, w->timer);
+    w->timer->data = w;
+    uv_timer_start(w->timer, process_wait_expired, PROCESS_YOUNG_MS - age, 0);
 }
 
 
@@ -237,21 +299,29 @@ process_json(const process *p, int with_end)
 
 
 static process *
-process_wanted(http_request *r)
+process_named(http_request *r, const char *id)
 {
     error    *err;
     process  *p;
 
-    p = process_find(r->param);
+    p = process_find(id);
 
     if (p == NULL) {
         err = NULL;
         error_set(&err, 404, "process_not_found", "Process %.200s not found",
-                  r->param);
-        api_error_context(r, err, json_pack("{s:s}", "processId", r->param));
+                  id);
+        api_error_context(r, err, json_pack("{s:o}", "processId",
+                                            http_text(id)));
     }
 
     return p;
+}
+
+
+static process *
+process_wanted(http_request *r)
+{
+    return process_named(r, r->param);
 }
 
 
@@ -297,12 +367,13 @@ process_list_handler(http_request *r)
 
 
 static void
-process_get_handler(http_request *r)
+process_get(http_request *r, const char *id, run *of)
 {
     char      ts[32];
     process  *p;
 
-    p = process_wanted(r);
+    /* It may have been forgotten meanwhile. */
+    p = process_named(r, id);
     if (p == NULL) {
         return;
     }
@@ -314,37 +385,54 @@ process_get_handler(http_request *r)
 
 
 static void
-process_logs_handler(http_request *r)
+process_get_handler(http_request *r)
 {
-    char      ts[32], *id;
-    json_t   *v;
-    buffer    head, tail;
     process  *p;
 
     p = process_wanted(r);
-    if (p == NULL) {
-        return;
+    if (p != NULL) {
+        process_wait_young(r, p, process_get);
     }
+}
+
+
+static void
+process_logs(http_request *r, const char *id, run *of)
+{
+    char     ts[32], *name;
+    json_t  *v;
+    buffer   head, tail;
 
     memset(&head, 0, sizeof(head));
     memset(&tail, 0, sizeof(tail));
     http_timestamp(ts, sizeof(ts));
 
-    v = json_string(p->id);
-    id = json_dumps(v, JSON_ENCODE_ANY);
+    v = json_string(id);
+    name = json_dumps(v, JSON_ENCODE_ANY);
     json_decref(v);
 
     buffer_printf(&head, "{\"success\":true,\"processId\":%s",
-                  id != NULL ? id : "null");
+                  name != NULL ? name : "null");
     buffer_append(&head, "", 1);
     buffer_printf(&tail, ",\"timestamp\":\"%s\"}", ts);
     buffer_append(&tail, "", 1);
-    free(id);
+    free(name);
 
-    result_send(r, p->of, 200, buffer_bytes(&head), buffer_bytes(&tail), 0,
-                0);
+    result_send(r, of, 200, buffer_bytes(&head), buffer_bytes(&tail), 0, 0);
     buffer_free(&head);
     buffer_free(&tail);
+}
+
+
+static void
+process_logs_handler(http_request *r)
+{
+    process  *p;
+
+    p = process_wanted(r);
+    if (p != NULL) {
+        process_wait_young(r, p, process_logs);
+    }
 }
 
 
