@@ -51,11 +51,14 @@ sub floor_of {
     my @wrap;
 
     # crun refuses a hybrid cgroup hierarchy: show it the second version alone,
-    # where nobody else sees it.
+    # where nobody else sees it.  Run by root it gives its standard streams to
+    # root inside: that isn't to be the host's null device.
     if ($args[0] eq 'crun') {
         @wrap = ('unshare', $> == 0 ? () : ('--user', '--map-root-user'),
             '--mount', '--cgroup', 'sh', '-c',
-            'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"', 'sh');
+            'mount -t cgroup2 none /sys/fs/cgroup && ' . ($> == 0
+            ? "{ test -c $dir/null || mknod -m 666 $dir/null c 1 3; } && "
+              . "mount --bind $dir/null /dev/null && " : '') . 'exec "$@"', 'sh');
     }
 
     my ($st, $out, $e) = run_command([@wrap, "$dir/floors", @args],
