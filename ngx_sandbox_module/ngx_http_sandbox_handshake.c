@@ -1,19 +1,21 @@
 /*
  * The beginning of a connection to an agent, and of what comes back on it: the
- * first line in one send, the agent's answer taken off the first read, and a
- * response that is no HTTP kept from the client.
+ * first line in one send with the request, the agent's answer taken off the
+ * first read, and a response that is no HTTP kept from the client.
  */
 
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_peer.h"
 
 
+static ngx_chain_t *ngx_http_sandbox_send_chain(ngx_connection_t *c,
+    ngx_chain_t *in, off_t limit);
 static void ngx_http_sandbox_line_failed(ngx_http_request_t *r,
     ngx_http_sandbox_peer_t *p, sandbox_line_result result);
 static ngx_int_t ngx_http_sandbox_next_header(ngx_http_request_t *r);
 
 
-ngx_int_t
+void
 ngx_http_sandbox_first_line(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
 {
     char    line[SANDBOX_LINE_MAX];
@@ -22,18 +24,66 @@ ngx_http_sandbox_first_line(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
     len = sandbox_line_write(line, p->ctx->control ? 0 : p->ctx->port,
                              p->ctx->key);
 
-    if (c->send(c, (u_char *) line, len) != (ssize_t) len) {
-        return NGX_ERROR;
+    /* at the end of its place: what is left to send ends there, too */
+
+    ngx_memcpy(p->text + sizeof(p->text) - len, line, len);
+    p->text_len = len;
+
+    ngx_memzero(&p->line, sizeof(sandbox_line));
+
+    c->send_chain = ngx_http_sandbox_send_chain;
+    c->recv = ngx_http_sandbox_recv;
+}
+
+
+/*
+ * The first send of a new connection: puts the line before the request, and
+ * steps aside.  A send of its own would wake the agent twice, and us.
+ */
+
+static ngx_chain_t *
+ngx_http_sandbox_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
+{
+    size_t                    len;
+    ngx_buf_t                 b;
+    ngx_chain_t               first, *cl;
+    ngx_http_request_t       *r;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    r = c->data;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    len = p->text_len;
+
+    ngx_memzero(&b, sizeof(ngx_buf_t));
+
+    b.memory = 1;
+    b.last = (u_char *) p->text + sizeof(p->text);
+    b.pos = b.last - len;
+
+    first.buf = &b;
+    first.next = in;
+
+    cl = ngx_send_chain(c, &first, limit ? limit + (off_t) len : 0);
+
+    if (cl == NGX_CHAIN_ERROR) {
+        return NGX_CHAIN_ERROR;
     }
 
     /* what nginx counts is the request */
 
-    c->sent = 0;
-    c->recv = ngx_http_sandbox_recv;
+    p->text_len = b.last - b.pos;
+    c->sent -= len - p->text_len;
 
-    ngx_memzero(&p->line, sizeof(sandbox_line));
+    if (p->text_len) {
+        return in;
+    }
 
-    return NGX_OK;
+    c->send_chain = ngx_send_chain;
+
+    return cl;
 }
 
 

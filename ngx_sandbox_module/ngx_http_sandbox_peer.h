@@ -30,15 +30,18 @@ typedef struct {
     unsigned                      again:1;     /* to the gate before the next */
     unsigned                      pending:1;   /* not connected yet */
 
+    size_t                        text_len;    /* of what is to be sent yet */
+
     socklen_t                     socklen;
     struct sockaddr_un            sockaddr;
+    char                          text[SANDBOX_LINE_MAX];
 } ngx_http_sandbox_peer_t;
 
 
 /* _handshake.c */
 
-/* Writes the first line; the first read will take the answer off. */
-ngx_int_t ngx_http_sandbox_first_line(
+/* The first send will begin with the line, the first read with its answer. */
+void ngx_http_sandbox_first_line(
     ngx_connection_t *c, ngx_http_sandbox_peer_t *p);
 ssize_t ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size);
 

@@ -4,9 +4,9 @@
  *
  * Two hooks.  The inner one only names the peer, so that `keepalive` between
  * the two can look into its cache; the outer one is installed when all of the
- * configuration is read, connects, writes the agent's first line in one send
- * and lets nginx send the request right behind it.  The agent's answer is taken
- * off the first read, so that there is no extra round trip.
+ * configuration is read, connects, and sees to it that the request goes in one
+ * send with the agent's first line.  The agent's answer is taken off the first
+ * read, so that there is no extra round trip.
  *
  * A connection that fails because the sandbox's run has ended goes through the
  * gate once more: the request waits, with its connection not yet connected,
@@ -499,7 +499,7 @@ ngx_http_sandbox_needs_fresh(ngx_http_request_t *r)
 }
 
 
-/* NGX_DONE: connected, and the first line is written. */
+/* NGX_DONE: connected; the first line goes with the request. */
 
 static ngx_int_t
 ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
@@ -518,9 +518,7 @@ ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
 
     /* a Unix socket connects at once or not at all */
 
-    if (rc != NGX_OK
-        || ngx_http_sandbox_first_line(pc->connection, p) != NGX_OK)
-    {
+    if (rc != NGX_OK) {
         if (pc->connection) {
             ngx_close_connection(pc->connection);
             pc->connection = NULL;
@@ -529,6 +527,8 @@ ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
         p->ctx->failure = NGX_HTTP_SANDBOX_FAIL_CONNECT;
         return NGX_DECLINED;
     }
+
+    ngx_http_sandbox_first_line(pc->connection, p);
 
     return NGX_DONE;
 }
@@ -662,9 +662,10 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
 
         if (connect(c->fd, u->peer.sockaddr, u->peer.socklen) == 0
             && ngx_add_conn
-            && ngx_add_conn(c) == NGX_OK
-            && ngx_http_sandbox_first_line(c, p) == NGX_OK)
+            && ngx_add_conn(c) == NGX_OK)
         {
+            ngx_http_sandbox_first_line(c, p);
+
             c->write->ready = 1;
             c->write->handler(c->write);
             return;

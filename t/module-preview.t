@@ -32,6 +32,8 @@ is($r->{json}{name}, 'box1', 'from its own sandbox');
 is($r->{json}{uri}, '/a/%2e%2e/b%2Fc?x=1', 'with the path as it was sent');
 like($a->log, qr/^connection 1: CONNECT 8000 [0-9a-f]{32}$/m,
     'the first line names port and key');
+like($a->log, qr/^connection 1: .*\nwith the request$/m,
+    'and comes in one piece with the request');
 unlike($r->{json}{head}, qr/[0-9a-f]{32}/, 'the key is in no header');
 
 is($e->get("8000-box2-tok.$d")->{json}{name}, 'box2',

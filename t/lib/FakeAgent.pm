@@ -163,7 +163,8 @@ sub connection {
 
     my ($line) = $in =~ s/^([^\n]*)\n// ? $1 : '';
 
-    $self->note("connection $self->{n}: $line\n");
+    $self->note("connection $self->{n}: $line\n"
+        . (length $in ? "with the request\n" : ''));
 
     my ($port, $key) = $line =~ /^(?:CONTROL|CONNECT (\d+)) ([0-9a-f]{32})$/
         or return syswrite $c, "ERR key\n";
