@@ -100,8 +100,8 @@ module: $(B)/ngx_http_sandbox_module.so
 
 $(B)/sandbox-agent: $(AGENT_OBJ) $(AGENT_COMMON) $(LLHTTP_OBJ)
 	$(say) LINK $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS)
-	$(Q)$(if $(SAN),,strip -o $@.tmp $@ && mv -f $@.tmp $@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@.tmp $^ $(AGENT_LIBS)
+	$(Q)$(if $(SAN),,strip $@.tmp &&) mv -f $@.tmp $@
 
 $(B)/sandboxd: $(SANDBOXD_OBJ) $(COMMON_OBJ)
 	$(say) LINK $@
