@@ -154,6 +154,14 @@ follow_end_bridge(follow *f, run *of)
     json_t  *o;
 
     if (of->failure == NULL) {
+
+        /* Elsewhere this is part of the output. */
+        if (of->timed_out && of->foreground) {
+            snprintf(text, sizeof(text), "Command timed out after %llums\n",
+                     (unsigned long long) of->timeout_ms);
+            follow_output(f, 1, text, strlen(text));
+        }
+
         snprintf(text, sizeof(text), "{\"exit_code\":%d}",
                  follow_exit_code(of));
         sse_event(f->r, "exit", text, strlen(text));
