@@ -21,8 +21,11 @@ static void ngx_http_sandbox_preview_error(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_http_sandbox_error_t *err);
 static void ngx_http_sandbox_control_error(ngx_http_sandbox_ctx_t *ctx,
     ngx_http_sandbox_error_t *err);
-static json_t *ngx_http_sandbox_error_json(
+static json_t *ngx_http_sandbox_error_json(ngx_http_request_t *r,
     const ngx_http_sandbox_error_t *err);
+static void ngx_http_sandbox_error_container(json_t *json,
+    const ngx_http_sandbox_error_t *err);
+static ngx_uint_t ngx_http_sandbox_is_container(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_error_headers(ngx_http_request_t *r,
     const ngx_http_sandbox_error_t *err);
 
@@ -130,12 +133,13 @@ ngx_http_sandbox_send_failure(ngx_http_request_t *r,
     }
 
     return ngx_http_sandbox_send_json(r, err->status,
-                                      ngx_http_sandbox_error_json(err));
+                                      ngx_http_sandbox_error_json(r, err));
 }
 
 
 static json_t *
-ngx_http_sandbox_error_json(const ngx_http_sandbox_error_t *err)
+ngx_http_sandbox_error_json(ngx_http_request_t *r,
+    const ngx_http_sandbox_error_t *err)
 {
     json_t                    *json;
     ngx_http_sandbox_error_t   e;
@@ -156,7 +160,64 @@ ngx_http_sandbox_error_json(const ngx_http_sandbox_error_t *err)
         json_object_set_new(json, "limit", json_integer(e.limit));
     }
 
+    if (ngx_http_sandbox_is_container(r)) {
+        ngx_http_sandbox_error_container(json, err);
+    }
+
     return json;
+}
+
+
+/*
+ * Clients of the container API look for these members; the agent's own errors
+ * have them, and it shall not matter who refused.
+ */
+
+static void
+ngx_http_sandbox_error_container(json_t *json,
+    const ngx_http_sandbox_error_t *err)
+{
+    u_char       text[sizeof("1970-09-28T12:00:00.000Z")];
+    ngx_tm_t     tm;
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+    ngx_gmtime(tp->sec, &tm);
+
+    *ngx_snprintf(text, sizeof(text) - 1, "%4d-%02d-%02dT%02d:%02d:%02d.%03MZ",
+                  tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                  tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, tp->msec)
+        = '\0';
+
+    json_object_set(json, "message", json_object_get(json, "error"));
+    json_object_set_new(json, "context", json_object());
+    json_object_set_new(json, "httpStatus", json_integer(err->status));
+    json_object_set_new(json, "timestamp", json_string((char *) text));
+}
+
+
+/* Whether a path leads, or would lead, below /v1/sandbox/{id}/api. */
+
+static ngx_uint_t
+ngx_http_sandbox_is_container(ngx_http_request_t *r)
+{
+    u_char  *p, *last;
+
+    static const u_char  prefix[] = "/v1/sandbox/";
+
+    p = r->unparsed_uri.data;
+    last = p + r->unparsed_uri.len;
+
+    if (r->unparsed_uri.len < sizeof(prefix) - 1
+        || ngx_memcmp(p, prefix, sizeof(prefix) - 1) != 0)
+    {
+        return 0;
+    }
+
+    p = ngx_strlchr(p + sizeof(prefix) - 1, last, '/');
+
+    return p != NULL && last - p >= 4 && ngx_memcmp(p, "/api", 4) == 0
+           && (last - p == 4 || p[4] == '/' || p[4] == '?');
 }
 
 
@@ -305,7 +366,7 @@ ngx_http_sandbox_page_text(ngx_http_request_t *r,
 
     ngx_http_sandbox_page_error(r, err);
 
-    json = ngx_http_sandbox_error_json(err);
+    json = ngx_http_sandbox_error_json(r, err);
     dump = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
 
     json_decref(json);
