@@ -272,6 +272,22 @@ for my $host ('evil.test', 'x.api.test', 'api.test..', 'api.test:x') {
     like($got->{status}, qr/^40[04]$/, "no API on $host");
 }
 
+# Every byte that was sent to an agent, on any kind of connection.
+$e->raw("GET /ws HTTP/1.1\r\nHost: $h\r\nUpgrade: websocket\r\n"
+    . "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nX-Sandbox-A: evil\r\n"
+    . "Forwarded: evil\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    timeout => 1);
+for my $slot (1, 2) {
+    my $bytes = $e->{agents}{$slot}->log;
+
+    my $forged = qr/^(?:X-(?:Sandbox|Forwarded|Real|Original)|Forwarded)\S*: .*evil/mi;
+
+    unlike($bytes, qr/\Q$Edge::KEY\E/, "our key isn't in what agent $slot got");
+    unlike($bytes, $forged, 'nor is anything forged');
+    is(join('', grep { /[0-9a-f]{32}/ && !/^connection / } split /^/, $bytes),
+        '', 'and its own key is in first lines alone') if $slot == 2;
+}
+
 $e->stop;
 $e->no_alerts;
 done_testing();

@@ -60,6 +60,41 @@ my $r = $e->get($h->('box2'), '/', method => 'POST', body => $body);
 
 is($r->{json}{size}, 3_000_000, 'a POST waits with its body');
 
+# Held by flow control: neither memory nor disk takes it meanwhile.
+$e->agent(10, state => 'asleep');
+wait_for(sub { $e->get($h->('box10'), '/', timeout => 0.2); 1 }, 1);
+$d->sandbox(slot => 10, id => 'box10', state => 'asleep', epoch => 2);
+sleep 0.1;
+$d->fault(start_delay => 1.5);
+$run->(10);
+
+my $s0 = http_connect(port => $e->{port});
+my ($went, $until) = (0, time() + 1);
+
+http_send($s0, 'POST / HTTP/1.1' . "\r\nHost: " . $h->('box10')
+    . "\r\nConnection: close\r\nContent-Length: 67108864\r\n\r\n");
+$s0->blocking(0);
+while (time() < $until) {
+    my $n = syswrite $s0, 'x' x 65536;
+
+    if (defined $n) { $went += $n }
+    else { sleep 0.02 }
+}
+cmp_ok($went, '<', 24 << 20,
+    "no body is read while its request waits (the kernel holds $went)");
+is(join(' ', map { glob "$_/*" } glob "$e->{ngx}/tmp/*"), '',
+    'and none is written to a file');
+$s0->blocking(1);
+while ($went < 67108864) {
+    my $n = syswrite $s0, 'x' x 65536, 67108864 - $went < 65536
+        ? 67108864 - $went : 65536;
+
+    last unless defined $n;
+    $went += $n;
+}
+is(http_read($s0, timeout => 20)->{json}{size}, 67108864,
+    'then all of it goes through');
+
 # ---- bounds ---------------------------------------------------------------
 
 $d->fault(start_delay => 1.5);
@@ -197,4 +232,58 @@ is($d->stats->{calls}{start}, $before, 'and no start');
 
 $e->stop;
 $e->no_alerts;
+
+# ---- few at a time after a start; a bound over all sandboxes ---------------
+
+my $f = Edge->new(http_conf => 'sandbox_waiters 200; sandbox_waiters_total 150;');
+
+$f->agent($_, state => 'asleep', ports => [9012]) for 1 .. 3;
+$f->start;
+
+sub crowd {
+    my ($slot, $n) = @_;
+
+    return map {
+        my $c = http_connect(port => $f->{port});
+
+        http_send($c, "GET / HTTP/1.1\r\nHost: 9012-box$slot-tok.preview.test"
+            . "\r\nConnection: close\r\n\r\n");
+        $c;
+    } 1 .. $n;
+}
+
+# The agent takes 0.3 s to say that the first ones are there.  A machine that
+# is busy with other things may blur that; not three times.
+my ($at_once, $late) = (0, 0);
+
+for my $slot (1 .. 3) {
+    spew("$f->{ngx}/access.log", '') if !-e "$f->{ngx}/access.log";
+    $f->daemon->fault(start_delay => 1,
+        start_run => { $slot => { key => $f->key($slot) } });
+    my @crowd = crowd($slot, 100);
+
+    is(scalar(grep { http_read($_, timeout => 15)->{status} == 200 } @crowd),
+        100, '100 requests wait for one start');
+    my @wait = sort { $a <=> $b }
+        (slurp("$f->{ngx}/access.log") =~ /box$slot (?:\d+) ([\d.]+) /g);
+
+    $late = grep { $_ > $wait[0] + 0.15 } @wait;
+    last if $late >= 36 && $late < 50;
+}
+ok($late >= 36, "64 of them go at once, the others after them ($late)");
+
+$f->daemon->sandbox(slot => $_, id => "box$_", state => 'asleep', epoch => 9)
+    for 1 .. 3;
+sleep 0.2;
+$f->daemon->fault(start_delay => 2, start_run => { map { $_ =>
+    { key => $f->key($_), epoch => 10 } } 1 .. 3 });
+my @all = map { crowd($_, 60) } 1 .. 3;
+my %all;
+$all{ http_read($_, timeout => 15)->{status} }++ for @all;
+is_deeply(\%all, { 200 => 150, 503 => 30 },
+    'sandbox_waiters_total is for all sandboxes of a worker')
+    or diag(json_encode(\%all));
+
+$f->stop;
+$f->no_alerts;
 done_testing();

@@ -64,6 +64,17 @@ for my $host ("08000-box1-tok.$d", "+8000-box1-tok.$d", "8000x-box1-tok.$d",
         or diag("$got->{status} $got->{body}");
 }
 
+# Nothing in an answer says which part of a name was wrong.
+for my $host ("8000-box1-wrong.$d", "8000-box2-tok1.$d", "9999-box1-tok.$d",
+    "8000-box1.$d", "x.$d")
+{
+    my $head = $e->get($host)->{head} =~ s/^Date: .*\r\n//mr;
+
+    is($head, $none->{head} =~ s/^Date: .*\r\n//mr, "the same words: $host");
+}
+is($e->daemon->stats->{calls}{resolve}, undef,
+    'nor does one of them ask sandboxd, which would take longer');
+
 for my $case (
     ['no Host', "GET / HTTP/1.0\r\n\r\n", 404],
     ['no Host in HTTP/1.1', "GET / HTTP/1.1\r\n\r\n", 400],
@@ -147,6 +158,38 @@ is($a->connections, $n + 2, 'on a connection of its own');
 
 $e->get($h, '/close');
 is($e->get($h)->{status}, 200, 'after the app has closed a connection');
+
+# A request to the agent itself never goes where an app's went, nor the other
+# way round: its line alone says which of the two is meant.
+$e->agent(3, ports => [8000]);
+wait_for(sub { $e->get("8000-box3-tok.$d")->{status} == 200 }, 3);
+$e->get("8000-box3-tok.$d") for 1 .. 3;
+$e->api(GET => '/v1/sandbox/box3/api/ping') for 1 .. 3;
+$e->get("8000-box3-tok.$d") for 1 .. 3;
+
+my $lines = $e->{agents}{3}->log;
+my %kind;
+for my $part (split /^(?=request on )/m, $lines) {
+    my ($port, $uri) = $part =~ m{^request on (\d+):\n\S+ (\S+)} or next;
+
+    $kind{ ($port ? 'app' : 'agent') . ' ' . ($uri =~ m{^/api/} ? 'api' : 'page') }++;
+}
+is(join(' ', sort map { s/ /:/r } keys %kind), 'agent:api app:page',
+    'control requests and previews have connections of their own');
+
+# Nor where an earlier run's went, even while that one still answers.
+my $former = delete $e->{agents}{3};
+
+unlink $former->{path};
+my $now = FakeAgent->start(dir => $e->{dir}, slot => 3, key => 'a' x 32,
+    name => 'the next run');
+$e->daemon->sandbox(slot => 3, id => 'box3', key => 'a' x 32, epoch => 2);
+sleep 0.1;
+my %by = map { $e->get("8000-box3-tok.$d")->{json}{name} // 'none' => 1 } 1 .. 5;
+is(join(' ', keys %by), 'the next run',
+    'a kept connection to an earlier run is not used again');
+$former->stop;
+$now->stop(unlink => 1);
 
 # ---- bodies ---------------------------------------------------------------
 

@@ -99,6 +99,33 @@ is(http_read($s, timeout => 10)->{status}, 200,
     'a request that waits is served by a worker that exits');
 ok(wait_for(sub { 2 == $e->workers }, 5), 'which is gone then');
 
+# The same while sandboxd is away: the wait has its end, which the worker that
+# exits stays for; one that nobody waits in goes at once, whatever it keeps
+# house with.
+$e->{http_conf} = 'sandbox_wake_timeout 4s;';
+$e->reload(conf => 1);
+wait_for(sub { 2 == $e->workers && $d->stats->{connections} == 2 }, 10);
+$e->agent(10, state => 'asleep');
+sleep 0.2;
+$d->stop;
+sleep 0.3;
+$s = http_connect(port => $e->{port});
+my $begun = time();
+
+http_send($s, "GET / HTTP/1.1\r\nHost: 8000-box10-tok.preview.test\r\n"
+    . "Connection: close\r\n\r\n");
+sleep 0.3;
+my @exiting = $e->workers;
+$e->reload;
+ok(wait_for(sub { 1 == grep { process_alive($_) } @exiting }, 2.5),
+    'a worker in which nobody waits exits at once, without sandboxd');
+my $r = http_read($s, timeout => 10);
+is($r->{status}, 503, 'the other one answers what waits in it');
+cmp_ok(time() - $begun, '>', 2, 'when the time for that is over');
+ok(wait_for(sub { !grep { process_alive($_) } @exiting }, 2), 'and goes');
+$d->serve;
+wait_for(sub { $d->stats->{connections} == 2 }, 10);
+
 # ---- open streams go on ---------------------------------------------------
 
 $s = http_connect(port => $e->{port});

@@ -185,6 +185,39 @@ my $n = $d->stats->{calls}{resolve};
 is($status->('nobody'), 404, 'a complete zone');
 is($d->stats->{calls}{resolve}, $n, 'asks for nothing');
 
+# ---- what is revoked while a list is on its way ---------------------------
+
+$d->stop;
+$d->{incarnation} = 'd' x 32;
+$d->{exposures}{'8000-late-tok'} = { kind => 'exposure', slot => 1,
+    label => '8000-late-tok', port => 8000, access => 'token',
+    host => 'local', seq => ++$d->{seq} };
+$d->{fault} = { sync_delay => 1 };
+$d->serve;
+ok(wait_for(sub { ($d->stats->{calls}{sync} // 0) > ($d->{calls}{sync} // 0) },
+    5), 'a list is on its way');
+$d->gone(kind => 'exposure', slot => 1, label => '8000-late-tok');
+sleep 1.3;
+$becomes->('box9', 200);
+is($status->('late'), 404, 'a page that is older than a removal loses');
+$d->fault(sync_delay => 0);
+
+# ---- the worker that fills the zone is killed -----------------------------
+
+$d->stop;
+$d->{incarnation} = 'e' x 32;
+$d->{fault} = { sync_delay => 2 };
+$d->serve;
+wait_for(sub { $d->stats->{connections} == 2 }, 5);
+sleep 0.3;
+my @fill = (slurp($e->{error_log}) =~ /(\d+)#\d+: .*this worker fills/g);
+kill 'KILL', $fill[-1];
+$d->fault(sync_delay => 0);
+ok(wait_for(sub { (() = slurp($e->{error_log}) =~ /this worker fills/g)
+    > @fill }, 8), 'another one fills it');
+$becomes->('box9', 200);
+$becomes->('nobody', 404);
+
 # ---- reloads and crashes --------------------------------------------------
 
 my $zone = $d->stats->{hellos}[-1]{zone};
