@@ -187,7 +187,8 @@ main_number(const char *text)
 static int
 main_run(int listen_fd)
 {
-    uv_loop_t  loop;
+    /* Threads may still wake it up while the process ends. */
+    static uv_loop_t  loop;
 
     uv_loop_init(&loop);
     agent.loop = &loop;
