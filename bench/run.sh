@@ -5,3 +5,5 @@ cd "$(dirname "$0")/.."
 perl -It/lib bench/starts.pl
 echo
 perl -It/lib bench/edge.pl "$@"
+echo
+bench/lookup.sh

@@ -13,15 +13,6 @@
 #include "sandbox_label.h"
 
 
-#if (__GNUC__)
-#define ngx_http_sandbox_prefetch(p)   __builtin_prefetch(p)
-#else
-#define ngx_http_sandbox_prefetch(p)
-#endif
-
-
-static ngx_uint_t ngx_http_sandbox_zone_hash(ngx_http_sandbox_shctx_t *sh,
-    u_char *data, size_t len);
 static void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
 static ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(
@@ -30,7 +21,10 @@ static void ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node);
 static void ngx_http_sandbox_unlink_slot(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node);
-static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_entry_t *entry);
+static void ngx_http_sandbox_drop_entries(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node);
+static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_entry_t *entry);
 
 
 void
@@ -48,8 +42,8 @@ ngx_http_sandbox_copy_info(ngx_http_sandbox_info_t *info,
 }
 
 
-static ngx_uint_t
-ngx_http_sandbox_zone_hash(ngx_http_sandbox_shctx_t *sh, u_char *data,
+ngx_uint_t
+ngx_http_sandbox_hash(ngx_http_sandbox_shctx_t *sh, u_char *data,
     size_t len)
 {
     return (ngx_uint_t) sandbox_label_hash(sh->hash_key, data, len);
@@ -57,24 +51,25 @@ ngx_http_sandbox_zone_hash(ngx_http_sandbox_shctx_t *sh, u_char *data,
 
 
 ngx_http_sandbox_entry_t *
-ngx_http_sandbox_find_entry(ngx_http_sandbox_shctx_t *sh, ngx_str_t *label)
+ngx_http_sandbox_find_entry(ngx_http_sandbox_shctx_t *sh, ngx_str_t *label,
+    ngx_uint_t hash)
 {
-    ngx_uint_t                 i;
-    ngx_http_sandbox_entry_t  *entry;
+    ngx_http_sandbox_entry_t   *entry;
+    ngx_http_sandbox_bucket_t  *b;
 
-    i = ngx_http_sandbox_zone_hash(sh, label->data, label->len)
-        & sh->entry_mask;
+    /*
+     * Of random names each line of memory is a miss: the sandbox comes along
+     * with its exposure.
+     */
 
-    for (entry = sh->labels[i]; entry; entry = entry->next) {
+    b = &sh->labels[hash & sh->entry_mask];
 
-        /*
-         * Of random names each line of memory is a miss: the label's other
-         * half and the sandbox come while this one is compared.
-         */
+    ngx_http_sandbox_prefetch(ngx_http_sandbox_at(sh, b->hint));
 
-        ngx_http_sandbox_prefetch((u_char *) entry + 64);
-        ngx_http_sandbox_prefetch(entry->node);
-
+    for (entry = ngx_http_sandbox_at(sh, b->entry);
+         entry;
+         entry = ngx_http_sandbox_at(sh, entry->next))
+    {
         if (entry->label_len == label->len
             && ngx_memcmp(entry->label, label->data, label->len) == 0)
         {
@@ -92,10 +87,12 @@ ngx_http_sandbox_find_id(ngx_http_sandbox_shctx_t *sh, ngx_str_t *id)
     ngx_uint_t                i;
     ngx_http_sandbox_node_t  *node;
 
-    i = ngx_http_sandbox_zone_hash(sh, id->data, id->len) & sh->node_mask;
+    i = ngx_http_sandbox_hash(sh, id->data, id->len) & sh->node_mask;
 
-    for (node = sh->ids[i]; node; node = node->next_id) {
-
+    for (node = ngx_http_sandbox_at(sh, sh->ids[i]);
+         node;
+         node = ngx_http_sandbox_at(sh, node->next_id))
+    {
         if (node->id_len == id->len
             && ngx_memcmp(node->id, id->data, id->len) == 0)
         {
@@ -114,7 +111,9 @@ ngx_http_sandbox_find_slot(ngx_http_sandbox_shctx_t *sh, uint32_t slot)
 
     /* sandboxd hands slots out one after another: they spread by themselves */
 
-    for (node = sh->slots[slot & sh->node_mask]; node; node = node->next_slot)
+    for (node = ngx_http_sandbox_at(sh, sh->slots[slot & sh->node_mask]);
+         node;
+         node = ngx_http_sandbox_at(sh, node->next_slot))
     {
         if (node->slot == slot) {
             return node;
@@ -153,9 +152,7 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
             }
         }
 
-        while (node->entries) {
-            ngx_http_sandbox_drop_entry(zone, node->entries);
-        }
+        ngx_http_sandbox_drop_entries(zone, node);
 
         if (!node->gone) {
             if (node->id_len) {
@@ -166,7 +163,7 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
 
             node->gone = 1;
             node->next_id = sh->gone_nodes;
-            sh->gone_nodes = node;
+            sh->gone_nodes = ngx_http_sandbox_ref(sh, node);
             sh->tombstones++;
         }
 
@@ -229,10 +226,12 @@ static void
 ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to)
 {
-    ngx_http_sandbox_entry_t  *entry, **p;
+    ngx_http_sandbox_ref_t    *p, ref;
+    ngx_http_sandbox_entry_t  *entry;
 
     for (p = &from->entries; *p; /* void */) {
-        entry = *p;
+        ref = *p;
+        entry = ngx_http_sandbox_at(sh, ref);
 
         if (entry->mark != sh->mark) {
             p = &entry->sibling;
@@ -241,9 +240,9 @@ ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
 
         *p = entry->sibling;
 
-        entry->node = to;
+        entry->node = ngx_http_sandbox_ref(sh, to);
         entry->sibling = to->entries;
-        to->entries = entry;
+        to->entries = ref;
     }
 }
 
@@ -252,13 +251,16 @@ ngx_int_t
 ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_record_t *rec)
 {
-    ngx_uint_t                 i;
-    ngx_http_sandbox_node_t   *node;
-    ngx_http_sandbox_entry_t  *entry, **p;
-    ngx_http_sandbox_shctx_t  *sh;
+    ngx_uint_t                  hash;
+    ngx_http_sandbox_ref_t     *p, ref;
+    ngx_http_sandbox_node_t    *node;
+    ngx_http_sandbox_entry_t   *entry;
+    ngx_http_sandbox_shctx_t   *sh;
+    ngx_http_sandbox_bucket_t  *b;
 
     sh = zone->sh;
-    entry = ngx_http_sandbox_find_entry(sh, &rec->name);
+    hash = ngx_http_sandbox_hash(sh, rec->name.data, rec->name.len);
+    entry = ngx_http_sandbox_find_entry(sh, &rec->name, hash);
 
     if (entry && entry->mark == sh->mark) {
         if (rec->seq <= entry->seq) {
@@ -304,23 +306,23 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
         entry->seq = rec->seq;
         entry->mark = sh->mark;
 
-        i = ngx_http_sandbox_zone_hash(sh, entry->label, entry->label_len)
-            & sh->entry_mask;
+        b = &sh->labels[hash & sh->entry_mask];
 
-        entry->next = sh->labels[i];
+        entry->next = b->entry;
         ngx_memory_barrier();
-        sh->labels[i] = entry;
+        b->entry = ngx_http_sandbox_ref(sh, entry);
+        b->hint = node ? ngx_http_sandbox_ref(sh, node) : 0;
 
         sh->exposures++;
 
         if (rec->gone) {
             entry->sibling = sh->gone_entries;
-            sh->gone_entries = entry;
+            sh->gone_entries = ngx_http_sandbox_ref(sh, entry);
             sh->tombstones++;
             return NGX_OK;
         }
 
-    } else if (entry->node == NULL) {
+    } else if (entry->node == 0) {
 
         /* a tombstone: it leaves their list, or stays in it */
 
@@ -330,7 +332,12 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
             return NGX_OK;
         }
 
-        for (p = &sh->gone_entries; *p && *p != entry; p = &(*p)->sibling) {
+        ref = ngx_http_sandbox_ref(sh, entry);
+
+        for (p = &sh->gone_entries; *p && *p != ref;
+             p = &((ngx_http_sandbox_entry_t *)
+                   ngx_http_sandbox_at(sh, *p))->sibling)
+        {
             /* void */
         }
 
@@ -340,13 +347,13 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
         }
 
     } else {
-        ngx_http_sandbox_detach_entry(entry);
+        ngx_http_sandbox_detach_entry(sh, entry);
 
         if (rec->gone) {
             entry->seq = rec->seq;
             entry->mark = sh->mark;
             entry->sibling = sh->gone_entries;
-            sh->gone_entries = entry;
+            sh->gone_entries = ngx_http_sandbox_ref(sh, entry);
             sh->tombstones++;
             return NGX_OK;
         }
@@ -358,8 +365,8 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
     entry->seq = rec->seq;
     entry->mark = sh->mark;
     entry->sibling = node->entries;
-    entry->node = node;
-    node->entries = entry;
+    entry->node = ngx_http_sandbox_ref(sh, node);
+    node->entries = ngx_http_sandbox_ref(sh, entry);
 
     return NGX_OK;
 }
@@ -392,11 +399,11 @@ ngx_http_sandbox_add_node(ngx_http_sandbox_zone_t *zone, uint32_t slot,
     if (id) {
         ngx_memcpy(node->id, id->data, len);
 
-        i = ngx_http_sandbox_zone_hash(sh, id->data, len) & sh->node_mask;
+        i = ngx_http_sandbox_hash(sh, id->data, len) & sh->node_mask;
 
         node->next_id = sh->ids[i];
         ngx_memory_barrier();
-        sh->ids[i] = node;
+        sh->ids[i] = ngx_http_sandbox_ref(sh, node);
 
         sh->sandboxes++;
     }
@@ -405,7 +412,7 @@ ngx_http_sandbox_add_node(ngx_http_sandbox_zone_t *zone, uint32_t slot,
 
     node->next_slot = sh->slots[i];
     ngx_memory_barrier();
-    sh->slots[i] = node;
+    sh->slots[i] = ngx_http_sandbox_ref(sh, node);
 
     return node;
 }
@@ -415,13 +422,16 @@ static void
 ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node)
 {
-    ngx_http_sandbox_node_t  **p;
+    ngx_http_sandbox_ref_t   *p;
+    ngx_http_sandbox_node_t  *n;
 
-    p = &sh->ids[ngx_http_sandbox_zone_hash(sh, node->id, node->id_len)
+    p = &sh->ids[ngx_http_sandbox_hash(sh, node->id, node->id_len)
                  & sh->node_mask];
 
-    for ( /* void */ ; *p; p = &(*p)->next_id) {
-        if (*p == node) {
+    for ( /* void */ ; *p; p = &n->next_id) {
+        n = ngx_http_sandbox_at(sh, *p);
+
+        if (n == node) {
             *p = node->next_id;
             return;
         }
@@ -433,11 +443,13 @@ static void
 ngx_http_sandbox_unlink_slot(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node)
 {
-    ngx_http_sandbox_node_t  **p;
+    ngx_http_sandbox_ref_t   *p;
+    ngx_http_sandbox_node_t  *n;
 
-    for (p = &sh->slots[node->slot & sh->node_mask]; *p; p = &(*p)->next_slot)
-    {
-        if (*p == node) {
+    for (p = &sh->slots[node->slot & sh->node_mask]; *p; p = &n->next_slot) {
+        n = ngx_http_sandbox_at(sh, *p);
+
+        if (n == node) {
             *p = node->next_slot;
             return;
         }
@@ -455,9 +467,7 @@ ngx_http_sandbox_drop_node(ngx_http_sandbox_zone_t *zone,
 
     sh = zone->sh;
 
-    while (node->entries) {
-        ngx_http_sandbox_drop_entry(zone, node->entries);
-    }
+    ngx_http_sandbox_drop_entries(zone, node);
 
     if (node->id_len) {
         ngx_http_sandbox_unlink_id(sh, node);
@@ -470,19 +480,37 @@ ngx_http_sandbox_drop_node(ngx_http_sandbox_zone_t *zone,
 
 
 static void
-ngx_http_sandbox_detach_entry(ngx_http_sandbox_entry_t *entry)
+ngx_http_sandbox_drop_entries(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node)
 {
-    ngx_http_sandbox_entry_t  **p;
+    while (node->entries) {
+        ngx_http_sandbox_drop_entry(zone, ngx_http_sandbox_at(zone->sh,
+                                                              node->entries));
+    }
+}
 
-    for (p = &entry->node->entries; *p; p = &(*p)->sibling) {
-        if (*p == entry) {
+
+static void
+ngx_http_sandbox_detach_entry(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_entry_t *entry)
+{
+    ngx_http_sandbox_ref_t    *p;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_entry_t  *e;
+
+    node = ngx_http_sandbox_at(sh, entry->node);
+
+    for (p = &node->entries; *p; p = &e->sibling) {
+        e = ngx_http_sandbox_at(sh, *p);
+
+        if (e == entry) {
             *p = entry->sibling;
             break;
         }
     }
 
-    entry->node = NULL;
-    entry->sibling = NULL;
+    entry->node = 0;
+    entry->sibling = 0;
 }
 
 
@@ -492,21 +520,23 @@ void
 ngx_http_sandbox_drop_entry(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_entry_t *entry)
 {
-    ngx_http_sandbox_entry_t  **p;
-    ngx_http_sandbox_shctx_t   *sh;
+    ngx_http_sandbox_ref_t    *p;
+    ngx_http_sandbox_entry_t  *e;
+    ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
 
     if (entry->node) {
-        ngx_http_sandbox_detach_entry(entry);
+        ngx_http_sandbox_detach_entry(sh, entry);
     }
 
-    p = &sh->labels[ngx_http_sandbox_zone_hash(sh, entry->label,
-                                               entry->label_len)
-                    & sh->entry_mask];
+    p = &sh->labels[ngx_http_sandbox_hash(sh, entry->label, entry->label_len)
+                    & sh->entry_mask].entry;
 
-    for ( /* void */ ; *p; p = &(*p)->next) {
-        if (*p == entry) {
+    for ( /* void */ ; *p; p = &e->next) {
+        e = ngx_http_sandbox_at(sh, *p);
+
+        if (e == entry) {
             *p = entry->next;
             break;
         }
@@ -522,34 +552,35 @@ ngx_http_sandbox_drop_entry(ngx_http_sandbox_zone_t *zone,
 void
 ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone)
 {
-    ngx_http_sandbox_node_t   *node, **np;
-    ngx_http_sandbox_entry_t  *entry, **ep;
+    ngx_http_sandbox_ref_t    *p;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_entry_t  *entry;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
 
-    for (ep = &sh->gone_entries; *ep; /* void */) {
-        entry = *ep;
+    for (p = &sh->gone_entries; *p; /* void */) {
+        entry = ngx_http_sandbox_at(sh, *p);
 
         if (entry->mark == sh->mark && entry->seq > sh->seq) {
-            ep = &entry->sibling;
+            p = &entry->sibling;
             continue;
         }
 
-        *ep = entry->sibling;
+        *p = entry->sibling;
         sh->tombstones--;
         ngx_http_sandbox_drop_entry(zone, entry);
     }
 
-    for (np = &sh->gone_nodes; *np; /* void */) {
-        node = *np;
+    for (p = &sh->gone_nodes; *p; /* void */) {
+        node = ngx_http_sandbox_at(sh, *p);
 
         if (node->mark == sh->mark && node->seq > sh->seq) {
-            np = &node->next_id;
+            p = &node->next_id;
             continue;
         }
 
-        *np = node->next_id;
+        *p = node->next_id;
         sh->tombstones--;
         ngx_http_sandbox_drop_node(zone, node);
     }

@@ -11,17 +11,43 @@
 #include "ngx_http_sandbox_zone.h"
 
 
+#if (__GNUC__)
+#define ngx_http_sandbox_prefetch(p)   __builtin_prefetch(p)
+#else
+#define ngx_http_sandbox_prefetch(p)
+#endif
+
+
 typedef struct ngx_http_sandbox_node_s   ngx_http_sandbox_node_t;
 typedef struct ngx_http_sandbox_entry_s  ngx_http_sandbox_entry_t;
 
 
-/* A sandbox: 63 bytes and its id, "" while only its slot is known. */
+/*
+ * A record's place in the zone, 0 for none.  Half of a pointer: what a lookup
+ * costs is the number of cache lines, and most records have one this way.
+ */
+
+typedef uint32_t  ngx_http_sandbox_ref_t;
+
+#define NGX_HTTP_SANDBOX_REF_UNIT      8
+
+#define ngx_http_sandbox_at(sh, ref)                                          \
+    ((ref) ? (void *) ((sh)->base                                             \
+                       + (size_t) (ref) * NGX_HTTP_SANDBOX_REF_UNIT)          \
+           : NULL)
+
+#define ngx_http_sandbox_ref(sh, p)                                           \
+    ((ngx_http_sandbox_ref_t) (((u_char *) (p) - (sh)->base)                  \
+                               / NGX_HTTP_SANDBOX_REF_UNIT))
+
+
+/* A sandbox: 51 bytes and its id, "" while only its slot is known. */
 
 struct ngx_http_sandbox_node_s {
-    ngx_http_sandbox_node_t      *next_id;     /* or the next tombstone */
-    ngx_http_sandbox_node_t      *next_slot;
-    ngx_http_sandbox_entry_t     *entries;
     uint64_t                      seq;
+    ngx_http_sandbox_ref_t        next_id;     /* or the next tombstone */
+    ngx_http_sandbox_ref_t        next_slot;
+    ngx_http_sandbox_ref_t        entries;
     uint32_t                      slot;
     uint32_t                      epoch;
     uint32_t                      mark;
@@ -33,13 +59,13 @@ struct ngx_http_sandbox_node_s {
 };
 
 
-/* An exposure: 41 bytes and its label. */
+/* An exposure: 29 bytes and its label. */
 
 struct ngx_http_sandbox_entry_s {
-    ngx_http_sandbox_entry_t     *next;
-    ngx_http_sandbox_entry_t     *sibling;     /* or the next tombstone */
-    ngx_http_sandbox_node_t      *node;        /* NULL: gone */
     uint64_t                      seq;
+    ngx_http_sandbox_ref_t        next;
+    ngx_http_sandbox_ref_t        sibling;     /* or the next tombstone */
+    ngx_http_sandbox_ref_t        node;        /* 0: gone */
     uint32_t                      mark;
     uint16_t                      port;
     u_char                        access;
@@ -47,6 +73,17 @@ struct ngx_http_sandbox_entry_s {
     u_char                        label_len;
     u_char                        label[1];
 };
+
+
+/*
+ * A chain of exposures.  The sandbox of the first one can so be fetched along
+ * with it; it is a hint, and may be out of date.
+ */
+
+typedef struct {
+    ngx_http_sandbox_ref_t        entry;
+    ngx_http_sandbox_ref_t        hint;
+} ngx_http_sandbox_bucket_t;
 
 
 typedef struct {
@@ -75,12 +112,14 @@ typedef struct {
     ngx_uint_t                    node_mask;
     ngx_uint_t                    entry_mask;
 
-    ngx_http_sandbox_node_t     **ids;
-    ngx_http_sandbox_node_t     **slots;
-    ngx_http_sandbox_entry_t    **labels;
+    u_char                       *base;        /* of references */
 
-    ngx_http_sandbox_node_t      *gone_nodes;
-    ngx_http_sandbox_entry_t     *gone_entries;
+    ngx_http_sandbox_ref_t       *ids;
+    ngx_http_sandbox_ref_t       *slots;
+    ngx_http_sandbox_bucket_t    *labels;
+
+    ngx_http_sandbox_ref_t        gone_nodes;
+    ngx_http_sandbox_ref_t        gone_entries;
 } ngx_http_sandbox_shctx_t;
 
 
@@ -94,8 +133,10 @@ struct ngx_http_sandbox_zone_s {
 
 void ngx_http_sandbox_copy_info(
     ngx_http_sandbox_info_t *info, ngx_http_sandbox_node_t *node);
+ngx_uint_t ngx_http_sandbox_hash(
+    ngx_http_sandbox_shctx_t *sh, u_char *data, size_t len);
 ngx_http_sandbox_entry_t *ngx_http_sandbox_find_entry(
-    ngx_http_sandbox_shctx_t *sh, ngx_str_t *label);
+    ngx_http_sandbox_shctx_t *sh, ngx_str_t *label, ngx_uint_t hash);
 ngx_http_sandbox_node_t *ngx_http_sandbox_find_id(
     ngx_http_sandbox_shctx_t *sh, ngx_str_t *id);
 ngx_http_sandbox_node_t *ngx_http_sandbox_find_slot(

@@ -10,7 +10,7 @@
 
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   1
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   2
 
 
 static ngx_int_t ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone,
@@ -29,31 +29,40 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
     ngx_http_sandbox_exposure_t *exposure, ngx_http_sandbox_info_t *info)
 {
     ngx_int_t                  rc;
+    ngx_uint_t                 hash;
+    ngx_http_sandbox_node_t   *node;
     ngx_http_sandbox_entry_t  *entry;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
 
+    /* neither changes during the zone's life: no need for the lock */
+
+    hash = ngx_http_sandbox_hash(sh, label->data, label->len);
+    ngx_http_sandbox_prefetch(&sh->labels[hash & sh->entry_mask]);
+
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    entry = ngx_http_sandbox_find_entry(sh, label);
+    entry = ngx_http_sandbox_find_entry(sh, label, hash);
 
     if (entry && entry->mark == sh->mark) {
 
-        if (entry->node == NULL) {
+        node = ngx_http_sandbox_at(sh, entry->node);
+
+        if (node == NULL) {
             rc = NGX_DECLINED;
 
-        } else if (entry->node->id_len == 0 || entry->node->mark != sh->mark) {
+        } else if (node->id_len == 0 || node->mark != sh->mark) {
             rc = NGX_AGAIN;
 
         } else {
             exposure->seq = entry->seq;
-            exposure->slot = entry->node->slot;
+            exposure->slot = node->slot;
             exposure->port = entry->port;
             exposure->access = entry->access;
             exposure->host = entry->host;
 
-            ngx_http_sandbox_copy_info(info, entry->node);
+            ngx_http_sandbox_copy_info(info, node);
             rc = NGX_OK;
         }
 
@@ -219,8 +228,11 @@ ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
 
     for (n = 0; n < 1024 && *position <= sh->entry_mask; n++, (*position)++) {
 
-        for (entry = sh->labels[*position]; entry; entry = next) {
-            next = entry->next;
+        for (entry = ngx_http_sandbox_at(sh, sh->labels[*position].entry);
+             entry;
+             entry = next)
+        {
+            next = ngx_http_sandbox_at(sh, entry->next);
 
             if (entry->mark != sh->mark && entry->node) {
                 ngx_http_sandbox_drop_entry(zone, entry);
@@ -231,8 +243,11 @@ ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
             continue;
         }
 
-        for (node = sh->slots[*position]; node; node = next_node) {
-            next_node = node->next_slot;
+        for (node = ngx_http_sandbox_at(sh, sh->slots[*position]);
+             node;
+             node = next_node)
+        {
+            next_node = ngx_http_sandbox_at(sh, node->next_slot);
 
             /*
              * The entries of a dropped sandbox may stand in any chain, but
@@ -436,9 +451,16 @@ ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     sh->node_mask = n - 1;
     sh->entry_mask = n * 4 - 1;
 
-    sh->ids = ngx_slab_calloc(zone->shpool, n * sizeof(void *));
-    sh->slots = ngx_slab_calloc(zone->shpool, n * sizeof(void *));
-    sh->labels = ngx_slab_calloc(zone->shpool, n * 4 * sizeof(void *));
+    /* it lies in the lowest of the pool's pages, since it came first */
+
+    sh->base = (u_char *) ((uintptr_t) sh & ~((uintptr_t) ngx_pagesize - 1));
+
+    sh->ids = ngx_slab_calloc(zone->shpool,
+                              n * sizeof(ngx_http_sandbox_ref_t));
+    sh->slots = ngx_slab_calloc(zone->shpool,
+                                n * sizeof(ngx_http_sandbox_ref_t));
+    sh->labels = ngx_slab_calloc(zone->shpool,
+                                 n * 4 * sizeof(ngx_http_sandbox_bucket_t));
 
     if (sh->ids == NULL || sh->slots == NULL || sh->labels == NULL) {
         return NGX_ERROR;
@@ -495,6 +517,13 @@ ngx_http_sandbox_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            "invalid size \"%V\" in \"sandbox_zone\": "
                            "must be at least %udk", &value[2],
                            NGX_HTTP_SANDBOX_ZONE_MIN / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    if ((uint64_t) size > NGX_HTTP_SANDBOX_ZONE_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\" in \"sandbox_zone\": "
+                           "must be at most 32g", &value[2]);
         return NGX_CONF_ERROR;
     }
 

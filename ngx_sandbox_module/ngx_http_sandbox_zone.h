@@ -16,6 +16,7 @@
 
 #define NGX_HTTP_SANDBOX_ZONE_ID_LEN   32      /* hex digits */
 #define NGX_HTTP_SANDBOX_ZONE_MIN      (512 * 1024)
+#define NGX_HTTP_SANDBOX_ZONE_MAX      (32ULL * 1024 * 1024 * 1024)
 
 
 /* A record as sandboxd sent it, strings in the JSON object. */

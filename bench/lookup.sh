@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds lookup.c with the headers of nginx that the module was built with, and
+# runs it for zones of growing size.
+set -eu
+cd "$(dirname "$0")/.."
+top=$PWD
+build=$top/${SANDBOX_BUILD:-build}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+m=$top/ngx_sandbox_module
+
+cd "${NGINX_SRC:-/usr/share/nginx/src}"
+gcc -O2 -std=gnu11 -Wall -o "$dir/lookup" -I src/core -I src/event \
+    -I src/event/modules -I src/os/unix -I src/http -I src/http/modules \
+    -I "$build/nginx" -I "$top" -I "$m" "$top/bench/lookup.c" \
+    "$m/ngx_http_sandbox_zone.c" "$m/ngx_http_sandbox_node.c" \
+    "$m/sandbox_label.c" -lcrypto
+
+echo "# the zone's lookup of a label, with its lock; names at random"
+for n in 1 1000 10000 100000; do
+    "$dir/lookup" "$n" 64
+done
