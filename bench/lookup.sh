@@ -12,6 +12,7 @@ m=$top/ngx_sandbox_module
 cd "${NGINX_SRC:-/usr/share/nginx/src}"
 gcc -O2 -std=gnu11 -Wall -o "$dir/lookup" -I src/core -I src/event \
     -I src/event/modules -I src/os/unix -I src/http -I src/http/modules \
+    -I src/http/v2 -I src/http/v3 -I src/event/quic \
     -I "$build/nginx" -I "$top" -I "$m" "$top/bench/lookup.c" \
     "$m/ngx_http_sandbox_zone.c" "$m/ngx_http_sandbox_node.c" \
     "$m/sandbox_label.c" -lcrypto
