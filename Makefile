@@ -151,11 +151,13 @@ DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
 driver: $(B)/driver-shell $(B)/driver-agent
 
 $(B)/driver-shell: $(B)/obj/t/driver/driver_shell.o $(DRIVER_OBJ)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -luv -ljansson -lseccomp -lpthread
+	$(say) LINK $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -luv -ljansson -lseccomp -lpthread
 
 $(B)/driver-agent: t/driver/driver_agent.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -std=gnu11 -O1 $(WARN) -static -o $@ $<
+	$(say) CC $<
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O1 $(WARN) -static -o $@ $<
 
 # A unit test names what it is linked with in its first lines:
 #   /* sources: common/frame.c agent/ring.c */

@@ -62,8 +62,11 @@ chmod 1777 tmp
 pivot_root . .old
 umount -l /.old
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-[ "$2" = root ] && exec bash -c "$3"
-exec su - "$2" -c "$3"
+# This shell is PID 1 here: it stays, and reaps what loses its parent.
+set +e
+if [ "$2" = root ]; then bash -c "$3" & else su - "$2" -c "$3" & fi
+wait $!
+exit $?
 END
 
     return ('unshare', '--mount', '--pid', '--fork', '--kill-child=KILL',

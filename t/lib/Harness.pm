@@ -63,9 +63,10 @@ sub san_env {
 
 
 # A fresh directory, removed at the end.  Others (the workers' user) can pass
-# through it, but not list it.
+# through it, but not list it.  It is on a disk: /tmp may be memory, and what a
+# sandbox writes there would count as the memory that it uses.
 sub tmp_dir {
-    my $dir = File::Temp::tempdir('sbx-XXXXXXXX', DIR => '/tmp');
+    my $dir = File::Temp::tempdir('sbx-XXXXXXXX', DIR => '/var/tmp');
 
     chmod 0711, $dir;
     push @tmp, $dir;
