@@ -13,6 +13,14 @@
 #include "sandbox_label.h"
 
 
+/* What sandbox_zone is sized for. */
+
+_Static_assert(offsetof(ngx_http_sandbox_node_t, id)
+               + NGX_HTTP_SANDBOX_ID_MAX <= 192, "a sandbox is too large");
+_Static_assert(offsetof(ngx_http_sandbox_entry_t, label) + 63 <= 128,
+               "an exposure is too large");
+
+
 static void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
 static ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(

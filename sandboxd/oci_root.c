@@ -97,14 +97,15 @@ image_clone(const char *name, const char *dir, int userns, error **err)
 
     fd = mount_clone(dir);
     if (fd == -1) {
-        return error_set(err, 500, "image", "image %s: %s: %s", name, dir,
-                         strerror(errno));
+        /* Without its path: who starts a sandbox may hear of this. */
+        return error_set(err, 500, "image", "image %s: its directory can't be "
+                         "used: %s", name, strerror(errno));
     }
 
     if (userns != -1 && mount_idmap(fd, userns) == -1) {
         close(fd);
-        return error_set(err, 500, "image", "image %s: the filesystem of %s "
-                         "can't map owners: %s", name, dir, strerror(errno));
+        return error_set(err, 500, "image", "image %s: its filesystem can't "
+                         "map owners: %s", name, strerror(errno));
     }
 
     return fd;

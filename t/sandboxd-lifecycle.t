@@ -249,4 +249,6 @@ $w = worker($d);
 is(state('b'), 'asleep', 'they are asleep for the next sandboxd');
 is(daemon_stop($d), 0, 'the end');
 
+is("@WorkerClient::leaks", '', 'no frame named a directory of the host');
+
 done_testing();

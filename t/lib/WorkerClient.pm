@@ -17,6 +17,9 @@ use Harness;
 
 our @EXPORT = qw(daemon_start daemon_kill daemon_stop worker random_hex);
 
+# The texts of frames that named a directory of the host, which none may.
+our @leaks;
+
 my $JSON = JSON::PP->new->utf8->canonical;
 
 
@@ -87,7 +90,7 @@ sub worker {
     my $w = bless {
         socket => $s, in => '', next => 2, ack => $o{ack} // 1,
         zone => $o{zone} // random_hex(16), events => [], answers => {},
-        seq => $o{seq} // 0,
+        seq => $o{seq} // 0, dir => $d->{dir} // "\0",
     }, 'WorkerClient';
 
     $w->{challenge} = $w->frame(5) or return undef;
@@ -150,6 +153,7 @@ sub frame_text {
                 my $text = substr $w->{in}, 4, $len;
 
                 substr($w->{in}, 0, 4 + $len) = '';
+                push @leaks, $text if index($text, $w->{dir}) >= 0;
                 return $text;
             }
         }
