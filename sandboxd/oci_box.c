@@ -94,7 +94,9 @@ orphan_reap(pid_t pid)
     p = strrchr(text, ')');
 
     if (p == NULL || sscanf(p, ") %c %ld", &state, &ppid) != 2
-        || ppid != getpid() || strstr(text, OCI_CRUN_NAME_END) == NULL)
+        || ppid != getpid()
+        || (strstr(text, OCI_CRUN_NAME_END) == NULL
+            && strstr(text, OCI_CRUN_NAME_NEW) == NULL))
     {
         return true;
     }

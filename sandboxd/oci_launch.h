@@ -14,6 +14,7 @@
  * driver knows what it may reap after a launch was killed. */
 #define OCI_LAUNCH_NAME    "sandboxd-crun"
 #define OCI_CRUN_NAME_END  "crun)"
+#define OCI_CRUN_NAME_NEW  "([libcrun:"     /* of its children, in newer ones */
 
 typedef struct {
     const oci_request  *request;
