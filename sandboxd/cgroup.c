@@ -128,43 +128,54 @@ has_word(const char *text, const char *word)
 }
 
 
-/* Hands the controllers down from a version 2 group to its children; returns
- * those that the children have. */
+static const struct {
+    const char  *name;
+    unsigned     bit;
+} v2_names[] = {
+    { "cpu", CGROUP_CPU },
+    { "memory", CGROUP_MEMORY },
+    { "pids", CGROUP_PIDS }
+};
+
+
+/* The controllers that a file of a version 2 group names. */
 static unsigned
-v2_enable(const char *dir)
+v2_controllers(const char *dir, const char *file)
 {
-    char      path[CGROUP_FILE_MAX + 64], word[16], *text;
+    char      path[CGROUP_FILE_MAX + 64], *text;
     size_t    i;
     unsigned  bits;
 
-    static const struct {
-        const char  *name;
-        unsigned     bit;
-    } controllers[] = {
-        { "cpu", CGROUP_CPU },
-        { "memory", CGROUP_MEMORY },
-        { "pids", CGROUP_PIDS }
-    };
-
     bits = 0;
-
-    for (i = 0; i < 3; i++) {
-        snprintf(word, sizeof(word), "+%s", controllers[i].name);
-        (void) file_write(dir, "cgroup.subtree_control", word);
-    }
-
-    snprintf(path, sizeof(path), "%s/cgroup.subtree_control", dir);
+    snprintf(path, sizeof(path), "%s/%s", dir, file);
     text = file_read(path);
 
     for (i = 0; text != NULL && i < 3; i++) {
-        if (has_word(text, controllers[i].name)) {
-            bits |= controllers[i].bit;
+        if (has_word(text, v2_names[i].name)) {
+            bits |= v2_names[i].bit;
         }
     }
 
     free(text);
 
     return bits;
+}
+
+
+/* Hands the controllers down from a version 2 group to its children; returns
+ * those that the children have. */
+static unsigned
+v2_enable(const char *dir)
+{
+    char    word[16];
+    size_t  i;
+
+    for (i = 0; i < 3; i++) {
+        snprintf(word, sizeof(word), "+%s", v2_names[i].name);
+        (void) file_write(dir, "cgroup.subtree_control", word);
+    }
+
+    return v2_controllers(dir, "cgroup.subtree_control");
 }
 
 
@@ -208,6 +219,11 @@ v2_base(cgroup_base *h, const cgroup_hierarchy *found, const char *tag)
         snprintf(parent, sizeof(parent), "%s", found->mount);
 
     } else if (found->own[0] == '\0') {
+        return false;
+    }
+
+    /* A hybrid hierarchy has none here: nothing to make a group for. */
+    if (v2_controllers(parent, "cgroup.controllers") == 0) {
         return false;
     }
 
