@@ -41,6 +41,14 @@ sub new {
         chown $o{user}, $o{user}, $d if $o{user};
     }
 
+    # The checkout may be where another user can't go.
+    $self->{bin} = build_dir();
+    if ($o{user}) {
+        $self->{bin} = $self->{dir};
+        spew("$self->{bin}/$_", slurp(build_dir() . "/$_"), 0755)
+            for qw(driver-shell driver-agent);
+    }
+
     if ($o{user} && $o{subids}) {
         my %file = (subid => "sbxtest:300000:65536\n",
             passwd => slurp('/etc/passwd')
@@ -71,8 +79,8 @@ sub new {
 sub spawn {
     my ($self) = @_;
     my %o = %{ $self->{o} };
-    my @cmd = (build_dir() . '/driver-shell', "$self->{dir}/state",
-        "$self->{dir}/run", $o{agent} // build_dir() . '/driver-agent',
+    my @cmd = ("$self->{bin}/driver-shell", "$self->{dir}/state",
+        "$self->{dir}/run", $o{agent} // "$self->{bin}/driver-agent",
         $o{dev} // 1, map { "$_=$self->{images}{$_}" }
         sort keys %{ $self->{images} });
 
