@@ -1,0 +1,44 @@
+#!/usr/bin/perl
+
+# What `make install` puts where, and that nginx takes the module from there.
+# (not with the sanitizers: it installs the plain programs)
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Harness;
+use Test::More;
+
+alarm_after(120);
+
+my $dir = tmp_dir();
+my ($status, $out, $err) = run_command(['make', '--no-print-directory',
+    'install', "DESTDIR=$dir/root", 'PREFIX=/usr'], cwd => top_dir(),
+    timeout => 100);
+
+is($status, 0, 'make install') or diag($err);
+
+my %mode = ('sbin/sandboxd' => 0755, 'lib/sandboxd/sandbox-agent' => 0755,
+    'lib/nginx/modules/ngx_http_sandbox_module.so' => 0644,
+    'share/sandboxd/sandbox_proxy.conf' => 0644);
+
+for my $file (sort keys %mode) {
+    is(((stat "$dir/root/usr/$file")[2] // 0) & 07777, $mode{$file}, $file);
+}
+
+spew("$dir/nginx.conf", "load_module "
+    . "$dir/root/usr/lib/nginx/modules/ngx_http_sandbox_module.so;\n"
+    . "pid $dir/pid;\nerror_log stderr;\nevents { }\n");
+($status, $out, $err) = run_command(['/usr/sbin/nginx', '-t', '-p', "$dir/",
+    '-e', "$dir/e.log", '-c', "$dir/nginx.conf"]);
+is($status, 0, 'nginx loads it') or diag($err);
+
+($status, $out) = run_command(["$dir/root/usr/sbin/sandboxd", '--version']);
+like($out, qr/^sandboxd \d/, 'sandboxd runs');
+($status, $out) = run_command(["$dir/root/usr/lib/sandboxd/sandbox-agent",
+    '--version']);
+like($out, qr/^sandbox-agent \d/, 'so does the agent');
+
+done_testing();
