@@ -41,4 +41,21 @@ like($out, qr/^sandboxd \d/, 'sandboxd runs');
     '--version']);
 like($out, qr/^sandbox-agent \d/, 'so does the agent');
 
+# README's configuration, with the paths of this installation.
+my ($readme) = slurp(top_dir() . '/README.md')
+    =~ /## In an existing nginx\n\n```nginx\n(.*?)```/s;
+
+ok($readme, 'README has a configuration');
+spew("$dir/secret", 's' x 64 . "\n", 0600);
+$readme =~ s{load_module modules/}{load_module $dir/root/usr/lib/nginx/modules/};
+$readme =~ s{/etc/sandboxd/secret}{$dir/secret};
+$readme =~ s{include sandbox_proxy}{include $dir/root/usr/share/sandboxd/sandbox_proxy};
+$readme =~ s/http \{/http {\n    proxy_temp_path $dir\/t1; client_body_temp_path $dir\/t2;
+    fastcgi_temp_path $dir\/t3; uwsgi_temp_path $dir\/t4; scgi_temp_path $dir\/t5;
+    access_log off;/;
+spew("$dir/readme.conf", "pid $dir/pid;\nerror_log stderr;\n$readme\nevents { }\n");
+($status, $out, $err) = run_command(['/usr/sbin/nginx', '-t', '-p', "$dir/",
+    '-e', "$dir/e.log", '-c', "$dir/readme.conf"]);
+is($status, 0, 'and nginx takes it') or diag($err);
+
 done_testing();
