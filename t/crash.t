@@ -105,7 +105,8 @@ if ($pid == 0) {
     my $r = $s->api(POST => '/v1/sandbox/app/exec', timeout => 20,
         json => { argv => ['sh', '-c', 'echo begin; sleep 15; echo end'] });
     # A stream whose agent died must not look like a success.
-    POSIX::_exit($r->{body} =~ /exit_code/ ? 1 : 0);
+    POSIX::_exit($r->{body} =~ /exit_code/ ? 1
+        : $r->{body} =~ /^event: stdout$/m ? 0 : 2);
 }
 sleep(0.7);
 kill 'KILL', $s->sandbox_pid('app');
