@@ -65,7 +65,7 @@ SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test build agent sandboxd module unit \
-        driver fuzz fuzz-run run test test-long bench install clean san
+        driver fuzz run test test-long bench install clean san
 
 all: build
 
