@@ -44,5 +44,11 @@ for f in "$results"/*; do
     grep -q '^Result:' "$f" || failed=$((failed + 1))
 done
 
+# What failed, once more at the end, where it is looked for.
+for f in "$results"/*; do
+    sed -n "/^Test Summary Report/,/^Files=/p" "$f"
+    grep -hE "^ *#   Failed|^ *#  +(got|expected):" "$f" | head -n 40
+done
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
