@@ -25,7 +25,7 @@ sub raw {
     http_send($sock, $bytes);
     shutdown $sock, 1 if $o{half};
 
-    return http_read($sock, timeout => $o{timeout} // 5);
+    return http_read($sock, timeout => $o{timeout} // 20);
 }
 
 is($s->exec('victim', 'true')->{exitCode}, 0, 'a sandbox that runs');

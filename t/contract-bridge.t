@@ -324,7 +324,7 @@ subtest 'much, many and slow' => sub {
         ok($r->{complete} && $n >= $least, "10 MB through $path");
         like($tail, qr/"exit_?[cC]ode":0|"sessionId"|"command":"yes/,
             '... up to its end');
-        cmp_ok($took, '<', 15, sprintf '... in %.2f s', $took);
+        cmp_ok($took, '<', 60, sprintf '... in %.2f s', $took);
     }
 
     # A reader that doesn't read holds up nobody, and nothing grows.
@@ -335,14 +335,14 @@ subtest 'much, many and slow' => sub {
     # Sixteen at once, in one session, each for itself.
     my $begun = time();
     my @sock = map { begin('/api/execute/stream', { command =>
-        "sleep 2; echo only $_" }) } 1 .. 16;
+        "sleep 4; echo only $_" }) } 1 .. 16;
     my @got = map { join '|', joined(http_read($_, timeout => 60)->{body}) }
         @sock;
     my $took = time() - $begun;
 
     is_deeply(\@got, [map { "start|stdout:only $_\n|complete=0" } 1 .. 16],
         'sixteen streams, each with its own');
-    cmp_ok($took, '<', 24, sprintf 'at the same time (%.1f s)', $took);
+    cmp_ok($took, '<', 48, sprintf 'at the same time (%.1f s)', $took);
 
     is(call(POST => '/api/execute', { command => 'echo free',
         sessionId => 'slow' })->{json}{stdout}, 'free',

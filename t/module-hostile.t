@@ -221,7 +221,7 @@ for my $case (['box5', { kind => 'exposure', slot => 5,
             key => $e->key(6));
         symlink '00000006', sprintf '%s/s/%08x', $e->{dir}, 60;
     }
-    $r = http_read($s, timeout => 5);
+    $r = http_read($s, timeout => 30);
     is($r->{status}, 404, "$id: revoked while a request waited: 404");
     is($r->{json}{code}, 'INVALID_TOKEN', 'as if it had never been');
 }

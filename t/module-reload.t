@@ -83,7 +83,7 @@ for (1 .. 10) {
 }
 my ($ok, @bad) = traffic_ends();
 
-cmp_ok($ok, '>', 300, "$ok requests during 10 reloads");
+cmp_ok($ok, '>', 50, "$ok requests during 10 reloads");
 is_deeply(\@bad, [], 'none of them failed');
 
 # ---- a request that waits in a worker that exits --------------------------
@@ -95,14 +95,14 @@ http_send($s, "GET / HTTP/1.1\r\nHost: 8000-box9-tok.preview.test\r\n"
     . "Connection: close\r\n\r\n");
 sleep 0.3;
 $e->reload;
-is(http_read($s, timeout => 10)->{status}, 200,
+is(http_read($s, timeout => 30)->{status}, 200,
     'a request that waits is served by a worker that exits');
 ok(wait_for(sub { 2 == $e->workers }, 5), 'which is gone then');
 
 # The same while sandboxd is away: the wait has its end, which the worker that
 # exits stays for; one that nobody waits in goes at once, whatever it keeps
 # house with.
-$e->{http_conf} = 'sandbox_wake_timeout 4s;';
+$e->{http_conf} = 'sandbox_wake_timeout 8s;';
 $e->reload(conf => 1);
 wait_for(sub { 2 == $e->workers && $d->stats->{connections} == 2 }, 10);
 $e->agent(10, state => 'asleep');
@@ -117,12 +117,12 @@ http_send($s, "GET / HTTP/1.1\r\nHost: 8000-box10-tok.preview.test\r\n"
 sleep 0.3;
 my @exiting = $e->workers;
 $e->reload;
-ok(wait_for(sub { 1 == grep { process_alive($_) } @exiting }, 2.5),
+ok(wait_for(sub { 1 == grep { process_alive($_) } @exiting }, 6),
     'a worker in which nobody waits exits at once, without sandboxd');
-my $r = http_read($s, timeout => 10);
+my $r = http_read($s, timeout => 30);
 is($r->{status}, 503, 'the other one answers what waits in it');
 cmp_ok(time() - $begun, '>', 2, 'when the time for that is over');
-ok(wait_for(sub { !grep { process_alive($_) } @exiting }, 2), 'and goes');
+ok(wait_for(sub { !grep { process_alive($_) } @exiting }, 10), 'and goes');
 $d->serve;
 wait_for(sub { $d->stats->{connections} == 2 }, 10);
 
@@ -133,7 +133,7 @@ http_send($s, "GET /sse?12 HTTP/1.1\r\nHost: 8000-box1-tok.preview.test\r\n"
     . "Connection: close\r\n\r\n");
 sleep 0.2;
 $e->reload;
-is(() = http_read($s, timeout => 10)->{body} =~ /data:/g, 12,
+is(() = http_read($s, timeout => 30)->{body} =~ /data:/g, 12,
     'a stream survives a reload');
 
 # ---- workers that are killed ----------------------------------------------
@@ -146,7 +146,7 @@ for (1 .. 5) {
     sleep 0.3;
 }
 ($ok, @bad) = traffic_ends();
-cmp_ok($ok, '>', 50, "$ok requests while workers were killed");
+cmp_ok($ok, '>', 10, "$ok requests while workers were killed");
 cmp_ok(scalar @bad, '<=', 40, 'only those in a killed worker failed');
 is(scalar(grep { /name 'box/ } @bad), 0, 'no answer was another one\'s');
 is($e->get('8000-box1-tok.preview.test')->{status}, 200, 'all is well again');

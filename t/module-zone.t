@@ -125,7 +125,7 @@ push @{ $d->{tombs} }, { kind => 'exposure', slot => 2, gone => JSON::PP::true()
     label => '8000-box2-tok', seq => ++$d->{seq} };
 $d->serve;
 ok(wait_for(sub { $d->stats->{connections} == 2 }, 5), 'workers come back');
-is(http_read($c, timeout => 10)->{status}, 502,
+is(http_read($c, timeout => 30)->{status}, 502,
     'a request that waited meanwhile is answered')
     or diag(time() - $t);
 $becomes->('box2', 404);

@@ -269,7 +269,7 @@ sub raw {
 
     http_send($s, $bytes);
 
-    return http_read($s, timeout => 10, %o);
+    return http_read($s, timeout => 30, %o);
 }
 
 

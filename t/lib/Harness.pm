@@ -86,10 +86,16 @@ sub free_port {
 }
 
 
-# Calls the code until it returns something true; that, or undef in the end.
+# Calls the code until it returns something true; that, or undef in the end:
+# after so many seconds, or several times as many if it is more than a moment,
+# since a machine may be busy.
 sub wait_for {
     my ($code, $seconds, $pause) = @_;
-    my $end = time() + ($seconds // 10);
+
+    $seconds //= 10;
+    $seconds *= 4 if $seconds >= 3;
+
+    my $end = time() + $seconds;
 
     while (1) {
         my $got = $code->();
