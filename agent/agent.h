@@ -33,6 +33,7 @@ void file_routes(router *t);
 void session_routes(router *t);
 void exec_routes(router *t);
 void process_routes(router *t);
+void readiness_routes(router *t);
 void bridge_exec_routes(router *t);
 
 #endif

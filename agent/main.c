@@ -201,6 +201,7 @@ main_run(int listen_fd)
     session_routes(&agent.routes);
     exec_routes(&agent.routes);
     process_routes(&agent.routes);
+    readiness_routes(&agent.routes);
     bridge_exec_routes(&agent.routes);
     file_routes(&agent.routes);
 

@@ -265,6 +265,9 @@ static const openapi_operation  openapi_operations[] = {
       "A process's output so far", NULL, NULL, JSON, ANY },
     { SANDBOX "/api/process/{name}/stream", "get", "apiProcessStream",
       "A process's output as events", NULL, NULL, EVENTS, NULL },
+    { SANDBOX "/api/port-watch", "post", "apiPortWatch",
+      "Waits for a port to be ready; what happens as events",
+      JSON, ANY, EVENTS, NULL },
 
     { NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 };

@@ -504,5 +504,48 @@ subtest 'processes' => sub {
         ->{json}{processes}, [], 'none is running');
 };
 
+
+subtest 'waiting for a port' => sub {
+    my $watched = '{"type":"watching","port":8099}';
+
+    row_ok(['a server', POST => '/api/process/start', { processId => 'web',
+        command => 'python3 -m http.server 8099 --bind 127.0.0.1' }, 200,
+        '{"success":true,"processId":"web",<any>}']);
+    rows_ok(
+        ['http', POST => '/api/port-watch', '{"port":8099,"mode":"http",'
+            . '"path":"/","processId":"web"}', 200, sse($watched,
+            '{"type":"ready","port":8099,"statusCode":200}')],
+        ['tcp', POST => '/api/port-watch', '{"port":8099,"mode":"tcp"}', 200,
+            sse($watched, '{"type":"ready","port":8099}')],
+        ['another status', POST => '/api/port-watch', '{"port":8099,'
+            . '"mode":"http","path":"/zzz","statusMin":404,"statusMax":404}',
+            200, sse($watched,
+            '{"type":"ready","port":8099,"statusCode":404}')],
+        ['not in time', POST => '/api/port-watch', '{"port":8099,'
+            . '"mode":"http","statusMin":500,"timeoutMs":300,'
+            . '"statusMax":599}', 200, sse($watched, '{"type":"error",'
+            . '"port":8099,"error":"Port 8099 was not ready within 300ms",'
+            . '"code":"PROCESS_READY_TIMEOUT"}')],
+        ['an unknown process', POST => '/api/port-watch', '{"port":8099,'
+            . '"mode":"tcp","processId":"nope"}', 200, sse($watched,
+            '{"type":"error","port":8099,"error":"Process not found"}')],
+        ['a process that ends', POST => '/api/process/start',
+            '{"command":"sleep 0.5; exit 4","processId":"short"}', 200,
+            '{<any>}'],
+        ['... before its port is ready', POST => '/api/port-watch',
+            '{"port":8098,"mode":"tcp","processId":"short","interval":100}',
+            200, sse('{"type":"watching","port":8098}',
+            '{"type":"process_exited","port":8098,"exitCode":4}')],
+        ['no port', POST => '/api/port-watch', '{}', 400,
+            invalid('port', 'port is required')],
+        ['a port that is none', POST => '/api/port-watch',
+            '{"port":70000,"mode":"tcp"}', 400, invalid('port', '<any>')],
+        ['no JSON', POST => '/api/port-watch', '{', 400,
+            error_of(400, 'VALIDATION_FAILED', '<any>', '{}')],
+        ['the server is killed', DELETE => '/api/process/web', undef, 200,
+            '{<any>}'],
+    );
+};
+
 $s->stop;
 done_testing();
