@@ -146,7 +146,8 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
                 seccomp*.c userns*.c mount*.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
-                $(addprefix $(B)/obj/common/,base64.o error.o log.o)
+                $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
+                log.o utf8.o)
 
 driver: $(B)/driver-shell $(B)/driver-agent
 

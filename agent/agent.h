@@ -22,7 +22,9 @@ typedef struct {
     char        workspace[4096];    /* what raw file routes are kept in */
     char      **env;                /* NAME=value, NULL-terminated */
     unsigned    epoch;
-    int         stopping;
+    uint64_t    command_timeout_ms; /* when nothing else says one; 0: none */
+    const char *version;            /* what /api/version says */
+    int         stopping;           /* from the first signal to the end */
 } agent_state;
 
 extern agent_state  agent;

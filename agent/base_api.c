@@ -33,7 +33,7 @@ base_version(http_request *r)
 
     http_timestamp(ts, sizeof(ts));
     http_send_json(r, 200, json_pack("{s:b, s:s, s:s}", "success", 1,
-                   "version", SANDBOX_VERSION, "timestamp", ts));
+                   "version", agent.version, "timestamp", ts));
 }
 
 

@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/boot.h"
 #include "agent/env.h"
 #include "common/buffer.h"
+#include "common/log.h"
 
 
 static int
@@ -133,6 +135,16 @@ boot_read_all(int fd, buffer *b, error **err)
 }
 
 
+static void
+boot_wipe(buffer *b)
+{
+    if (b->data != NULL) {
+        explicit_bzero(b->data, b->size);
+    }
+    buffer_free(b);
+}
+
+
 int
 boot_read_fd(agent_state *a, int fd, error **err)
 {
@@ -147,10 +159,107 @@ boot_read_fd(agent_state *a, int fd, error **err)
         rc = boot_parse(a, buffer_bytes(&b), b.len, err);
     }
 
-    if (b.data != NULL) {
-        memset(b.data, 0, b.size);
+    boot_wipe(&b);
+
+    return rc;
+}
+
+
+/* A drive is read up to the zeros behind the object. */
+
+static int
+boot_read_drive(int fd, buffer *b, error **err)
+{
+    char     *p, *end;
+    ssize_t   n;
+
+    while (b->len <= BOOT_MAX) {
+        p = buffer_room(b, 4096);
+        n = read(fd, p, 4096);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+
+        if (n < 0) {
+            return error_set(err, 500, "invalid_boot", "read: %s",
+                             strerror(errno));
+        }
+
+        end = memchr(p, '\0', (size_t) n);
+        buffer_added(b, end != NULL ? (size_t) (end - p) : (size_t) n);
+
+        if (n == 0 || end != NULL) {
+            return 0;
+        }
     }
-    buffer_free(&b);
+
+    return error_set(err, 413, "invalid_boot",
+                     "the boot object is longer than %d bytes", BOOT_MAX);
+}
+
+
+/* Overwrites what was read; a plain file goes away as well. */
+
+static void
+boot_forget(const char *path, size_t len)
+{
+    int           fd;
+    size_t        n;
+    struct stat   st;
+    static char   zeros[4096];
+
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd == -1 || fstat(fd, &st) != 0) {
+        log_warn("boot: %s can't be wiped: %s", path, strerror(errno));
+        if (fd != -1) {
+            close(fd);
+        }
+        return;
+    }
+
+    for (n = 0; n < len; n += sizeof(zeros)) {
+        if (write(fd, zeros, sizeof(zeros)) != (ssize_t) sizeof(zeros)) {
+            log_warn("boot: %s can't be wiped: %s", path, strerror(errno));
+            break;
+        }
+    }
+
+    fsync(fd);
+    close(fd);
+
+    if (S_ISREG(st.st_mode)) {
+        unlink(path);
+    }
+}
+
+
+int
+boot_read_file(agent_state *a, const char *path, error **err)
+{
+    int     fd, rc;
+    buffer  b;
+
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd == -1) {
+        return error_set(err, 500, "invalid_boot", "%s: %s", path,
+                         strerror(errno));
+    }
+
+    memset(&b, 0, sizeof(b));
+    rc = boot_read_drive(fd, &b, err);
+    close(fd);
+
+    if (rc == 0) {
+        rc = boot_parse(a, buffer_bytes(&b), b.len, err);
+    }
+
+    if (rc == 0) {
+        boot_forget(path, b.len);
+    }
+
+    boot_wipe(&b);
 
     return rc;
 }

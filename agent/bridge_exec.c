@@ -61,7 +61,8 @@ bridge_exec_run(const bridge_exec_params *p, const char *cwd, int foreground)
     buffer_free(&b);
 
     of->foreground = foreground;
-    of->timeout_ms = p->timeout_ms;
+    of->timeout_ms = p->timeout_ms != 0 || foreground
+                     ? p->timeout_ms : agent.command_timeout_ms;
     of->cwd = cwd == NULL ? NULL : strdup(cwd);
     of->env = p->env == NULL ? NULL : json_deep_copy(p->env);
 

@@ -9,6 +9,7 @@
 #include "agent/agent.h"
 #include "agent/conn.h"
 #include "agent/first_line.h"
+#include "agent/listen.h"
 #include "common/log.h"
 
 #define CONN_DRAIN_MAX  (64 * 1024)
@@ -200,6 +201,11 @@ conn_accept(io *w, int events)
         fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd == -1) {
             return;
+        }
+
+        if (!listen_peer_allowed(fd)) {
+            close(fd);
+            continue;
         }
 
         peer = io_open(agent.loop, fd, conn_ready, NULL);

@@ -145,6 +145,9 @@ exec_start(run *of, const char *name, error **err)
     session  *s;
 
     if (strcmp(name, SESSION_NONE) == 0) {
+        if (of->timeout_ms == 0 && of->foreground) {
+            of->timeout_ms = agent.command_timeout_ms;
+        }
         run_start(of);
         return 0;
     }

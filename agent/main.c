@@ -6,14 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,69 +20,46 @@
 #include "agent/boot.h"
 #include "agent/conn.h"
 #include "agent/env.h"
+#include "agent/listen.h"
+#include "agent/options.h"
 #include "agent/shim.h"
 #include "agent/shim_main.h"
+#include "agent/supervisor.h"
 #include "common/log.h"
 
 #define MAIN_GRACE_MS  1000     /* for what runs inside, after SIGTERM, */
-#define MAIN_QUIT_MS   1500     /* then without asking, */
-#define MAIN_STOP_MS   5000     /* and no longer than this */
+#define MAIN_QUIT_MS   500      /* then without asking, */
+#define MAIN_STOP_MS   4000     /* and no longer than this */
 
-agent_state         agent;
-static uv_signal_t  main_signals[3];
-static uv_timer_t   main_stop_timer;
-static uint64_t     main_stop_since;
+agent_state           agent;
+static agent_options  main_options;
+static uv_signal_t    main_signals[8];
+static uv_timer_t     main_stop_timer;
+static uint64_t       main_stop_since;
+static uint64_t       main_patience;        /* until nobody is asked */
+static int            main_quitting;
+static int            main_exit;
 
 
 static int
-main_usage(void)
+main_usage(FILE *to)
 {
-    fprintf(stderr,
-            "usage: sandbox-agent --listen-fd N --boot-fd N\n"
-            "       sandbox-agent --listen PATH --key-file FILE "
-            "[--workspace DIR]\n"
-            "       sandbox-agent --version\n");
-    return 2;
-}
+    fprintf(to,
+            "usage: sandbox-agent [OPTION]... [--] [COMMAND [ARGUMENT]...]\n"
+            "  --listen unix:PATH | vsock:PORT | tcp:ADDRESS:PORT\n"
+            "                     or SANDBOX_LISTEN\n"
+            "  --key-file FILE    its first line is the key; or "
+            "SANDBOX_KEY_FILE\n"
+            "  --boot-file FILE   a boot object, wiped when it was read; or "
+            "SANDBOX_BOOT_FILE\n"
+            "  --listen-fd N, --boot-fd N\n"
+            "                     the same by descriptor\n"
+            "  --workspace DIR    what raw file routes are kept in; or "
+            "SANDBOX_WORKSPACE\n"
+            "  --inherit-env      commands get the agent's environment\n"
+            "  --version, --help\n");
 
-
-/* A socket that is made by hand belongs to its owner alone. */
-
-static int
-main_listen_path(const char *path)
-{
-    int                 fd;
-    mode_t              old;
-    struct sockaddr_un  un;
-
-    memset(&un, 0, sizeof(un));
-    un.sun_family = AF_UNIX;
-
-    if (strlen(path) >= sizeof(un.sun_path)) {
-        log_error("--listen: the path is longer than %zu bytes",
-                  sizeof(un.sun_path) - 1);
-        return -1;
-    }
-
-    strcpy(un.sun_path, path);
-    unlink(path);
-
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    old = umask(0177);
-
-    if (fd == -1 || bind(fd, (struct sockaddr *) &un, sizeof(un)) != 0
-        || listen(fd, 1024) != 0)
-    {
-        log_error("--listen %s: %s", path, strerror(errno));
-        if (fd != -1) {
-            close(fd);
-        }
-        fd = -1;
-    }
-
-    umask(old);
-
-    return fd;
+    return to == stdout ? 0 : 2;
 }
 
 
@@ -109,6 +85,23 @@ main_harden(void)
 }
 
 
+/* A descriptor of ours must never be taken for a standard one. */
+
+static void
+main_standard_fds(void)
+{
+    int  fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= 2);
+
+    if (fd > 2) {
+        close(fd);
+    }
+}
+
+
 /* The shims kill what is below them; what doesn't go in time goes with us. */
 
 static void
@@ -121,32 +114,67 @@ main_stop_look(uv_timer_t *timer)
     if (shim_count() == 0) {
         uv_stop(agent.loop);
 
-    } else if (elapsed >= MAIN_QUIT_MS && elapsed < MAIN_QUIT_MS + 100) {
-        shim_stop(0);
-
-    } else if (elapsed >= MAIN_STOP_MS) {
+    } else if (elapsed >= main_patience + MAIN_STOP_MS) {
         log_warn("%u shims did not end", shim_count());
         shim_kill_all();
         uv_stop(agent.loop);
+
+    } else if (elapsed >= main_patience + MAIN_QUIT_MS && !main_quitting) {
+        main_quitting = 1;
+        shim_stop(0, NULL);
     }
 }
 
 
 static void
-main_stop(uv_signal_t *handle, int sig)
+main_stop(int sig)
 {
-    if (agent.stopping) {
-        return;
-    }
+    shim  *command;
 
-    log_info("signal %d: stopping", sig);
     agent.stopping = 1;
     conn_stop();
-    shim_stop(MAIN_GRACE_MS);
+
+    command = supervisor_stop(sig, main_options.stop_ms);
+    main_patience = command != NULL && main_options.stop_ms > MAIN_GRACE_MS
+                    ? main_options.stop_ms : MAIN_GRACE_MS;
+    shim_stop(MAIN_GRACE_MS, command);
 
     main_stop_since = uv_now(agent.loop);
     uv_timer_init(agent.loop, &main_stop_timer);
     uv_timer_start(&main_stop_timer, main_stop_look, 0, 5);
+}
+
+
+static void
+main_terminated(uv_signal_t *handle, int sig)
+{
+    log_info("signal %d: stopping", sig);
+
+    if (agent.stopping) {
+        /* Asked twice: nobody is waited for. */
+        main_patience = 0;
+        main_quitting = 1;
+        main_stop_since = uv_now(agent.loop);
+        shim_stop(0, NULL);
+        return;
+    }
+
+    main_stop(sig);
+}
+
+
+static void
+main_command_ended(int code)
+{
+    main_exit = code;
+    main_stop(SIGTERM);
+}
+
+
+static void
+main_forward(uv_signal_t *handle, int sig)
+{
+    supervisor_signal(sig);
 }
 
 
@@ -157,35 +185,39 @@ main_child(uv_signal_t *handle, int sig)
     int    status;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        shim_reaped(pid);
+        shim_reaped(pid, status);
         log_debug("reaped %d", (int) pid);
     }
 }
 
 
 static void
-main_signal(uv_signal_t *handle, uv_signal_cb cb, int sig)
+main_watch_signals(void)
 {
-    uv_signal_init(agent.loop, handle);
-    uv_signal_start(handle, cb, sig);
+    size_t  i, n;
+    static const struct {
+        int           sig;
+        uv_signal_cb  cb;
+    } all[] = {
+        { SIGTERM, main_terminated }, { SIGINT, main_terminated },
+        { SIGCHLD, main_child },
+        /* Only where there is a command that they can be meant for. */
+        { SIGHUP, main_forward }, { SIGQUIT, main_forward },
+        { SIGUSR1, main_forward }, { SIGUSR2, main_forward },
+        { SIGWINCH, main_forward }
+    };
+
+    n = main_options.command != NULL ? sizeof(all) / sizeof(all[0]) : 3;
+
+    for (i = 0; i < n; i++) {
+        uv_signal_init(agent.loop, &main_signals[i]);
+        uv_signal_start(&main_signals[i], all[i].cb, all[i].sig);
+    }
 }
 
 
 static int
-main_number(const char *text)
-{
-    char  *end;
-    long   n;
-
-    n = strtol(text, &end, 10);
-
-    return *text == '\0' || *end != '\0' || n < 3 || n > 1000000 ? -1
-                                                                 : (int) n;
-}
-
-
-static int
-main_run(int listen_fd)
+main_run(int listen_fd, char **env, const char *cwd)
 {
     /* Threads may still wake it up while the process ends. */
     static uv_loop_t  loop;
@@ -193,9 +225,7 @@ main_run(int listen_fd)
     uv_loop_init(&loop);
     agent.loop = &loop;
 
-    main_signal(&main_signals[0], main_stop, SIGTERM);
-    main_signal(&main_signals[1], main_stop, SIGINT);
-    main_signal(&main_signals[2], main_child, SIGCHLD);
+    main_watch_signals();
 
     base_routes(&agent.routes);
     session_routes(&agent.routes);
@@ -211,7 +241,94 @@ main_run(int listen_fd)
     }
 
     shim_pool_start();
+
+    if (main_options.command != NULL) {
+        supervisor_start(main_options.command, env, cwd,
+                         main_options.raw_stdio, main_command_ended);
+    }
+
     uv_run(&loop, UV_RUN_DEFAULT);
+
+    return main_exit;
+}
+
+
+static void
+main_log(const agent_options *o)
+{
+    log_level  level;
+
+    if (o->log_level != NULL && log_level_parse(o->log_level, &level)) {
+        log_set_level(level);
+    }
+
+    log_set_json(o->log_format != NULL && strcmp(o->log_format, "json") == 0);
+}
+
+
+/* An image's own environment is for what runs in it, but not what only the
+ * agent is told. */
+
+static char **
+main_environment(char **inherited)
+{
+    char    **env, **own, *name;
+    size_t    i, n;
+
+    own = env_default();
+    env = env_copy(inherited);
+
+    for (i = 0, n = 0; env[i] != NULL; i++) {
+        if (options_own_variable(env[i])) {
+            free(env[i]);
+        } else {
+            env[n++] = env[i];
+        }
+    }
+    env[n] = NULL;
+
+    for (i = 0; own[i] != NULL; i++) {
+        name = strdup(own[i]);
+        *strchr(name, '=') = '\0';
+        if (env_get(env, name) == NULL) {
+            env_set(&env, name, env_get(own, name));
+        }
+        free(name);
+    }
+    env_free(own);
+
+    return env;
+}
+
+
+static int
+main_boot(agent_options *o, char **inherited, error **err)
+{
+    int          bad;
+    const char  *timeout;
+
+    strcpy(agent.cwd, o->workspace);
+    strcpy(agent.workspace, o->workspace);
+    agent.version = o->told_version != NULL ? o->told_version
+                                            : SANDBOX_VERSION;
+    agent.env = o->inherit ? main_environment(inherited) : env_default();
+
+    if ((o->boot_fd != -1 ? boot_read_fd(&agent, o->boot_fd, err)
+         : o->boot_file != NULL ? boot_read_file(&agent, o->boot_file, err)
+         : boot_read_key_file(&agent, o->key_file, err)) != 0)
+    {
+        return -1;
+    }
+
+    timeout = env_get(agent.env, "COMMAND_TIMEOUT_MS");
+    if (timeout == NULL) {
+        timeout = env_get(inherited, "COMMAND_TIMEOUT_MS");
+    }
+
+    agent.command_timeout_ms = options_timeout(timeout, &bad);
+    if (bad) {
+        log_warn("COMMAND_TIMEOUT_MS is not a number of milliseconds");
+    }
 
     return 0;
 }
@@ -220,84 +337,63 @@ main_run(int listen_fd)
 int
 main(int argc, char **argv)
 {
-    int          i, listen_fd, boot_fd, rc;
-    error       *err;
-    const char  *path, *key_file, *workspace;
-
-    listen_fd = -1;
-    boot_fd = -1;
-    path = NULL;
-    key_file = NULL;
-    workspace = "/workspace";
-    err = NULL;
+    int              listen_fd, rc;
+    char             cwd[PATH_MAX];
+    error           *err;
+    agent_options   *o;
+    listen_address   address;
 
     if (argc == 2 && strcmp(argv[0], SHIM_ARGV0) == 0) {
         shim_main(argv[1]);
     }
 
-    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    o = &main_options;
+    err = NULL;
+
+    if (options_parse(o, argv, environ, &err) != 0) {
+        fprintf(stderr, "sandbox-agent: %s\n", err->message);
+        error_free(err);
+        return main_usage(stderr);
+    }
+
+    if (o->version) {
         printf("sandbox-agent %s\n", SANDBOX_VERSION);
         return 0;
     }
 
-    for (i = 1; i < argc; i += 2) {
-        if (i + 1 == argc) {
-            return main_usage();
-        }
-
-        if (strcmp(argv[i], "--listen-fd") == 0) {
-            listen_fd = main_number(argv[i + 1]);
-
-        } else if (strcmp(argv[i], "--boot-fd") == 0) {
-            boot_fd = main_number(argv[i + 1]);
-
-        } else if (strcmp(argv[i], "--listen") == 0) {
-            path = argv[i + 1];
-
-        } else if (strcmp(argv[i], "--key-file") == 0) {
-            key_file = argv[i + 1];
-
-        } else if (strcmp(argv[i], "--workspace") == 0
-                   && argv[i + 1][0] == '/'
-                   && strlen(argv[i + 1]) < sizeof(agent.cwd))
-        {
-            workspace = argv[i + 1];
-
-        } else {
-            return main_usage();
-        }
+    if (o->help) {
+        return main_usage(stdout);
     }
 
-    if ((listen_fd == -1) == (path == NULL)
-        || (boot_fd == -1) == (key_file == NULL))
-    {
-        return main_usage();
+    /* As an image's entry point. */
+    if (o->boot_fd == -1 && (getpid() == 1 || o->command != NULL)) {
+        o->inherit = 1;
     }
 
+    main_standard_fds();
     main_harden();
-    agent.env = env_default();
-    strcpy(agent.cwd, workspace);
-    strcpy(agent.workspace, workspace);
+    main_log(o);
 
-    rc = boot_fd != -1 ? boot_read_fd(&agent, boot_fd, &err)
-                       : boot_read_key_file(&agent, key_file, &err);
-    if (rc != 0) {
-        log_error("boot: %s", err->message);
+    if (getcwd(cwd, sizeof(cwd)) == NULL) {
+        strcpy(cwd, "/");
+    }
+
+    listen_fd = o->listen_fd;
+
+    if (main_boot(o, environ, &err) != 0
+        || (o->listen != NULL
+            && (options_listen(o->listen, &address, &err) != 0
+                || (listen_fd = listen_open(&address, &err)) == -1)))
+    {
+        log_error("%s", err->message);
         error_free(err);
         return 1;
     }
 
-    if (path != NULL) {
-        listen_fd = main_listen_path(path);
-        if (listen_fd == -1) {
-            return 1;
-        }
-    }
+    rc = main_run(listen_fd, agent.env, cwd);
 
-    rc = main_run(listen_fd);
-
-    if (path != NULL) {
-        unlink(path);
+    if (o->listen != NULL) {
+        listen_close(&address);
     }
 
     return rc;

@@ -272,6 +272,9 @@ session_next(session *s)
 
     r = session_pop(s);
     timeout_ms = r->timeout_ms != 0 ? r->timeout_ms : s->timeout_ms;
+    if (timeout_ms == 0 && r->foreground) {
+        timeout_ms = agent.command_timeout_ms;
+    }
 
     run_hold(r);
     shell_begin(s->sh, r);

@@ -261,13 +261,14 @@ shim_free(shim *s)
 
 
 void
-shim_reaped(pid_t pid)
+shim_reaped(pid_t pid, int status)
 {
     shim  *s;
 
     for (s = shim_list.next; s != &shim_list; s = s->next) {
         if (s->pid == pid) {
             s->pid = 0;
+            s->killed = WIFSIGNALED(status);
             return;
         }
     }
@@ -309,6 +310,7 @@ shim_orphans(void)
 static void
 shim_died(shim *s)
 {
+    int      status, killed;
     shim_cb  cb;
 
     cb = s->cb;
@@ -322,11 +324,19 @@ shim_died(shim *s)
 
     if (s->pid > 0) {
         kill(s->pid, SIGKILL);
-        waitpid(s->pid, NULL, 0);
+        if (waitpid(s->pid, &status, 0) == s->pid) {
+            s->killed = WIFSIGNALED(status);
+        }
     }
 
+    /* One that ended by itself has killed what was below it.  What the agent
+     * has adopted from elsewhere is to live. */
+    killed = s->killed;
     shim_free(s);
-    shim_orphans();
+
+    if (killed) {
+        shim_orphans();
+    }
 }
 
 
@@ -398,11 +408,15 @@ shim_quit(shim *s)
 
 
 void
-shim_stop(int grace_ms)
+shim_stop(int grace_ms, const shim *spared)
 {
     shim  *s;
 
     for (s = shim_list.next; s != &shim_list; s = s->next) {
+        if (s == spared) {
+            continue;
+        }
+
         if (s->idle || grace_ms == 0) {
             shim_quit(s);
         } else {

@@ -27,6 +27,7 @@ struct shim {
     shim_cb   cb;                   /* NULL: idle, or left */
     void     *data;
     int       idle;
+    int       killed;               /* it didn't end by itself */
 };
 
 /* Keeps one idle shim ready from now on. */
@@ -47,17 +48,17 @@ void shim_leave(shim *s, int empty);
 /* Kills everything below it and the shim itself; nothing is told. */
 void shim_quit(shim *s);
 
-/* The agent ends: all of them.  shim_stop() has them end what is below them,
- * with SIGTERM first if there is a grace period, shim_count() tells how many
+/* The agent ends: all of them.  shim_stop() has them (but one that is to be
+ * spared) end what is below them, with SIGTERM first if there is a grace period, shim_count() tells how many
  * are left, shim_kill_all() doesn't ask. */
-void shim_stop(int grace_ms);
+void shim_stop(int grace_ms, const shim *spared);
 unsigned shim_count(void);
 void shim_kill_all(void);
 
 /* Is it one of ours?  For the reaper, which also tells when it has waited for
  * a process. */
 int shim_known(pid_t pid);
-void shim_reaped(pid_t pid);
+void shim_reaped(pid_t pid, int status);
 
 /* A specification (shim_proto.h) in a memory file; -1 on failure. */
 int shim_spec(const char *cwd, char *const *argv, char *const *env);

@@ -630,6 +630,12 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
         shim_kill_start(m->pid, m->value);
         break;
 
+    case SHIM_SIGNAL:
+        if (shim_child != 0) {
+            kill(shim_child, m->value);
+        }
+        break;
+
     default:
         shim_quit();
     }

@@ -53,6 +53,7 @@ typedef enum {
                          * the current command; answered by INTERRUPTED */
     SHIM_KILL,          /* pid: a watched job, 0: all; value: milliseconds
                          * from SIGTERM to SIGKILL; answered by GONE */
+    SHIM_SIGNAL,        /* value: a signal, to the shell or command alone */
     SHIM_QUIT,          /* kill all at once and exit */
 
     /* Shim to agent. */

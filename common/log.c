@@ -6,12 +6,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/json_text.h"
 #include "common/log.h"
 
 #define LOG_LINE  2048
 
 
 static log_level          threshold = LOG_INFO;
+static bool               as_json;
 
 static const char *const  names[] = { "error", "warn", "info", "debug" };
 
@@ -39,6 +41,13 @@ log_level_parse(const char *name, log_level *level)
 }
 
 
+void
+log_set_json(bool json)
+{
+    as_json = json;
+}
+
+
 bool
 log_enabled(log_level level)
 {
@@ -46,11 +55,48 @@ log_enabled(log_level level)
 }
 
 
+static size_t
+log_text(char *line, const char *ts, log_level level, const char *message)
+{
+    char  *p;
+    int    n;
+
+    n = snprintf(line, LOG_LINE - 1, "%s %s: %s", ts, names[level], message);
+    if (n > LOG_LINE - 2) {
+        n = LOG_LINE - 2;
+    }
+
+    for (p = line; p < line + n; p++) {
+        if ((unsigned char) *p < 0x20 || *p == 0x7f) {
+            *p = '?';
+        }
+    }
+
+    return (size_t) n;
+}
+
+
+static size_t
+log_json(char *line, const char *ts, log_level level, const char *message)
+{
+    size_t  n, used;
+
+    n = (size_t) snprintf(line, LOG_LINE, "{\"timestamp\":\"%s\","
+                          "\"level\":\"%s\",\"message\":\"", ts,
+                          names[level]);
+    n += json_text_escape(line + n, LOG_LINE - n - 3, message,
+                          strlen(message), &used, true);
+    memcpy(line + n, "\"}", 2);
+
+    return n + 2;
+}
+
+
 void
 log_line(log_level level, const char *fmt, ...)
 {
-    int              n, len;
-    char             line[LOG_LINE];
+    char             line[LOG_LINE], message[LOG_LINE], ts[32];
+    size_t           n;
     va_list          args;
     ssize_t          unused;
     struct tm        tm;
@@ -63,31 +109,19 @@ log_line(log_level level, const char *fmt, ...)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
 
-    len = (int) strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-    len += snprintf(line + len, sizeof(line) - (size_t) len, ".%03ldZ %s: ",
-                    now.tv_nsec / 1000000, names[level]);
+    n = strftime(ts, sizeof(ts), "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(ts + n, sizeof(ts) - n, ".%03ldZ", now.tv_nsec / 1000000);
 
     va_start(args, fmt);
-    n = vsnprintf(line + len, sizeof(line) - (size_t) len - 1, fmt, args);
+    if (vsnprintf(message, sizeof(message), fmt, args) < 0) {
+        message[0] = '\0';
+    }
     va_end(args);
 
-    if (n < 0) {
-        return;
-    }
-
-    n += len;
-    if (n > LOG_LINE - 2) {
-        n = LOG_LINE - 2;
-    }
-
-    for (; len < n; len++) {
-        if ((unsigned char) line[len] < 0x20 || line[len] == 0x7f) {
-            line[len] = '?';
-        }
-    }
-
+    n = as_json ? log_json(line, ts, level, message)
+                : log_text(line, ts, level, message);
     line[n] = '\n';
 
-    unused = write(STDERR_FILENO, line, (size_t) n + 1);
+    unused = write(STDERR_FILENO, line, n + 1);
     (void) unused;
 }

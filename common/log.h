@@ -24,6 +24,9 @@ bool log_level_parse(const char *name, log_level *level);
 
 bool log_enabled(log_level level);
 
+/* One JSON object per line instead of text. */
+void log_set_json(bool json);
+
 void log_line(log_level level, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
