@@ -26,7 +26,7 @@ for my $source (@sources) {
     mkdir "$dir/corpus";
     my ($status, $out, $err) = run_command(
         [top_dir() . "/build/fuzz/$name", "-max_total_time=$seconds",
-         '-timeout=5', '-rss_limit_mb=1024', '-print_final_stats=1',
+         '-timeout=25', '-rss_limit_mb=1024', '-print_final_stats=1',
          "-artifact_prefix=$dir/", "$dir/corpus", $seeds],
         timeout => $seconds + 60, dir => $dir);
     my ($runs) = ($err // '') =~ /number_of_executed_units: (\d+)/;

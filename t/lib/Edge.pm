@@ -233,7 +233,8 @@ sub workers {
 }
 
 
-# Reloads, and waits until new workers serve.
+# Reloads, and waits until new workers serve; with another configuration, until
+# the old ones take nothing more.
 sub reload {
     my ($self, %o) = @_;
     my %old = map { $_ => 1 } $self->workers;
@@ -241,7 +242,13 @@ sub reload {
     spew("$self->{ngx}/nginx.conf", $self->conf) if $o{conf};
     kill 'HUP', $self->{nginx};
 
-    return wait_for(sub { grep { !$old{$_} } $self->workers }, 15);
+    wait_for(sub { grep { !$old{$_} } $self->workers }, 15) or return;
+
+    return !$o{conf} || wait_for(sub {
+        !grep {
+            (slurp("/proc/$_/cmdline") // '') =~ /worker process(?! is shut)/
+        } keys %old;
+    }, 15);
 }
 
 
