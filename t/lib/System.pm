@@ -304,10 +304,18 @@ sub sandbox_pid {
 }
 
 
+# Reloads, and waits until the old workers take nothing more.
 sub reload {
     my ($self) = @_;
+    my @old = $self->nginx_workers;
 
     kill 'HUP', $self->{nginx};
+
+    return wait_for(sub {
+        !grep {
+            (slurp("/proc/$_/cmdline") // '') =~ /worker process(?! is shut)/
+        } @old;
+    }, 15);
 }
 
 
