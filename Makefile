@@ -59,8 +59,9 @@ SANDBOXD_OBJ := $(SANDBOXD_SRC:%.c=$(B)/obj/%.o)
 # The agent is one static binary that runs in any image.  The sanitizers
 # can't be linked statically.
 LIBUV_A      := $(if $(wildcard /usr/lib/*/libuv_a.a),libuv_a.a,libuv.a)
-AGENT_LIBS    = $(if $(SAN),-luv -ljansson $(LLHTTP_LIB) -lpthread,-static \
-                -l:$(LIBUV_A) -l:libjansson.a $(LLHTTP_LIB) -lpthread -ldl)
+AGENT_LIBS    = $(if $(SAN),-luv -ljansson -larchive $(LLHTTP_LIB) -lpthread, \
+                -static -l:$(LIBUV_A) -l:libjansson.a -l:libarchive.a \
+                $(LLHTTP_LIB) -lpthread -ldl)
 SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:

@@ -37,5 +37,6 @@ void exec_routes(router *t);
 void process_routes(router *t);
 void readiness_routes(router *t);
 void bridge_exec_routes(router *t);
+void archive_routes(router *t);      /* persist, hydrate, /api/archive */
 
 #endif

@@ -199,6 +199,35 @@ file_request_path(http_request *r, const json_flat_object *o,
 }
 
 
+char *
+file_request_query_path(http_request *r)
+{
+    char        *full;
+    size_t       len, room;
+    const char  *path, *why;
+
+    len = 0;
+    path = http_query(r, "path", &len);
+    why = path_problem(path, len);
+
+    if (why != NULL) {
+        file_request_invalid(r, "path", "INVALID_PATH", why,
+                             path == NULL ? "The query has no valid 'path'"
+                                          : "Invalid path format");
+        return NULL;
+    }
+
+    room = strlen(agent.workspace) + len + 2;
+    full = malloc(room);
+
+    if (full == NULL || path_join(full, room, agent.workspace, path) != 0) {
+        abort();
+    }
+
+    return full;
+}
+
+
 int
 file_request_bool(http_request *r, const json_flat_object *o,
     const char *name, bool *value)

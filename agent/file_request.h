@@ -21,6 +21,10 @@ int file_request_parse(http_request *r, json_flat_object *o, char *body,
 int file_request_path(http_request *r, const json_flat_object *o,
     const char *name, const char **given, char **full);
 
+/* The same for `path` in the query, behind the workspace if it is relative; to
+ * be freed.  NULL: an error was sent. */
+char *file_request_query_path(http_request *r);
+
 /* false if the member is absent or null. */
 int file_request_bool(http_request *r, const json_flat_object *o,
     const char *name, bool *value);

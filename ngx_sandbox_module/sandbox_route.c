@@ -67,8 +67,8 @@ static const route_entry  route_table[] = {
     { SANDBOX "/session/{name}", DELETE, AGENT, SANDBOX_OP_NONE, "/bridge" },
 
     { SANDBOX "/pty", GET, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/persist", POST, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/hydrate", POST, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/persist", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/hydrate", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/mount", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/unmount", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/tunnel/{name}", POST|DELETE, LATER, SANDBOX_OP_NONE, NULL },
@@ -91,6 +91,7 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/mkdir", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/list-files", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/exists", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/archive", GET|PUT, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/start", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/list", GET, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/kill-all", DELETE, AGENT, SANDBOX_OP_NONE, "" },
