@@ -168,7 +168,7 @@ api_archive_fail(http_request *r, const char *dir,
     if (result->outcome == TAR_BAD) {
         file_request_invalid(r, "body", "INVALID_ARCHIVE", result->text,
                              "The body is no tar archive that can be "
-                             "extracted: %s", result->text);
+                             "extracted");
         return;
     }
 

@@ -11,6 +11,7 @@
 #define JSON    "application/json"
 #define BYTES   "application/octet-stream"
 #define EVENTS  "text/event-stream"
+#define TAR     "application/x-tar"
 
 #define REF(name)  "{\"$ref\":\"#/components/schemas/" name "\"}"
 #define ANY        "{\"type\":\"object\"}"
@@ -214,6 +215,11 @@ static const openapi_operation  openapi_operations[] = {
       JSON, REF("Session"), JSON, REF("Session") },
     { SANDBOX "/session/{name}", "delete", "deleteSession",
       "Ends a session", NULL, NULL, JSON, ANY },
+    { SANDBOX "/persist", "post", "persist", "The workspace as a tar archive",
+      NULL, NULL, BYTES, NULL },
+    { SANDBOX "/hydrate", "post", "hydrate",
+      "Extracts a tar archive over the workspace",
+      BYTES, NULL, JSON, REF("Ok") },
 
     { SANDBOX "/api/ping", "get", "apiPing", "Whether the agent answers",
       NULL, NULL, JSON, ANY },
@@ -251,6 +257,10 @@ static const openapi_operation  openapi_operations[] = {
       "Lists a directory", JSON, ANY, JSON, ANY },
     { SANDBOX "/api/exists", "post", "apiExists", "Whether a file exists",
       JSON, ANY, JSON, ANY },
+    { SANDBOX "/api/archive", "get", "apiArchive",
+      "A directory as a tar archive", NULL, NULL, TAR, NULL },
+    { SANDBOX "/api/archive", "put", "apiArchivePut",
+      "Extracts a tar archive over a directory", TAR, NULL, JSON, ANY },
     { SANDBOX "/api/process/start", "post", "apiProcessStart",
       "Starts a process", JSON, ANY, JSON, ANY },
     { SANDBOX "/api/process/list", "get", "apiProcessList",
@@ -287,6 +297,11 @@ static const char  openapi_parameters[] =
     "\"limit\":{\"name\":\"limit\",\"in\":\"query\","
     "\"schema\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":500}},"
     "\"hostname\":{\"name\":\"hostname\",\"in\":\"query\","
+    "\"schema\":{\"type\":\"string\"}},"
+    "\"place\":{\"name\":\"path\",\"in\":\"query\",\"required\":true,"
+    "\"schema\":{\"type\":\"string\"}},"
+    "\"excludes\":{\"name\":\"excludes\",\"in\":\"query\","
+    "\"description\":\"patterns, separated by commas\","
     "\"schema\":{\"type\":\"string\"}},"
     "\"session\":{\"name\":\"Session-Id\",\"in\":\"header\","
     "\"schema\":{\"type\":\"string\","
@@ -342,6 +357,14 @@ parameters_of(const openapi_operation *op)
 
     if (strcmp(op->id, "listPorts") == 0 || strcmp(op->id, "getPort") == 0) {
         parameter_add(list, "hostname");
+    }
+
+    if (strstr(op->path, "/api/archive") != NULL) {
+        parameter_add(list, "place");
+    }
+
+    if (strcmp(op->id, "persist") == 0 || strcmp(op->id, "apiArchive") == 0) {
+        parameter_add(list, "excludes");
     }
 
     if (strstr(op->path, "/file/") != NULL || strcmp(op->id, "exec") == 0) {

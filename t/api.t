@@ -247,7 +247,7 @@ is_error($r, 405, 'method_not_allowed', 'a wrong method');
 is($r->{headers}{allow}, 'GET, HEAD, POST', 'with the right ones');
 is($s->api(PROPFIND => '/v1/sandbox/one/exec')->{headers}{allow}, 'POST',
     'for a method that nobody knows, too');
-is_error($s->api(POST => '/v1/sandbox/one/persist'), 501, 'not_implemented',
+is_error($s->api(POST => '/v1/sandbox/one/mount'), 501, 'not_implemented',
     'a route that is not built');
 is_error($s->api(GET => '/v1/sandbox/one/'), 404, 'not_found',
     'a slash at the end');

@@ -145,7 +145,7 @@ subtest 'bridge: files, sessions and the rest' => sub {
             '{"error":<s>,"code":"not_found"}'],
         map({ ["not built: $_->[1]", @$_, '{}', 501,
             '{"error":<s>,"code":"not_implemented"}'] }
-            [POST => '/persist'], [POST => '/hydrate'], [POST => '/mount'],
+            [POST => '/mount'],
             [POST => '/unmount'], [POST => '/tunnel/8000'],
             [GET => '/pty']),
     );

@@ -277,8 +277,7 @@ test_later(void)
 {
     static const char  *paths[] = {
         "/v1/sandbox/demo/mount", "/v1/sandbox/demo/unmount",
-        "/v1/sandbox/demo/tunnel/8000", "/v1/sandbox/demo/persist",
-        "/v1/sandbox/demo/hydrate"
+        "/v1/sandbox/demo/tunnel/8000"
     };
     size_t  i;
 
