@@ -38,5 +38,6 @@ void process_routes(router *t);
 void readiness_routes(router *t);
 void bridge_exec_routes(router *t);
 void archive_routes(router *t);      /* persist, hydrate, /api/archive */
+void git_routes(router *t);
 
 #endif

@@ -235,6 +235,7 @@ main_run(int listen_fd, char **env, const char *cwd)
     bridge_exec_routes(&agent.routes);
     file_routes(&agent.routes);
     archive_routes(&agent.routes);
+    git_routes(&agent.routes);
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");

@@ -80,6 +80,9 @@ run_release(run *r)
     free(r->cwd);
     free(r->input);
     free(r->at_name);
+    if (r->give_fd != 0) {
+        close(r->give_fd);
+    }
     free(r);
 }
 
@@ -494,13 +497,15 @@ run_kill(run *r, int grace_ms)
 static int
 run_spawn(run *r)
 {
-    int     fds[4], i, text, rc;
+    int     fds[5], i, text, rc;
     char   *argv[4], path[128], **env;
     error  *ignored;
 
     for (i = 0; i < 4; i++) {
         fds[i] = -1;
     }
+
+    fds[4] = r->give_fd;
 
     text = -1;
     rc = -1;
@@ -537,7 +542,8 @@ run_spawn(run *r)
             rc = shim_send(r->sh, SHIM_SPAWN, 0, 0, many, 8);
 
         } else {
-            rc = shim_send(r->sh, SHIM_SPAWN, 0, 0, fds, 4);
+            rc = shim_send(r->sh, SHIM_SPAWN, 0, 0, fds,
+                           r->give_fd != 0 ? 5 : 4);
         }
     }
 

@@ -18,6 +18,7 @@
 #include "common/error.h"
 
 #define RUN_GRACE_MS  5000          /* from SIGTERM to SIGKILL */
+#define RUN_FD        SHELL_FD_OUT  /* what a program is given besides 0-2 */
 
 typedef struct run run;
 typedef struct session session;
@@ -56,6 +57,8 @@ struct run {
     char         *at_name;          /* the session it is for, or NULL */
     char         *input;            /* its standard input; NULL: empty */
     size_t        input_len;
+    int           give_fd;          /* becomes RUN_FD, if there is no session;
+                                     * 0: none */
     uint64_t      timeout_ms;       /* 0: none */
     int           foreground;       /* in the session's own shell */
 

@@ -278,6 +278,8 @@ static const openapi_operation  openapi_operations[] = {
     { SANDBOX "/api/port-watch", "post", "apiPortWatch",
       "Waits for a port to be ready; what happens as events",
       JSON, ANY, EVENTS, NULL },
+    { SANDBOX "/api/git/checkout", "post", "apiGitCheckout",
+      "Clones a repository", JSON, ANY, JSON, ANY },
 
     { NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 };

@@ -100,7 +100,7 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/process/{name}/stream", GET, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/port-watch", POST, AGENT, SANDBOX_OP_NONE, "" },
 
-    { SANDBOX "/api/git/checkout", POST, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/api/git/checkout", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/interpreter/health", GET, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/contexts", GET|POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/contexts/{name}", DELETE, LATER, SANDBOX_OP_NONE, NULL },
