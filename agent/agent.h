@@ -39,5 +39,6 @@ void readiness_routes(router *t);
 void bridge_exec_routes(router *t);
 void archive_routes(router *t);      /* persist, hydrate, /api/archive */
 void git_routes(router *t);
+void terminal_routes(router *t);
 
 #endif

@@ -10,6 +10,8 @@
 #include "agent/conn.h"
 #include "agent/first_line.h"
 #include "agent/listen.h"
+#include "agent/terminal.h"
+#include "agent/ws_conn.h"
 #include "common/log.h"
 
 #define CONN_DRAIN_MAX  (64 * 1024)
@@ -250,6 +252,8 @@ conn_tick(uv_timer_t *timer)
     }
 
     http_conn_sweep(now);
+    ws_sweep(now);
+    terminal_sweep(now);
     tunnel_sweep(now);
 }
 

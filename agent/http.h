@@ -39,6 +39,7 @@
 #define HTTP_JSON_LIMIT  (16 * 1024 * 1024)
 
 typedef struct http_conn http_conn;
+struct io;
 
 struct http_request {
     unsigned      method;           /* METHOD_... of router.h */
@@ -59,6 +60,10 @@ struct http_request {
 
 /* The first value of a header, name in any case; NULL if absent. */
 const char *http_header(http_request *r, const char *name);
+
+/* The next value of a header that may be sent several times; *at begins as 0.
+ * NULL: no more. */
+const char *http_header_next(http_request *r, const char *name, unsigned *at);
 
 /* A member of the query, percent-decoded ('+' is a blank); NULL if absent.
  * len may be NULL. */
@@ -122,6 +127,18 @@ void http_abort(http_request *r);
  * mark after http_write() returned 1. */
 void http_on_drain(http_request *r, void (*cb)(http_request *r));
 void http_on_close(http_request *r, void (*cb)(http_request *r));
+
+
+/* Another protocol on the same connection.
+ *
+ * The head is sent as it is given; then the connection is no longer HTTP's:
+ * take() gets its descriptor, what was received and not looked at yet, and
+ * what is still to be sent before anything else (both buffers are taken over,
+ * even if empty).  It is called during this call or soon after, always, and
+ * nothing else is called for the request afterwards. */
+void http_upgrade(http_request *r, const char *head,
+    void (*take)(void *data, struct io *w, buffer *in, buffer *out),
+    void *data);
 
 
 /* Errors.  Both take the error over and free it, and end the answer.

@@ -298,6 +298,27 @@ http_conn_drained(http_conn *c)
 }
 
 
+/* The connection goes to who speaks the other protocol. */
+
+static void
+http_conn_hand_over(http_conn *c)
+{
+    io      *w;
+    buffer   in, out;
+
+    w = c->w;
+    in = c->in;
+    out = c->out;
+
+    memset(&c->in, 0, sizeof(c->in));
+    memset(&c->out, 0, sizeof(c->out));
+    c->w = NULL;
+    c->dead = 1;
+
+    c->take(c->take_data, w, &in, &out);
+}
+
+
 static void
 http_conn_run(http_conn *c, const char *p, size_t n)
 {
@@ -310,7 +331,7 @@ http_conn_run(http_conn *c, const char *p, size_t n)
     c->busy = 1;
     c->holds++;
 
-    while (!c->dead && !c->closing) {
+    while (!c->dead && !c->closing && c->take == NULL) {
         if (c->x != NULL && c->x->ended) {
             http_conn_finish(c);
             if (c->x == NULL) {
@@ -354,7 +375,11 @@ http_conn_run(http_conn *c, const char *p, size_t n)
             buffer_append(&c->in, p, n);
         }
 
-        http_conn_flush(c);
+        if (c->take != NULL) {
+            http_conn_hand_over(c);
+        } else {
+            http_conn_flush(c);
+        }
     }
 
     c->busy = 0;

@@ -76,6 +76,8 @@ struct http_conn {
     buffer           out;               /* to be sent */
     uint64_t         last_in, last_out; /* loop times of progress */
     size_t           lingered;
+    void           (*take)(void *data, io *w, buffer *in, buffer *out);
+    void            *take_data;         /* NULL: it stays HTTP's */
     uint64_t         linger_until;      /* 0: not closing */
     unsigned         holds;             /* callers that still look at it */
     unsigned         busy:1;            /* inside http_conn_run() */

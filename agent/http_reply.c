@@ -26,20 +26,32 @@
 const char *
 http_header(http_request *r, const char *name)
 {
+    unsigned  at;
+
+    at = 0;
+
+    return http_header_next(r, name, &at);
+}
+
+
+const char *
+http_header_next(http_request *r, const char *name, unsigned *at)
+{
     size_t          len;
-    unsigned        i;
     const char     *head;
+    http_field     *f;
     http_exchange  *x;
 
     x = http_exchange_of(r);
     len = strlen(name);
     head = buffer_bytes(&x->head);
 
-    for (i = 0; i < x->nfields; i++) {
-        if (x->fields[i].name_len == len
-            && strncasecmp(head + x->fields[i].name, name, len) == 0)
+    while (*at < x->nfields) {
+        f = &x->fields[(*at)++];
+        if (f->name_len == len
+            && strncasecmp(head + f->name, name, len) == 0)
         {
-            return head + x->fields[i].value;
+            return head + f->value;
         }
     }
 
@@ -181,6 +193,7 @@ http_reason(int status)
     case 412: return "Precondition Failed";
     case 413: return "Content Too Large";
     case 416: return "Range Not Satisfiable";
+    case 426: return "Upgrade Required";
     case 429: return "Too Many Requests";
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
@@ -495,6 +508,22 @@ http_abort(http_request *r)
 {
     http_exchange_of(r)->ended = 1;
     http_conn_abort(r->conn);
+}
+
+
+void
+http_upgrade(http_request *r, const char *head,
+    void (*take)(void *data, io *w, buffer *in, buffer *out), void *data)
+{
+    http_conn  *c;
+
+    c = r->conn;
+    buffer_puts(&c->out, head);
+    c->take = take;
+    c->take_data = data;
+    http_exchange_of(r)->ended = 1;
+
+    http_conn_kick(c);
 }
 
 

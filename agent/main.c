@@ -233,6 +233,7 @@ main_run(int listen_fd, char **env, const char *cwd)
     process_routes(&agent.routes);
     readiness_routes(&agent.routes);
     bridge_exec_routes(&agent.routes);
+    terminal_routes(&agent.routes);
     file_routes(&agent.routes);
     archive_routes(&agent.routes);
     git_routes(&agent.routes);

@@ -8,6 +8,7 @@
 #include "agent/env.h"
 #include "agent/session.h"
 #include "agent/shell.h"
+#include "agent/terminal.h"
 #include "common/log.h"
 
 struct session {
@@ -78,6 +79,8 @@ session_each(void (*cb)(session *s, void *data), void *data)
 static void
 session_free(session *s)
 {
+    terminal_end(s->id);
+
     s->next->prev = s->prev;
     s->prev->next = s->next;
     session_count--;

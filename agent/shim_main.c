@@ -50,6 +50,7 @@ typedef struct {
 static int        shim_null;
 static pid_t      shim_child;       /* the shell, or the command */
 static int        shim_is_shell;
+static int        shim_has_tty;
 static int        shim_had_children;
 static shim_job   shim_jobs[SHIM_JOBS_MAX];
 static size_t     shim_njobs;
@@ -129,6 +130,7 @@ static int
 shim_posix_spawn(char **argv, char **env, const int *fds, int nfds)
 {
     int                           i, rc;
+    char                          tty[40];
     sigset_t                      all, none;
     posix_spawnattr_t             attr;
     posix_spawn_file_actions_t    acts;
@@ -148,6 +150,16 @@ shim_posix_spawn(char **argv, char **env, const int *fds, int nfds)
     posix_spawnattr_setsigmask(&attr, &none);
 
     posix_spawn_file_actions_init(&acts);
+
+    if (shim_has_tty) {
+        /* Whoever leads a session without a terminal and opens one, has it. */
+        snprintf(tty, sizeof(tty), "/proc/self/fd/%d", fds[1]);
+        posix_spawn_file_actions_addopen(&acts, 0, tty, O_RDWR, 0);
+        posix_spawn_file_actions_adddup2(&acts, 0, 1);
+        posix_spawn_file_actions_adddup2(&acts, 0, 2);
+        nfds = 0;
+    }
+
     for (i = 1; i < nfds; i++) {
         posix_spawn_file_actions_adddup2(&acts, fds[i], targets[i]);
     }
@@ -594,7 +606,8 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
 {
     switch (m->op) {
     case SHIM_SPAWN:
-        shim_is_shell = m->value;
+        shim_is_shell = m->value != 0;
+        shim_has_tty = m->value == 2;
         shim_spawn(fds, nfds);
         break;
 

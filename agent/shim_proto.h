@@ -42,7 +42,8 @@
 typedef enum {
     /* Agent to shim. */
     SHIM_SPAWN = 1,     /* fds: specification, stdin, stdout, stderr, and
-                         * SHELL_FD_...; value: 1 if it is a session's shell */
+                         * SHELL_FD_...; value: 1 if it is a session's shell,
+                         * 2 if the three are a terminal that becomes its own */
     SHIM_HOLD,          /* fds: to be put at SHIM_HELD; answered by HELD */
     SHIM_DROP,          /* close what is held */
     SHIM_WATCH,         /* pid: will become our child, tell of its end;

@@ -12,9 +12,11 @@
 #define BYTES   "application/octet-stream"
 #define EVENTS  "text/event-stream"
 #define TAR     "application/x-tar"
+#define SOCKET  "WebSocket"     /* no media type: 101 */
 
 #define REF(name)  "{\"$ref\":\"#/components/schemas/" name "\"}"
 #define ANY        "{\"type\":\"object\"}"
+#define SIDE       "{\"type\":\"integer\",\"minimum\":1,\"maximum\":4096}"
 
 #define SANDBOX    "/v1/sandbox/{id}"
 
@@ -215,11 +217,16 @@ static const openapi_operation  openapi_operations[] = {
       JSON, REF("Session"), JSON, REF("Session") },
     { SANDBOX "/session/{name}", "delete", "deleteSession",
       "Ends a session", NULL, NULL, JSON, ANY },
+    { SANDBOX "/pty", "get", "pty", "A session's terminal, by WebSocket",
+      NULL, NULL, SOCKET, NULL },
     { SANDBOX "/persist", "post", "persist", "The workspace as a tar archive",
       NULL, NULL, BYTES, NULL },
     { SANDBOX "/hydrate", "post", "hydrate",
       "Extracts a tar archive over the workspace",
       BYTES, NULL, JSON, REF("Ok") },
+
+    { SANDBOX "/ws/pty", "get", "wsPty", "A session's terminal, by WebSocket",
+      NULL, NULL, SOCKET, NULL },
 
     { SANDBOX "/api/ping", "get", "apiPing", "Whether the agent answers",
       NULL, NULL, JSON, ANY },
@@ -305,6 +312,14 @@ static const char  openapi_parameters[] =
     "\"excludes\":{\"name\":\"excludes\",\"in\":\"query\","
     "\"description\":\"patterns, separated by commas\","
     "\"schema\":{\"type\":\"string\"}},"
+    "\"cols\":{\"name\":\"cols\",\"in\":\"query\",\"schema\":" SIDE "},"
+    "\"rows\":{\"name\":\"rows\",\"in\":\"query\",\"schema\":" SIDE "},"
+    "\"shell\":{\"name\":\"shell\",\"in\":\"query\","
+    "\"schema\":{\"type\":\"string\",\"maxLength\":1024}},"
+    "\"ptySession\":{\"name\":\"session\",\"in\":\"query\","
+    "\"schema\":{\"type\":\"string\"}},"
+    "\"sessionId\":{\"name\":\"sessionId\",\"in\":\"query\","
+    "\"required\":true,\"schema\":{\"type\":\"string\"}},"
     "\"session\":{\"name\":\"Session-Id\",\"in\":\"header\","
     "\"schema\":{\"type\":\"string\","
     "\"pattern\":\"^[a-zA-Z0-9._-]{1,128}$\"}}}";
@@ -369,8 +384,18 @@ parameters_of(const openapi_operation *op)
         parameter_add(list, "excludes");
     }
 
-    if (strstr(op->path, "/file/") != NULL || strcmp(op->id, "exec") == 0) {
+    if (strstr(op->path, "/file/") != NULL || strcmp(op->id, "exec") == 0
+        || strcmp(op->id, "pty") == 0)
+    {
         parameter_add(list, "session");
+    }
+
+    if (op->out_type != NULL && strcmp(op->out_type, SOCKET) == 0) {
+        parameter_add(list, strcmp(op->id, "pty") == 0 ? "ptySession"
+                                                       : "sessionId");
+        parameter_add(list, "cols");
+        parameter_add(list, "rows");
+        parameter_add(list, "shell");
     }
 
     return list;
@@ -384,13 +409,18 @@ responses_of(const openapi_operation *op)
     json_t      *responses, *failed;
     const char  *schema;
 
-    container = strstr(op->path, "/api/") != NULL;
+    container = strstr(op->path, "/api/") != NULL
+                || strstr(op->path, "/ws/") != NULL;
     schema = container ? "{\"anyOf\":[" REF("Error") "," REF("ContainerError")
                          "]}"
                        : REF("Error");
 
     if (op->out_type == NULL) {
         responses = json_pack("{s:{s:s}}", "204", "description", "Done");
+
+    } else if (strcmp(op->out_type, SOCKET) == 0) {
+        responses = json_pack("{s:{s:s}}", "101", "description",
+                              "The terminal's WebSocket");
 
     } else {
         responses = json_pack("{s:{s:s,s:o}}", "200", "description", "Done",

@@ -66,13 +66,13 @@ static const route_entry  route_table[] = {
     { SANDBOX "/session", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/session/{name}", DELETE, AGENT, SANDBOX_OP_NONE, "/bridge" },
 
-    { SANDBOX "/pty", GET, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/pty", GET, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/persist", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/hydrate", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/mount", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/unmount", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/tunnel/{name}", POST|DELETE, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/ws/pty", GET, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/ws/pty", GET, AGENT, SANDBOX_OP_NONE, "" },
 
     { SANDBOX "/api/ping", GET, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/version", GET, AGENT, SANDBOX_OP_NONE, "" },

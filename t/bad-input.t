@@ -172,7 +172,6 @@ for my $route ('mount', 'unmount', 'tunnel/8000') {
     is($r->{status}, 501, "$route: 501");
     ok($r->{json}{error}, 'that says so');
 }
-is($s->api(GET => '/v1/sandbox/quiet/pty')->{status}, 501, 'pty: 501');
 
 # ---- keys
 

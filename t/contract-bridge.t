@@ -146,8 +146,9 @@ subtest 'bridge: files, sessions and the rest' => sub {
         map({ ["not built: $_->[1]", @$_, '{}', 501,
             '{"error":<s>,"code":"not_implemented"}'] }
             [POST => '/mount'],
-            [POST => '/unmount'], [POST => '/tunnel/8000'],
-            [GET => '/pty']),
+            [POST => '/unmount'], [POST => '/tunnel/8000']),
+        ['pty without an upgrade', GET => '/pty', undef, 400,
+            '{"error":"WebSocket upgrade required","code":"invalid_request"}'],
     );
 
     my $r = call(GET => '/file/workspace/b/x%20y.bin');

@@ -1,7 +1,7 @@
 package WebSocket;
 
 # A small WebSocket client (RFC 6455) for tests: handshake, text, binary,
-# close.  No extensions, no fragmentation.
+# close, and frames of any kind.  No extensions.
 
 use strict;
 use warnings;
@@ -14,13 +14,15 @@ use Time::HiRes qw(time);
 
 
 # WebSocket->connect(port, host, path, headers => [[n, v]...]); the object's
-# {response} is the handshake's, whatever its status.
+# {response} is the handshake's, whatever its status.  To an agent itself:
+# unix => PATH, preface => first line.
 sub connect {
     my ($class, %o) = @_;
     my $key = encode_base64(join('', map { chr int rand 256 } 1 .. 16), '');
     my $s = http_connect(%o) or return undef;
     my $r = http(socket => $s, keepalive => 1, host => $o{host},
         path => $o{path} || '/', timeout => $o{timeout} // 15,
+        preface => $o{preface},
         headers => [['Upgrade', 'websocket'], ['Connection', 'Upgrade'],
                     ['Sec-WebSocket-Key', $key],
                     ['Sec-WebSocket-Version', 13], @{ $o{headers} || [] }]);
@@ -28,7 +30,7 @@ sub connect {
         sha1($key . '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'), '');
 
     return bless {
-        s => $s, response => $r, in => $r->{rest} // '',
+        s => $s, response => $r, in => $r->{rest} // '', key => $key,
         ok => $r->{status} == 101
               && ($r->{headers}{'sec-websocket-accept'} || '') eq $accept,
     }, $class;
@@ -37,17 +39,24 @@ sub connect {
 
 sub send {
     my ($self, $data, $opcode) = @_;
+
+    return http_send($self->{s}, frame(($opcode // 1) | 0x80, $data));
+}
+
+
+# A masked frame; the first byte is given whole.
+sub frame {
+    my ($first, $data) = @_;
     my $n = length $data;
     my $mask = pack 'N', int rand 2**32;
-    my $head = chr(0x80 | ($opcode // 1));
+    my $head = chr $first;
 
     $head .= $n < 126 ? chr(0x80 | $n)
         : $n < 65536 ? chr(0x80 | 126) . pack('n', $n)
         : chr(0x80 | 127) . pack('Q>', $n);
 
-    my $masked = $data ^ substr($mask x (int($n / 4) + 1), 0, $n);
-
-    return http_send($self->{s}, $head . $mask . $masked);
+    return $head . $mask
+        . ($data ^ substr($mask x (int($n / 4) + 1), 0, $n));
 }
 
 

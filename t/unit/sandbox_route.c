@@ -101,6 +101,10 @@ test_agent(void)
              "/bridge/session"), "session");
     ok(agent(SANDBOX_ROUTE_DELETE, "/v1/sandbox/demo/session/a%2Eb",
              "/bridge/session/a.b"), "session by name");
+    ok(agent(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/pty?cols=9", "/bridge/pty"),
+       "the bridge's terminal");
+    ok(agent(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/ws/pty", "/ws/pty"),
+       "the container API's");
     ok(agent(SANDBOX_ROUTE_POST, "/v1/sandbox/demo/api/execute?x=1#y",
              "/api/execute"), "the container API, without arguments");
     ok(agent(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/api/process/p%201/logs",
@@ -286,8 +290,6 @@ test_later(void)
            == SANDBOX_ROUTE_NOT_IMPLEMENTED, "not built: %s", paths[i]);
     }
 
-    ok(parse(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/pty")
-       == SANDBOX_ROUTE_NOT_IMPLEMENTED, "not built: pty");
 }
 
 
