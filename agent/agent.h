@@ -40,5 +40,6 @@ void bridge_exec_routes(router *t);
 void archive_routes(router *t);      /* persist, hydrate, /api/archive */
 void git_routes(router *t);
 void terminal_routes(router *t);
+void watch_routes(router *t);           /* watch, watch/check */
 
 #endif

@@ -237,6 +237,7 @@ main_run(int listen_fd, char **env, const char *cwd)
     file_routes(&agent.routes);
     archive_routes(&agent.routes);
     git_routes(&agent.routes);
+    watch_routes(&agent.routes);
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");

@@ -287,6 +287,10 @@ static const openapi_operation  openapi_operations[] = {
       JSON, ANY, EVENTS, NULL },
     { SANDBOX "/api/git/checkout", "post", "apiGitCheckout",
       "Clones a repository", JSON, ANY, JSON, ANY },
+    { SANDBOX "/api/watch", "post", "apiWatch",
+      "What changes below a directory, as events", JSON, ANY, EVENTS, NULL },
+    { SANDBOX "/api/watch/check", "post", "apiWatchCheck",
+      "Whether something has changed since", JSON, ANY, JSON, ANY },
 
     { NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 };

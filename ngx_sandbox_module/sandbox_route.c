@@ -106,8 +106,8 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/contexts/{name}", DELETE, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/execute/code", POST, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/api/backup/{name}", POST, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/api/watch", POST, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/api/watch/check", POST, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/api/watch", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/watch/check", POST, AGENT, SANDBOX_OP_NONE, "" },
 };
 
 #define ROUTES  (sizeof(route_table) / sizeof(route_table[0]))
