@@ -123,13 +123,16 @@ unpack_publish(unpack *u, int dir, const char *name)
 
     /* An empty directory makes way. */
 
-    if (errno == EISDIR && unlinkat(dir, name, AT_REMOVEDIR) == 0
-        && renameat(dir, u->temp, dir, name) == 0)
-    {
-        return 0;
+    saved = errno;
+
+    if (saved == EISDIR && unlinkat(dir, name, AT_REMOVEDIR) == 0) {
+        if (renameat(dir, u->temp, dir, name) == 0) {
+            return 0;
+        }
+
+        saved = errno;
     }
 
-    saved = errno;
     unlinkat(dir, u->temp, 0);
     errno = saved;
 
@@ -385,8 +388,10 @@ unpack_entry(unpack *u)
 }
 
 
+/* The directory isn't made for what turns out to be no archive. */
+
 static int
-unpack_entries(unpack *u)
+unpack_entries(unpack *u, const char *dir)
 {
     int     rc;
     size_t  count;
@@ -399,12 +404,16 @@ unpack_entries(unpack *u)
 
         u->in_header = false;
 
-        if (rc == ARCHIVE_EOF) {
-            return 0;
-        }
-
         if (rc < ARCHIVE_WARN) {
             return unpack_broken(u);
+        }
+
+        if (count == 0 && archive_place_open(&u->place, dir) != 0) {
+            return archive_fail(u->result, TAR_FAILED, "%.300s", dir);
+        }
+
+        if (rc == ARCHIVE_EOF) {
+            return 0;
         }
 
         if (unpack_entry(u) != 0) {
@@ -421,7 +430,6 @@ void
 archive_unpack(const char *dir, archive_source source, void *arg,
     archive_result *result)
 {
-    int      rc;
     unpack  *u;
 
     u = calloc(1, sizeof(unpack));
@@ -443,19 +451,16 @@ archive_unpack(const char *dir, archive_source source, void *arg,
         abort();
     }
 
-    rc = archive_place_open(&u->place, dir);
+    u->place.root = -1;
+    u->place.dir = -1;
 
-    if (rc != 0) {
-        archive_fail(result, TAR_FAILED, "%.300s", dir);
-
-    } else if (archive_read_support_format_tar(u->in) != ARCHIVE_OK
-               || archive_read_open(u->in, u, NULL, unpack_read, NULL)
-                  < ARCHIVE_WARN)
+    if (archive_read_support_format_tar(u->in) != ARCHIVE_OK
+        || archive_read_open(u->in, u, NULL, unpack_read, NULL) < ARCHIVE_WARN)
     {
         unpack_broken(u);
 
     } else {
-        unpack_entries(u);
+        unpack_entries(u, dir);
     }
 
     archive_late_apply(&u->late, &u->place);

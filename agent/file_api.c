@@ -711,5 +711,5 @@ file_routes(router *t)
 
     file_read_routes(t);
     file_list_routes(t);
-    bridge_file_routes(t);
+    file_raw_routes(t);
 }

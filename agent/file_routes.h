@@ -10,6 +10,6 @@
 
 void file_read_routes(router *t);       /* read, read/stream */
 void file_list_routes(router *t);       /* list-files */
-void bridge_file_routes(router *t);     /* raw files below /workspace */
+void file_raw_routes(router *t);        /* raw files */
 
 #endif

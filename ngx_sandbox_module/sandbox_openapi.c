@@ -264,6 +264,12 @@ static const openapi_operation  openapi_operations[] = {
       "Lists a directory", JSON, ANY, JSON, ANY },
     { SANDBOX "/api/exists", "post", "apiExists", "Whether a file exists",
       JSON, ANY, JSON, ANY },
+    { SANDBOX "/api/file", "get", "apiFile", "A file's bytes",
+      NULL, NULL, BYTES, NULL },
+    { SANDBOX "/api/file", "head", "apiFileHead", "A file's size and type",
+      NULL, NULL, BYTES, NULL },
+    { SANDBOX "/api/file", "put", "apiFilePut", "Writes a file",
+      BYTES, NULL, JSON, ANY },
     { SANDBOX "/api/archive", "get", "apiArchive",
       "A directory as a tar archive", NULL, NULL, TAR, NULL },
     { SANDBOX "/api/archive", "put", "apiArchivePut",
@@ -380,7 +386,9 @@ parameters_of(const openapi_operation *op)
         parameter_add(list, "hostname");
     }
 
-    if (strstr(op->path, "/api/archive") != NULL) {
+    if (strstr(op->path, "/api/archive") != NULL
+        || strstr(op->path, "/api/file") != NULL)
+    {
         parameter_add(list, "place");
     }
 

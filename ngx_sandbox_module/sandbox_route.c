@@ -91,6 +91,7 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/mkdir", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/list-files", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/exists", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/file", GET|HEAD|PUT, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/archive", GET|PUT, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/start", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/list", GET, AGENT, SANDBOX_OP_NONE, "" },

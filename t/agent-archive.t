@@ -40,6 +40,18 @@ sub hydrate { my ($tar, %o) = @_; return $agent->request('POST', '/bridge/hydrat
 sub pull { my ($p, %o) = @_; return $agent->get('/api/archive?path=' . escape($p), %o) }
 sub push_to { my ($p, $tar, %o) = @_; return $agent->request('PUT', '/api/archive?path=' . escape($p), body => $tar, %o) }
 
+# A connection with the head of a request sent, before its answer.
+sub begin {
+    my ($method, $path, @headers) = @_;
+    my $s = $agent->connect;
+
+    http_send($s, join "\r\n", "$method $path HTTP/1.1", 'Host: x', @headers,
+        '', '');
+    sysread $s, my $ok, 3;
+
+    return $s;
+}
+
 sub is_error {
     my ($r, $status, $code, $text, $name) = @_;
 
@@ -273,6 +285,370 @@ subtest 'errors' => sub {
     is_error(push_to("$w/a/plain.txt", "\0" x 1024), 400, 'NOT_DIRECTORY',
         qr/plain/, 'a file to put to');
     is(push_to("$w/a", "\0" x 10240)->{status}, 200, 'an archive of nothing');
+};
+
+
+# A header and its content, by hand: what no tar would make.
+sub entry {
+    my ($name, %o) = @_;
+    my $content = $o{content} // '';
+    my $header = pack 'a100 a8 a8 a8 a12 a12 a8 a1 a100 a6 a2 a32 a32 a8 a8 a155 x12',
+        $name, sprintf('%07o', $o{mode} // 0644), sprintf('%07o', $o{uid} // $>),
+        sprintf('%07o', $o{gid} // $) + 0),
+        sprintf('%011o', $o{size} // length $content),
+        sprintf('%011o', 1000000000), ' ' x 8, $o{type} // '0', $o{link} // '',
+        "ustar\0", '00', '', '', sprintf('%07o', 1), sprintf('%07o', 3), '';
+
+    substr($header, 148, 8) = sprintf "%06o\0 ", unpack '%32C*', $header;
+
+    return $header . $content . "\0" x (-length($content) % 512);
+}
+
+sub archive { return join('', @_) . "\0" x 1024 }
+
+sub pax {
+    my ($records, @entry) = @_;
+    my $text = '';
+
+    while (my ($k, $v) = splice @$records, 0, 2) {
+        my $n = length(" $k=$v\n");
+
+        $n += length($n + length $n);
+        $text .= "$n $k=$v\n";
+    }
+
+    return entry('./PaxHeaders/x', type => 'x', content => $text)
+        . entry(@entry);
+}
+
+
+subtest 'archives that try to get out' => sub {
+    my $out = fresh();
+
+    spew("$out/secret", 'secret');
+    my $untouched = tree($out);
+
+    for (['an absolute name', qr/absolute/, entry("$out/x", content => 'x')],
+         ['dots', qr/"\.\."/, entry('../x', content => 'x')],
+         ['dots within', qr/"\.\."/, entry('a/../../x', content => 'x')],
+         ['dots at the end', qr/"\.\."/, entry('a/..', type => '5')],
+         ['an absolute name in a pax record', qr/absolute/,
+             pax([path => "$out/x"], 'x', content => 'x')],
+         ['dots in one', qr/"\.\."/, pax([path => '../x'], 'x', content => 'x')],
+         ['a name that GNU tar spreads', qr/"\.\."/,
+             entry('././@LongLink', type => 'L', content => "../x\0")
+             . entry('x', content => 'x')],
+         ['a hard link to outside', qr/absolute/,
+             entry('h', type => '1', link => "$out/secret")],
+         ['one with dots', qr/"\.\."/,
+             entry('h', type => '1', link => "../$out/secret")],
+         ['a hard link to nothing', qr/No such file/,
+             entry('h', type => '1', link => 'nothing')],
+         ['one to the directory', qr/hard link/,
+             entry('h', type => '1', link => './')],
+         ['a device', qr/device/, entry('null', type => '3')],
+         ['a block device', qr/device/, entry('sda', type => '4')],
+         ['a file that is the directory', qr/name of one/,
+             entry('.', content => 'x', type => '0')],
+         ['a name that is too long', qr/too long/,
+             pax([path => 'x/' x 3000 . 'y'], 'x', content => 'x')],
+         ['a component that is too long', qr/too long/,
+             pax([path => 'x' x 300], 'x', content => 'x')],
+         ['a link to nothing', qr/symbolic link/,
+             entry('l', type => '2', link => '')])
+    {
+        my ($what, $text, $tar) = @$_;
+        my $to = fresh();
+        my $r = push_to($to, archive(entry('before', content => 'b'), $tar));
+
+        ok($r->{status} >= 400 && $r->{status} <= 404, "$what: refused")
+            or diag("$r->{status} $r->{body}");
+        like($r->{json}{message}, $text, "$what: says so");
+        is(slurp("$to/before"), 'b', "$what: what was before it is there");
+        is(tree($out), $untouched, "$what: nothing outside");
+        ok(!-e "$dir/x", "$what: nor beside");
+    }
+
+    # A link first, and then a file through it.
+    for (['a link and a file behind it',
+             entry('l', type => '2', link => $out), entry('l/x', content => 'x')],
+         ['with its directory',
+             entry('l', type => '2', link => $out), entry('l/', type => '5'),
+             entry('l/x', content => 'x')],
+         ['two links', entry('a', type => '2', link => '.'),
+             entry('b', type => '2', link => "a/../../" . ($out =~ s{.*/}{}r)),
+             entry('a/b/x', content => 'x'), entry('b/x', content => 'x')],
+         ['a hard link to a link', entry('l', type => '2', link => "$out/secret"),
+             entry('h', type => '1', link => 'l'), entry('h', content => 'x')],
+         ['a file over a link', entry('l', type => '2', link => "$out/secret"),
+             entry('l', content => 'x')],
+         ['a directory over a link', entry('l', type => '2', link => $out),
+             entry('l', type => '5', mode => 0700)],
+         ['a FIFO over a link', entry('l', type => '2', link => "$out/secret"),
+             entry('l', type => '6')])
+    {
+        my ($what, @entries) = @$_;
+        my $to = fresh();
+
+        is(push_to($to, archive(@entries))->{status}, 200, "$what: taken");
+        is(tree($out), $untouched, "$what: nothing outside");
+    }
+
+    # What lies there already.
+    my $to = fresh();
+    symlink $out, "$to/dir" or die;
+    symlink "$out/secret", "$to/file" or die;
+    spew("$to/plain", 'old');
+    make_path("$to/full/x", "$to/void");
+    link "$to/plain", "$to/other";
+    my $r = push_to($to, archive(entry('dir/x', content => 'x'),
+        entry('file', content => 'f'), entry('plain/deep', content => 'd'),
+        entry('void', content => 'v')));
+    is($r->{status}, 200, 'over what is there');
+    is(tree($out), $untouched, 'no link is followed');
+    ok(-d "$to/dir" && !-l "$to/dir", 'a directory replaces a link');
+    is(slurp("$to/file"), 'f', 'a file replaces a link');
+    is(slurp("$to/plain/deep"), 'd', 'a directory replaces a file');
+    is(slurp("$to/void"), 'v', 'a file replaces an empty directory');
+    is(slurp("$to/other"), 'old', 'another name keeps what it was');
+    is_error(push_to($to, archive(entry('full', content => 'x'))), 400,
+        'IS_DIRECTORY', qr/full/, 'a directory that is not empty stays');
+    is(push_to($to, archive(entry('plain/deep', content => '2'),
+        entry('plain/deep', content => '3')))->{status}, 200, 'twice');
+    is(slurp("$to/plain/deep"), '3', 'the last one stays');
+    is(push_to($to, archive(entry('a', content => 'a'),
+        entry('b', type => '1', link => 'a'), entry('b', type => '1', link => 'a')))
+        ->{status}, 200, 'a link that is there');
+    is(join(',', temp_files($to)), '', 'nothing is left over');
+
+    # The path itself is the client's own: its links are followed.
+    symlink $to, "$dir/link-to" or die;
+    is(push_to("$dir/link-to", archive(entry('via', content => 'v')))->{status},
+        200, 'a link to where it goes');
+    is(slurp("$to/via"), 'v', 'is followed');
+};
+
+
+subtest 'owners, modes and holes' => sub {
+    my $to = fresh();
+    my $r = push_to($to, archive(
+        entry('./', type => '5', mode => 0),
+        entry('suid', mode => 04755, content => 'x'),
+        entry('ro/', type => '5', mode => 0555),
+        entry('ro/in', content => 'x'),
+        entry('theirs', uid => 12345, gid => 54321, mode => 06755),
+        entry('fifo', type => '6', mode => 0600),
+        pax([mtime => '1000000000.5'], 'half'),
+        pax([path => "\xff\xfe"], 'x', content => 'not UTF-8'),
+        pax([hdrcharset => 'BINARY', path => "\xfd"], 'x', content => 'same')));
+
+    is($r->{status}, 200, 'put') or diag($r->{body});
+    is((stat $to)[2] & 0777, 0755, "the directory's own mode stays");
+    is((stat "$to/suid")[2] & 07777, 04755, 'set-user-ID');
+    is((stat "$to/ro")[2] & 07777, 0555, 'a directory that nothing can be put in');
+    is((stat "$to/ro")[9], 1000000000, 'its time');
+    is(slurp("$to/ro/in"), 'x', 'what was put in before');
+    ok(-p "$to/fifo", 'a FIFO');
+    is((Time::HiRes::stat("$to/half"))[9], 1000000000.5, 'parts of seconds');
+    is(slurp("$to/\xfd"), 'same', 'a name of any bytes');
+    is(slurp("$to/\xff\xfe"), 'not UTF-8', 'also where it claims to be text');
+    chmod 0755, "$to/ro";
+
+    my @st = stat "$to/theirs";
+    if ($> == 0 && $st[4] == 12345) {
+        is(sprintf('%d:%d %o', @st[4, 5], $st[2] & 07777), '12345:54321 6755',
+            'the owner');
+    } else {
+        is(sprintf('%d:%d %o', @st[4, 5], $st[2] & 07777), "$>:" . ($) + 0)
+            . ' 755', 'no other owner: no set-user-ID');
+    }
+
+    # A file of 9 GB that is a hole.
+    my $src = fresh();
+    open my $f, '>', "$src/hole" or die;
+    truncate $f, 9 * 2 ** 30;
+    sysseek $f, 5 * 2 ** 30, 0;
+    syswrite $f, 'middle';
+    close $f;
+    for my $format ('gnu', 'pax') {
+        my $tar = tar(undef, 'cSf', '-', "--format=$format", '-C', $src, '.');
+        my $d = fresh();
+
+        ok(length $tar < 1e6, "$format: an archive with holes");
+        is(push_to($d, $tar)->{status}, 200, "$format: put");
+        is(-s "$d/hole", 9 * 2 ** 30, "$format: its size");
+        ok((stat "$d/hole")[12] < 1000, "$format: a hole still");
+        open $f, '<', "$d/hole" or die;
+        sysseek $f, 5 * 2 ** 30, 0;
+        sysread $f, my $got, 6;
+        is($got, 'middle', "$format: its content");
+    }
+
+    # A size that only a pax record can tell, cut off.
+    is_error(push_to($to, pax([size => 9 * 2 ** 30], 'huge', size => 0)
+        . 'x' x 5000), 400, 'VALIDATION_FAILED', qr/[Tt]runcated/, '9 GB of 5000');
+    ok(!-e "$to/huge", 'no half file');
+
+    # What is packed may have such sizes as well: read the head only.
+    my $s = begin(GET => '/api/archive?path=' . escape($src));
+    my $head = '';
+    http_read($s, on_data => sub { $head .= $_[0]; length $head < 65536 });
+    close $s;
+    like($head, qr/ size=9663676416\n/, 'a large size');
+};
+
+
+subtest 'damaged archives' => sub {
+    my $src = fresh();
+    spew("$src/a", 'a' x 3000);
+    spew("$src/b", 'b' x 3000);
+    my $tar = pull($src)->{body};
+    my $good = 0;
+
+    for (my $cut = 100; $cut < length($tar); $cut += 700) {
+        my $to = fresh();
+        my $r = push_to($to, substr $tar, 0, $cut);
+
+        # At the end of an entry it can't be seen.
+        $good++ if $r->{status} == 200;
+        ok($r->{status} == 200 || $r->{status} == 400, "cut off at $cut")
+            or diag("$r->{status} $r->{body}");
+        ok((!-e "$to/$_" || -s _ == 3000), "at $cut: no half $_") for 'a', 'b';
+        is(join(',', temp_files($to)), '', "at $cut: nothing is left over");
+    }
+    ok($good < 6, 'mostly an error');
+
+    srand 1;
+    for my $n (1 .. 60) {
+        my $bad = $tar;
+        my $to = fresh();
+
+        substr($bad, rand length $bad, 1) = chr rand 256 for 1 .. 1 + $n / 4;
+        my $r = push_to($to, $bad);
+        ok($r->{status} == 200 || $r->{status} == 400 || $r->{status} == 404,
+            "damaged, $n") or diag("$r->{status} $r->{body}");
+    }
+    is_error(push_to(fresh(), entry('x', type => 'x', content => 'y' x 3e6)
+        . entry('z')), 400, 'VALIDATION_FAILED', qr/./, 'a long header');
+    is_error(push_to(fresh(), entry('g', type => 'g', content => "9 a=bcd\n") x 9000),
+        400, 'VALIDATION_FAILED', qr/./, 'nothing but headers');
+    is($agent->get('/api/ping')->{status}, 200, 'the agent answers');
+};
+
+
+subtest 'what changes while it is packed' => sub {
+    my $src = fresh();
+    my $big = "$src/big";
+
+    # It is larger than what is in flight, and shrinks under the reader.
+    open my $f, '>', $big or die;
+    print $f 'x' x 65536 for 1 .. 640;
+    close $f;
+    spew("$src/z$_", 'z') for 1 .. 3;
+
+    my $s = begin(GET => '/api/archive?path=' . escape($src));
+    my $tar = '';
+    my $cut;
+
+    my $r = http_read($s, on_data => sub {
+        $tar .= $_[0];
+        truncate $big, 100000 and unlink "$src/z1" if !$cut++;
+        return 1;
+    });
+    ok($r->{complete}, 'the archive is complete');
+    my $to = fresh();
+    tar($tar, 'xf', '-', '-C', $to);
+    is(-s "$to/big", 640 * 65536, 'a file that shrank has its size');
+
+    SKIP: {
+        skip 'root can read everything', 2 if $> == 0;
+        spew("$src/locked", 'x', 0);
+        unlink $big;
+        is_error(pull($src), 403, 'PERMISSION_DENIED', qr/locked/, 'unreadable');
+        is_error($agent->request('POST', '/bridge/persist'), 502,
+            'workspace_archive_read_error', qr/locked/, 'the other form');
+    }
+
+    # What is found too late for a status breaks the answer.
+    my $deep = fresh();
+    open $f, '>', "$deep/big" or die;
+    print $f 'x' x 65536 for 1 .. 100;
+    close $f;
+    my ($p, @fds) = ($deep);
+    for (1 .. 30) {
+        # Longer than a path of an archive can be.
+        $p = 'd' x 200;
+        chdir $deep or die if $_ == 1;
+        mkdir $p or die "$p: $!";
+        chdir $p or die;
+    }
+    chdir '/';
+    $r = pull($deep);
+    ok($r->{status} == 500 || $r->{status} == 400 || !$r->{complete},
+        'too long a path: never a whole archive') or diag($r->{status});
+    run_command(['rm', '-rf', $deep], dir => $dir);
+};
+
+
+subtest 'clients that leave or stall' => sub {
+    my $src = fresh();
+    my $to = fresh();
+    my $piece = 'p' x 65536;
+
+    open my $f, '>', "$src/big" or die;
+    print $f $piece for 1 .. 400;
+    close $f;
+    my $fds = $agent->fd_count;
+
+    # Four that read nothing and one more.
+    my @s = map { begin(GET => '/api/archive?path=' . escape($src)) } 1 .. 4;
+    my $r;
+    ok(wait_for(sub { $r = pull($src, on_data => sub { 0 }); $r->{status} == 503 }, 30),
+        'a fifth is refused');
+    is($r->{headers}{'retry-after'}, 1, 'for now');
+    is_error(persist(), 503, 'resource_busy', qr/4 archives/, 'in both forms');
+    is(slurp("$w/a/plain.txt"), "plain\n", 'files');
+    is($agent->get('/bridge/file' . escape("$w/a/plain.txt"))->{body}, "plain\n",
+        'are still read');
+    is($agent->post('/api/exists', { path => $src })->{json}{exists}, 1,
+        'nor is the thread pool held up');
+
+    # One reads on and gets it all, the others leave.
+    close $_ for @s[1 .. 3];
+    my $n = 0;
+    my $got = http_read($s[0], timeout => 60, on_data => sub { $n += length $_[0]; 1 });
+    ok($got->{complete}, 'who goes on gets all of it');
+    cmp_ok($n, '>', 400 * 65536, 'to the last byte');
+    close $s[0];
+    ok(wait_for(sub { pull($src, on_data => sub { 0 })->{status} == 200 }, 30),
+        'there is room again');
+
+    # An upload that stalls within a file, then ends.
+    my $up = begin(PUT => '/api/archive?path=' . escape($to), 'Content-Length: 9000000');
+    http_send($up, entry('done', content => 'whole') . entry('half', size => 8000000)
+        . $piece x 20);
+    ok(wait_for(sub { (temp_files($to))[0] && -e "$to/done" }, 30),
+        'what was sent before is there');
+    ok(!-e "$to/half", 'the rest has no name yet');
+    is($agent->get('/api/ping')->{status}, 200, 'nobody waits for it');
+    close $up;
+    ok(wait_for(sub { !temp_files($to) }, 30), 'it leaves nothing behind');
+    is(slurp("$to/done"), 'whole', 'what was whole stays');
+    ok(!-e "$to/half", 'what was not does not');
+
+    # Leaves before the first byte, and with a body in chunks.
+    close begin(PUT => '/api/archive?path=' . escape($to), 'Content-Length: 100000');
+    $up = begin(PUT => '/api/archive?path=' . escape($to), 'Transfer-Encoding: chunked');
+    http_send($up, sprintf "%x\r\n%s", 2000000, substr entry('x', size => 3000000), 0, 512);
+    close $up;
+
+    ok(wait_for(sub { $agent->fd_count <= $fds }, 30), 'no descriptor is left')
+        or diag($agent->fd_count . " after $fds");
+    my $tasks = sub { my @t = glob "/proc/$agent->{pid}/task/*"; scalar @t };
+    my $idle = $tasks->();
+    pull($src, on_data => sub { 0 }) for 1 .. 20;
+    ok(wait_for(sub { $tasks->() <= $idle }, 30), 'no thread is left');
+    is($agent->get('/api/ping')->{status}, 200, 'the agent answers');
 };
 
 

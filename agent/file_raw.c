@@ -1,6 +1,7 @@
 /*
- * Raw files below the workspace: GET, HEAD and PUT of /bridge/file/{path...}.
- * Here: which file that is, and downloads.  A thread reads the next piece
+ * Raw files: GET, HEAD and PUT of /bridge/file/{path...} below the workspace,
+ * and of /api/file?path=... anywhere.  Here: which file that is, and
+ * downloads.  A thread reads the next piece
  * while the loop sends the last one, so that a slow disk holds up nobody else
  * and a fast one is not waited for.
  */
@@ -13,36 +14,41 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
-#include "agent/bridge_file.h"
 #include "agent/file_error.h"
 #include "agent/file_job.h"
 #include "agent/file_open.h"
 #include "agent/file_range.h"
+#include "agent/file_raw.h"
 #include "agent/file_request.h"
 #include "agent/file_routes.h"
+#include "agent/file_tag.h"
+#include "agent/mime.h"
 
-#define BRIDGE_PIECE  (256 * 1024)
+#define RAW_PIECE  (256 * 1024)
 
 typedef struct {
-    file_job   job;
-    char      *path;
-    int        fd;
-    int        errnum;
-    int64_t    size;
-    int64_t    off;                 /* of the next piece */
-    int64_t    left;                /* to be read */
-    bool       stalled;             /* the client has enough for now */
-    bool       ready;               /* a piece waits for the client */
-    char      *piece[2];
-    size_t     len[2];
-    unsigned   turn;                /* the piece that is read */
-} bridge_download;
+    file_job     job;
+    char        *path;
+    const char  *root;              /* where it has to stay, or NULL */
+    const char  *type;
+    file_tag     tag;
+    int          fd;
+    int          errnum;
+    int64_t      size;
+    int64_t      off;               /* of the next piece */
+    int64_t      left;              /* to be read */
+    bool         stalled;           /* the client has enough for now */
+    bool         ready;             /* a piece waits for the client */
+    char        *piece[2];
+    size_t       len[2];
+    unsigned     turn;              /* the piece that is read */
+} raw_get;
 
-static void bridge_download_pump(bridge_download *d);
+static void raw_get_pump(raw_get *d);
 
 
 static int
-bridge_session_valid(const char *id)
+raw_session_valid(const char *id)
 {
     size_t  i;
 
@@ -59,8 +65,8 @@ bridge_session_valid(const char *id)
 }
 
 
-char *
-bridge_file_path(http_request *r)
+static char *
+raw_bridge_path(http_request *r)
 {
     char        *path;
     error       *err;
@@ -70,7 +76,7 @@ bridge_file_path(http_request *r)
     err = NULL;
     session = http_header(r, "session-id");
 
-    if (session != NULL && !bridge_session_valid(session)) {
+    if (session != NULL && !raw_session_valid(session)) {
         error_set(&err, 400, "invalid_request", "Invalid session ID format");
         bridge_error(r, err);
         return NULL;
@@ -100,7 +106,7 @@ bridge_file_path(http_request *r)
 
     if (!path_within(path, agent.workspace)) {
         free(path);
-        bridge_file_error(r, FILE_E_OUTSIDE, r->param, "", "");
+        file_raw_error(r, FILE_E_OUTSIDE, r->param, "", "");
         return NULL;
     }
 
@@ -108,11 +114,45 @@ bridge_file_path(http_request *r)
 }
 
 
+char *
+file_raw_path(http_request *r, const char **root)
+{
+    *root = r->bridge ? agent.workspace : NULL;
+
+    return r->bridge ? raw_bridge_path(r) : file_request_query_path(r);
+}
+
+
+static void
+raw_api_error(http_request *r, int errnum, const char *path,
+    const char *action)
+{
+    error  *err;
+
+    err = NULL;
+
+    if (errnum == ENOENT && strcmp(action, "read") == 0) {
+        error_set(&err, 404, "FILE_NOT_FOUND", "File not found: %.300s", path);
+
+    } else {
+        file_error_set(&err, errnum, "%.300s", path);
+    }
+
+    file_request_error(r, err, path, strcmp(action, "read") == 0
+                       ? "file.read" : "file.write", NULL);
+}
+
+
 void
-bridge_file_error(http_request *r, int errnum, const char *path,
+file_raw_error(http_request *r, int errnum, const char *path,
     const char *action, const char *code)
 {
     error  *err;
+
+    if (!r->bridge) {
+        raw_api_error(r, errnum, path, action);
+        return;
+    }
 
     err = NULL;
 
@@ -135,11 +175,11 @@ bridge_file_error(http_request *r, int errnum, const char *path,
 
 
 static void
-bridge_download_dispose(file_job *job)
+raw_get_dispose(file_job *job)
 {
-    bridge_download  *d;
+    raw_get  *d;
 
-    d = (bridge_download *) job;
+    d = (raw_get *) job;
 
     if (d->fd != -1) {
         close(d->fd);
@@ -155,15 +195,15 @@ bridge_download_dispose(file_job *job)
 /* On a thread. */
 
 static void
-bridge_download_read(file_job *job)
+raw_get_read(file_job *job)
 {
     char             *p;
     size_t            want, n;
     ssize_t           got;
-    bridge_download  *d;
+    raw_get  *d;
 
-    d = (bridge_download *) job;
-    want = d->left < BRIDGE_PIECE ? (size_t) d->left : BRIDGE_PIECE;
+    d = (raw_get *) job;
+    want = d->left < RAW_PIECE ? (size_t) d->left : RAW_PIECE;
 
     if (d->piece[d->turn] == NULL) {
         d->piece[d->turn] = malloc(want);
@@ -195,14 +235,40 @@ bridge_download_read(file_job *job)
 }
 
 
-static void
-bridge_download_open(file_job *job)
-{
-    struct stat       st;
-    bridge_download  *d;
+/* The bridge's files are bytes; else the name says what they are, or how they
+ * begin. */
 
-    d = (bridge_download *) job;
-    d->fd = file_open_read(d->path, agent.workspace, &st);
+static const char *
+raw_get_type(const raw_get *d)
+{
+    char         head[MIME_SNIFF];
+    ssize_t      n;
+    const char  *type;
+
+    if (d->root != NULL) {
+        return "application/octet-stream";
+    }
+
+    type = mime_by_name(d->path);
+
+    if (type == NULL) {
+        n = pread(d->fd, head, sizeof(head), 0);
+        type = n < 0 ? "application/octet-stream"
+                     : mime_sniff(head, (size_t) n, n == d->size);
+    }
+
+    return type;
+}
+
+
+static void
+raw_get_open(file_job *job)
+{
+    raw_get      *d;
+    struct stat   st;
+
+    d = (raw_get *) job;
+    d->fd = file_open_read(d->path, d->root, &st);
 
     if (d->fd == -1) {
         d->errnum = errno == ENOTDIR ? ENOENT : errno;
@@ -210,6 +276,8 @@ bridge_download_open(file_job *job)
     }
 
     d->size = st.st_size;
+    file_tag_of(&d->tag, &st);
+    d->type = raw_get_type(d);
     (void) posix_fadvise(d->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
@@ -217,11 +285,11 @@ bridge_download_open(file_job *job)
 /* On the loop. */
 
 static void
-bridge_download_ready(file_job *job)
+raw_get_ready(file_job *job)
 {
-    bridge_download  *d;
+    raw_get  *d;
 
-    d = (bridge_download *) job;
+    d = (raw_get *) job;
 
     if (d->errnum != 0) {
         http_abort(job->r);
@@ -232,21 +300,21 @@ bridge_download_ready(file_job *job)
     d->ready = true;
 
     if (!d->stalled) {
-        bridge_download_pump(d);
+        raw_get_pump(d);
     }
 }
 
 
 static void
-bridge_download_drained(http_request *r)
+raw_get_drained(http_request *r)
 {
-    bridge_download  *d;
+    raw_get  *d;
 
     d = r->data;
     d->stalled = false;
 
     if (d->ready) {
-        bridge_download_pump(d);
+        raw_get_pump(d);
     }
 }
 
@@ -254,7 +322,7 @@ bridge_download_drained(http_request *r)
 /* Sends the piece that was read, while the next one is. */
 
 static void
-bridge_download_pump(bridge_download *d)
+raw_get_pump(raw_get *d)
 {
     unsigned       turn;
     http_request  *r;
@@ -265,7 +333,7 @@ bridge_download_pump(bridge_download *d)
 
     if (d->left > 0) {
         d->turn = !turn;
-        file_job_start(&d->job, bridge_download_read, bridge_download_ready);
+        file_job_start(&d->job, raw_get_read, raw_get_ready);
         d->stalled = http_write(r, d->piece[turn], d->len[turn]);
         return;
     }
@@ -277,29 +345,43 @@ bridge_download_pump(bridge_download *d)
 
 
 static void
-bridge_download_begin(file_job *job)
+raw_get_begin(file_job *job)
 {
     char              text[64];
     http_request     *r;
     file_range_kind   kind;
-    bridge_download  *d;
+    raw_get  *d;
 
-    d = (bridge_download *) job;
+    d = (raw_get *) job;
     r = job->r;
 
     if (d->errnum != 0) {
-        bridge_file_error(r, d->errnum, d->path, "read",
+        file_raw_error(r, d->errnum, d->path, "read",
                           "exec_transport_error");
         file_job_end(job);
         return;
     }
 
-    /* A range that is only good for another version needs what we don't send,
-     * a validator: the whole file is the right answer. */
+    http_set_header(r, "ETag", d->tag.tag);
+    http_set_header(r, "X-Content-Type-Options", "nosniff");
 
-    kind = file_range_parse(http_header(r, "if-range") ? NULL
-                            : http_header(r, "range"), d->size, &d->off,
-                            &d->left);
+    if (d->tag.date[0] != '\0') {
+        http_set_header(r, "Last-Modified", d->tag.date);
+    }
+
+    if (file_tag_known(&d->tag, http_header(r, "if-none-match"),
+                       http_header(r, "if-modified-since")))
+    {
+        http_send_empty(r, 304);
+        file_job_end(job);
+        return;
+    }
+
+    /* A range that is only good for another version: the whole file is. */
+
+    kind = file_range_parse(file_tag_same(&d->tag, http_header(r, "if-range"))
+                            ? http_header(r, "range") : NULL, d->size,
+                            &d->off, &d->left);
 
     http_set_header(r, "Accept-Ranges", "bytes");
 
@@ -318,8 +400,7 @@ bridge_download_begin(file_job *job)
         http_set_header(r, "Content-Range", text);
     }
 
-    http_begin(r, kind == FILE_RANGE_PART ? 206 : 200,
-               "application/octet-stream", d->left);
+    http_begin(r, kind == FILE_RANGE_PART ? 206 : 200, d->type, d->left);
 
     if (r->method == METHOD_HEAD || d->left == 0) {
         http_end(r);
@@ -327,38 +408,42 @@ bridge_download_begin(file_job *job)
         return;
     }
 
-    http_on_drain(r, bridge_download_drained);
-    file_job_start(job, bridge_download_read, bridge_download_ready);
+    http_on_drain(r, raw_get_drained);
+    file_job_start(job, raw_get_read, raw_get_ready);
 }
 
 
 static void
-bridge_file_get(http_request *r)
+file_raw_get(http_request *r)
 {
-    char             *path;
-    bridge_download  *d;
+    char        *path;
+    raw_get     *d;
+    const char  *root;
 
-    path = bridge_file_path(r);
+    path = file_raw_path(r, &root);
     if (path == NULL) {
         return;
     }
 
-    d = calloc(1, sizeof(bridge_download));
+    d = calloc(1, sizeof(raw_get));
     if (d == NULL) {
         abort();
     }
 
     d->path = path;
+    d->root = root;
     d->fd = -1;
 
-    file_job_init(&d->job, r, bridge_download_dispose);
-    file_job_start(&d->job, bridge_download_open, bridge_download_begin);
+    file_job_init(&d->job, r, raw_get_dispose);
+    file_job_start(&d->job, raw_get_open, raw_get_begin);
 }
 
 
 void
-bridge_file_routes(router *t)
+file_raw_routes(router *t)
 {
-    router_add(t, METHOD_GET, "/bridge/file/{path...}", bridge_file_get);
-    router_add(t, METHOD_PUT, "/bridge/file/{path...}", bridge_upload);
+    router_add(t, METHOD_GET, "/bridge/file/{path...}", file_raw_get);
+    router_add(t, METHOD_PUT, "/bridge/file/{path...}", file_raw_put);
+    router_add(t, METHOD_GET, "/api/file", file_raw_get);
+    router_add(t, METHOD_PUT, "/api/file", file_raw_put);
 }
