@@ -64,6 +64,11 @@ pack_write(struct archive *a, void *data, const void *p, size_t n)
 
     k = data;
 
+    if (k->result->outcome != TAR_DONE) {
+        archive_set_error(a, EPIPE, "failed");
+        return -1;
+    }
+
     if (k->sink(k->arg, p, n) != 0) {
         archive_fail(k->result, TAR_GONE, "The client left");
         archive_set_error(a, EPIPE, "gone");
@@ -448,15 +453,11 @@ archive_pack(const char *dir, const archive_exclude *exclude,
         pack_leave(k);
     }
 
-    /* The end mark is written for what is complete only. */
+    /* After a failure nothing gets through any more, the end mark neither, but
+     * only this frees all that the library holds. */
 
-    if (rc == 0) {
-        if (archive_write_close(k->out) < ARCHIVE_WARN) {
-            pack_broken(k);
-        }
-
-    } else {
-        archive_write_fail(k->out);
+    if (archive_write_close(k->out) < ARCHIVE_WARN && rc == 0) {
+        pack_broken(k);
     }
 
     archive_write_free(k->out);

@@ -131,6 +131,106 @@ subtest 'parts' => sub {
 };
 
 
+subtest 'any path' => sub {
+    my $esc = sub { $_[0] =~ s{([^A-Za-z0-9/._~-])}{sprintf '%%%02X', ord $1}ger };
+    my $at = sub {
+        my ($method, $p, %o) = @_;
+        return $agent->request($method, '/api/file?path=' . $esc->($p), %o);
+    };
+
+    my $r = $at->(PUT => "$out/any/where/page.html", body => '<p>hello');
+    is($r->{status}, 200, 'put');
+    is(join(' ', map { $r->{json}{$_} } qw(success path bytesWritten)),
+        "1 $out/any/where/page.html 8", 'what it says');
+    like($r->{json}{timestamp}, qr/^\d{4}-.*Z$/, 'and when');
+    is(slurp("$out/any/where/page.html"), '<p>hello', 'parents are made');
+
+    $r = $at->(GET => "$out/any/where/page.html");
+    is("$r->{status} $r->{body}", '200 <p>hello', 'get');
+    is($r->{headers}{'content-type'}, 'text/html', 'its type');
+    is($r->{headers}{'x-content-type-options'}, 'nosniff', 'that is meant');
+    is($r->{headers}{'access-control-allow-origin'}, '*', 'headers of this API');
+    $r = $at->(HEAD => "$out/any/where/page.html");
+    is("$r->{status} $r->{headers}{'content-length'} $r->{body}", '200 8 ', 'head');
+    is($at->(PUT => 'relative/x', body => 'r')->{status}, 200, 'a relative path');
+    is(slurp("$w/relative/x"), 'r', 'begins at the workspace');
+    is($at->(GET => '../outside/secret')->{body}, 'secret', 'and may leave it');
+    is($at->(GET => 'relative/x')->{headers}{'content-type'}, 'text/plain',
+        'a type by the content');
+    spew("$w/png", "\x89PNG\r\n\x1a\n" . "\0" x 100);
+    is($at->(GET => 'png')->{headers}{'content-type'}, 'image/png', 'of a picture');
+    is($at->(PUT => "o?d #%&+=\n\xff", body => 'odd')->{status}, 200, 'an odd name');
+    is(slurp("$w/o?d #%&+=\n\xff"), 'odd', 'is taken as it is');
+    symlink "$out/secret", "$w/to-secret";
+    is($at->(GET => 'to-secret')->{body}, 'secret', 'links are followed');
+    is($at->(PUT => 'to-secret', body => 'told')->{status}, 200, 'by put too');
+    is(slurp("$out/secret"), 'told', 'to where they lead');
+    ok(-l "$w/to-secret", 'and stay');
+    spew("$out/secret", 'secret');
+    unlink "$w/to-secret";
+    spew("$w/mode", 'x', 0640);
+    $at->(PUT => 'mode', body => 'y');
+    is((stat "$w/mode")[2] & 07777, 0640, 'a mode stays');
+
+    # Another version, and the same.
+    spew("$w/part", '0123456789');
+    utime 1e9, 1e9, "$w/part";
+    $r = $at->(GET => 'part');
+    my ($tag, $date) = @{ $r->{headers} }{'etag', 'last-modified'};
+    like($tag, qr/^"[\w-]+"$/, 'a tag');
+    is($date, 'Sun, 09 Sep 2001 01:46:40 GMT', 'a date');
+    is($r->{headers}{'accept-ranges'}, 'bytes', 'parts');
+    for ([{ range => 'bytes=2-3' }, 206, '23'],
+         [{ range => 'bytes=2-3', 'if-range' => $tag }, 206, '23'],
+         [{ range => 'bytes=2-3', 'if-range' => $date }, 206, '23'],
+         [{ range => 'bytes=2-3', 'if-range' => '"x"' }, 200, '0123456789'],
+         [{ range => 'bytes=20-' }, 416, ''],
+         [{ 'if-none-match' => $tag }, 304, ''],
+         [{ 'if-none-match' => "\"x\", W/$tag" }, 304, ''],
+         [{ 'if-none-match' => '*' }, 304, ''],
+         [{ 'if-none-match' => '"x"' }, 200, '0123456789'],
+         [{ 'if-none-match' => '"x"', 'if-modified-since' => $date }, 200,
+             '0123456789'],
+         [{ 'if-modified-since' => $date }, 304, ''],
+         [{ 'if-modified-since' => 'Sun, 09 Sep 2001 01:46:39 GMT' }, 200,
+             '0123456789'])
+    {
+        my ($headers, $status, $body) = @$_;
+        my $r = $at->(GET => 'part', headers => $headers);
+
+        is("$r->{status} $r->{body}", "$status $body",
+            join ', ', map { "$_: $headers->{$_}" } sort keys %$headers);
+    }
+    put("$w/part", '0123456789');
+    is($at->(GET => 'part', headers => { range => 'bytes=2-3', 'if-range' => $tag })
+        ->{status}, 200, 'a new version has another tag');
+    is(get("$w/part", headers => { 'if-none-match' =>
+        $at->(HEAD => 'part')->{headers}{etag} })->{status}, 304,
+        'the same tag on both routes');
+
+    for (['nothing', GET => '', 400, 'VALIDATION_FAILED'],
+         ['a missing file', GET => 'nope', 404, 'FILE_NOT_FOUND'],
+         ['below a file', GET => 'part/x', 404, 'FILE_NOT_FOUND'],
+         ['a directory', GET => '.', 400, 'IS_DIRECTORY'],
+         ['put to a directory', PUT => '.', 400, 'IS_DIRECTORY'],
+         ['put to a name with a slash', PUT => 'new/', 400, 'IS_DIRECTORY'],
+         ['put below a file', PUT => 'part/x', 400, 'NOT_DIRECTORY'],
+         ['a device', GET => '/dev/null', 500, 'FILESYSTEM_ERROR'],
+         ['put to a device', PUT => '/dev/null', 500, 'FILESYSTEM_ERROR'],
+         ['a long path', GET => 'x' x 5000, 400, 'VALIDATION_FAILED'],
+         ['a long name', PUT => 'x' x 300, 400, 'NAME_TOO_LONG'])
+    {
+        my ($what, $method, $p, $status, $code) = @$_;
+        my $r = $at->($method, $p, $method eq 'PUT' ? (body => 'x') : ());
+
+        is("$r->{status} $r->{json}{code}", "$status $code", $what);
+        is($r->{json}{httpStatus}, $status, "$what: in this API's form");
+    }
+    is($agent->get('/api/file')->{status}, 400, 'no path');
+    run_command(['rm', '-rf', "$out/any"], dir => $dir);
+};
+
+
 subtest 'errors' => sub {
     is_error($agent->get('/bridge/file/'), 400, 'invalid_request',
         qr/^file path must not be empty$/, 'no path');
