@@ -113,6 +113,9 @@ $(B)/obj/%.o: %.c
 	$(say) CC $<
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The executors' texts are in the binary.
+$(B)/obj/agent/interpreter_scripts.o: $(wildcard agent/executors/*)
+
 # Not our code: no warnings of ours.
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c
 	@mkdir -p $(@D)

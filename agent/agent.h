@@ -41,5 +41,6 @@ void archive_routes(router *t);      /* persist, hydrate, /api/archive */
 void git_routes(router *t);
 void terminal_routes(router *t);
 void watch_routes(router *t);           /* watch, watch/check */
+void interpreter_routes(router *t);
 
 #endif

@@ -20,6 +20,7 @@
 #include "agent/boot.h"
 #include "agent/conn.h"
 #include "agent/env.h"
+#include "agent/interpreter.h"
 #include "agent/listen.h"
 #include "agent/options.h"
 #include "agent/shim.h"
@@ -237,7 +238,11 @@ main_run(int listen_fd, char **env, const char *cwd)
     file_routes(&agent.routes);
     archive_routes(&agent.routes);
     git_routes(&agent.routes);
+<<<<<<< HEAD
     watch_routes(&agent.routes);
+=======
+    interpreter_routes(&agent.routes);
+>>>>>>> cb60bc5 (Interpreter: contexts of Python, JavaScript and TypeScript.)
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");
@@ -245,6 +250,7 @@ main_run(int listen_fd, char **env, const char *cwd)
     }
 
     shim_pool_start();
+    pool_start();
 
     if (main_options.command != NULL) {
         supervisor_start(main_options.command, env, cwd,

@@ -1,0 +1,848 @@
+// Runs cells of JavaScript and TypeScript for the agent: requests come on one
+// descriptor, events go to another, what a cell prints goes to its own pipes.
+// Most cells run as V8's REPL runs them (Runtime.evaluate with replMode):
+// top-level await, and const, let and class that stay and may be declared
+// anew.  Those that need none of this take the shorter way of vm.Script.
+(require) => {
+'use strict';
+
+const fs = require('fs');
+const inspector = require('inspector');
+const Module = require('module');
+const net = require('net');
+const path = require('path');
+const url = require('url');
+const util = require('util');
+const vm = require('vm');
+
+const REQUESTS = 240, EVENTS = 241, SOURCE = 242, STOP = 243;
+const PAYLOAD_MAX = 12 * 1024 * 1024;   // of one event; the agent takes 16 MiB
+const TEXT_MAX = 1024 * 1024;
+const REQUEST_MAX = 128 * 1024 * 1024;
+
+// A cell may replace what it finds: keep what is needed here.
+const { stringify, parse } = JSON;
+const { writeSync, closeSync } = fs;
+const { isPromise, isProxy } = util.types;
+const { inspect } = util;
+const on = process.on.bind(process);
+
+const RUN = Symbol.for('sandbox.run'), TAKE = Symbol.for('sandbox.take');
+const IMPORT = '__sandbox_import__';
+const session = new inspector.Session();
+
+let current = null;         // the run: { id, interrupt }
+let language = 'javascript';
+let taken;                  // a value on its way out of the inspector
+let stopGuard = null;       // Int32Array shared with the guard: whom to stop
+let importModule = (name, options) => import(name, options);
+
+
+// ---- Events ---------------------------------------------------------------
+
+function writeAll(fd, buffer) {
+    for (let off = 0; off < buffer.length;) {
+        try {
+            off += writeSync(fd, buffer, off);
+        } catch (e) {
+            if (e.code !== 'EAGAIN' && e.code !== 'EINTR')
+                throw e;
+        }
+    }
+}
+
+function send(kind, payload) {
+    const body = Buffer.from(payload || '');
+    const frame = Buffer.allocUnsafe(5 + body.length);
+
+    frame.writeUInt32LE(body.length, 0);
+    frame.write(kind, 4, 'latin1');
+    body.copy(frame, 5);
+    writeAll(EVENTS, frame);
+}
+
+function cut(text) {
+    return text.length > TEXT_MAX
+        ? `${text.slice(0, TEXT_MAX)}... (${text.length} characters)` : text;
+}
+
+function result(format, json) {
+    if (json.length > PAYLOAD_MAX) {
+        format = 'text';
+        json = stringify(`<a result of ${json.length} characters is too long `
+                         + 'to be sent>');
+    }
+    send('d', `{"${format}":${json},"metadata":{}}`);
+}
+
+// JSON would lose what these hold.
+function onlyText(value) {
+    return isProxy(value) || util.types.isMap(value) || util.types.isSet(value)
+        || util.types.isRegExp(value) || util.types.isNativeError(value)
+        || isPromise(value) || util.types.isWeakMap(value)
+        || util.types.isWeakSet(value) || util.types.isAnyArrayBuffer(value)
+        || ArrayBuffer.isView(value) || util.types.isBoxedPrimitive(value)
+        || util.types.isGeneratorObject(value)
+        || util.types.isModuleNamespaceObject(value)
+        || value instanceof Error;
+}
+
+function show(value) {
+    let json;
+
+    if (value === undefined)
+        return;
+    if (value !== null && typeof value === 'object' && !onlyText(value)) {
+        try {
+            json = stringify(value);
+        } catch {
+            json = undefined;
+        }
+    }
+    if (json !== undefined)
+        result('json', json);
+    else
+        result('text', stringify(cut(inspect(value))));
+}
+
+// The stack without what is ours or Node's.
+function cleanStack(stack) {
+    const lines = stack.split('\n');
+
+    return lines.filter((line) => !/^ {4}at /.test(line)
+        || !/<executor>|\(?node:|evalmachine\.<anonymous>|sandbox\.run|Session\.post|new Promise \(<anonymous>\)/
+            .test(line)).join('\n');
+}
+
+function report(error, where) {
+    let name = 'Error', message, stack;
+
+    try {
+        if (util.types.isNativeError(error) || error instanceof Error) {
+            name = String(error.name || 'Error');
+            message = String(error.message);
+            stack = cleanStack(String(error.stack
+                                      || `${name}: ${message}`));
+            if (where && name === 'SyntaxError')
+                stack = `${where}\n${stack}`;
+        } else {
+            message = inspect(error);
+            stack = `Uncaught ${message}`;
+        }
+    } catch {
+        message = 'the error has no text';
+        stack = message;
+    }
+
+    name = name.slice(0, 200);
+    message = message.slice(0, 65536);
+    stack = stack.slice(0, 65536);
+
+    const special = name === 'TranspileError' || name === 'KeyboardInterrupt';
+
+    try {
+        writeAll(2, Buffer.from(name === 'TranspileError'
+            ? `TypeScript compilation error: ${message}` : stack));
+    } catch { /* it was closed */ }
+    send('e', stringify({
+        ename: special ? name : 'ExecutionError',
+        evalue: special ? message : stack,
+        traceback: special ? [] : stack.split('\n'),
+        name, message, value: message,
+    }));
+}
+
+
+// ---- The text of a cell ---------------------------------------------------
+
+// Before these a slash begins a regular expression.
+const BEFORE_REGEX = new Set(['return', 'typeof', 'case', 'in', 'of', 'delete',
+    'void', 'throw', 'new', 'else', 'do', 'await', 'yield', 'instanceof']);
+
+// Tokens, as far as it takes to find words and brackets: [text, start, end,
+// depth].  A guess only where a slash could be both things.
+function tokens(code) {
+    const found = [], templates = [];
+    const word = /[\p{ID_Continue}$\u200c\u200d]+/uy;
+    let i = 0, depth = 0, last = null, newline = false;
+
+    const push = (end) => {
+        last = [code.slice(i, end), i, end, depth];
+        found.push(last);
+        newline = false;
+        i = end;
+    };
+    const template = () => {
+        // Behind the opening ` or the } of a substitution.
+        let j = i + 1;
+
+        while (j < code.length) {
+            if (code[j] === '\\') {
+                j += 2;
+            } else if (code[j] === '`') {
+                return push(j + 1);
+            } else if (code[j] === '$' && code[j + 1] === '{') {
+                templates.push(depth);
+                depth++;
+                last = ['${', i, j + 2, depth];
+                found.push(last);
+                i = j + 2;
+                return undefined;
+            } else {
+                j++;
+            }
+        }
+        return push(code.length);
+    };
+
+    while (i < code.length) {
+        const c = code[i], two = code.slice(i, i + 2);
+
+        if (/\s/.test(c)) {
+            newline ||= c === '\n';
+            i++;
+        } else if (two === '//' || (i === 0 && two === '#!')) {
+            const end = code.indexOf('\n', i);
+            i = end < 0 ? code.length : end;
+        } else if (two === '/*') {
+            const end = code.indexOf('*/', i + 2);
+            i = end < 0 ? code.length : end + 2;
+        } else if (c === '"' || c === "'") {
+            let j = i + 1;
+            while (j < code.length && code[j] !== c && code[j] !== '\n')
+                j += code[j] === '\\' ? 2 : 1;
+            push(Math.min(j + 1, code.length));
+        } else if (c === '`') {
+            template();
+        } else if (c === '/') {
+            const word_ = last && /^[\p{ID_Continue}$]/u.test(last[0]);
+            const regex = last === null || (word_ ? BEFORE_REGEX.has(last[0])
+                : last[0] === '}' ? newline : !/^[)\]"'`]/.test(last[0]));
+            let j = i + 1, inside = false;
+
+            if (regex) {
+                for (; j < code.length && code[j] !== '\n'; j++) {
+                    if (code[j] === '\\')
+                        j++;
+                    else if (code[j] === '[')
+                        inside = true;
+                    else if (code[j] === ']')
+                        inside = false;
+                    else if (code[j] === '/' && !inside)
+                        break;
+                }
+                word.lastIndex = ++j;
+                if (word.test(code))
+                    j = word.lastIndex;
+            }
+            push(Math.min(j, code.length));
+        } else if (c === '}' && templates.length
+                   && templates[templates.length - 1] === depth - 1) {
+            depth = templates.pop();
+            template();
+        } else if ('([{'.includes(c)) {
+            push(i + 1);
+            depth++;
+        } else if (')]}'.includes(c)) {
+            depth = Math.max(0, depth - 1);
+            push(i + 1);
+        } else {
+            word.lastIndex = i;
+            push(word.test(code) ? word.lastIndex : i + 1);
+        }
+    }
+
+    return found;
+}
+
+// Changes: [start, end, text], in order.
+function edit(code, changes) {
+    let out = '', at = 0;
+
+    for (const [start, end, text] of changes) {
+        out += code.slice(at, start) + text;
+        at = end;
+    }
+    return out + code.slice(at);
+}
+
+// import() of a cell starts at the cell's directory.
+function dynamicImports(code) {
+    const list = tokens(code), changes = [];
+
+    list.forEach(([text, start, end], i) => {
+        if (text === 'import' && list[i + 1] && list[i + 1][0] === '('
+            && !(i > 0 && list[i - 1][0] === '.'))
+            changes.push([start, end, IMPORT]);
+    });
+    return edit(code, changes);
+}
+
+// import a, { b as c } from "d" becomes a const of what import() gives.
+function staticImports(code) {
+    const list = tokens(code), changes = [];
+    let count = 0;
+
+    for (let i = 0; i < list.length; i++) {
+        if (list[i][0] !== 'import' || list[i][3] !== 0
+            || (i + 1 < list.length && /^[(.]$/.test(list[i + 1][0])))
+            continue;
+
+        let j = i + 1;
+        while (j < list.length && !/^["']/.test(list[j][0]))
+            j++;
+        if (j === list.length)
+            return null;
+
+        const clause = code.slice(list[i][2], list[j][1])
+            .replace(/\bfrom\s*$/, '').trim();
+        const from = `await ${IMPORT}(${list[j][0]})`;
+        const star = /\*\s*as\s+([\p{ID_Continue}$]+)/u.exec(clause);
+        const braces = /\{([^]*)\}/.exec(clause);
+        const first = /^([\p{ID_Continue}$]+)\s*(?:,|$)/u.exec(clause);
+        const names = braces
+            ? braces[1].replace(/\s+as\s+/g, ': ').trim() : '';
+        let text = '';
+
+        if (clause === '') {
+            text = from;
+        } else {
+            const ns = star ? star[1] : `__sandbox_module_${count++}__`;
+            text = `const ${ns} = ${from}`;
+            if (first)
+                text += `, {default: ${first[1]}} = ${ns}`;
+            if (names)
+                text += `, {${names}} = ${ns}`;
+        }
+        changes.push([list[i][1], list[j][2], text]);
+        i = j;
+    }
+
+    return changes.length ? edit(code, changes) : null;
+}
+
+// The kind of an earlier declaration is in the way of this one (var and
+// function against let, const and class): declare it as the other kind.
+function otherKind(code, name) {
+    const list = tokens(code), changes = [];
+    const lexical = vmTypeof(name) === 'lexical';
+
+    for (let i = 0; i + 1 < list.length; i++) {
+        const [text, start, end, depth] = list[i];
+
+        if (depth !== 0)
+            continue;
+        if ((text === 'let' || text === 'const') && !lexical) {
+            changes.push([start, end, 'var']);
+        } else if (text === 'var' && lexical) {
+            changes.push([start, end, 'let']);
+        } else if ((text === 'class' || text === 'function'
+                    || (text === 'async' && list[i + 1][0] === 'function'))
+                   && (i === 0 || /^[;})]$/.test(list[i - 1][0])
+                       || code.slice(list[i - 1][2], start).includes('\n'))) {
+            let j = i + (text === 'async' ? 2 : 1);
+            if (list[j] && list[j][0] === '*')
+                j++;
+            if (!list[j] || list[j][0] !== name)
+                continue;
+            while (j < list.length
+                   && !(list[j][0] === '}' && list[j][3] === 0))
+                j++;
+            if (j < list.length) {
+                changes.push([start, start, `${lexical ? 'let' : 'var'} `
+                              + `${name} = `]);
+                changes.push([list[j][2], list[j][2], ';']);
+            }
+        }
+    }
+    return changes.length ? edit(code, changes) : null;
+}
+
+function vmTypeof(name) {
+    return Object.prototype.hasOwnProperty.call(globalThis, name)
+        ? 'global' : 'lexical';
+}
+
+
+// ---- Running --------------------------------------------------------------
+
+class KeyboardInterrupt extends Error {
+    constructor() {
+        super('The cell was interrupted');
+        this.name = 'KeyboardInterrupt';
+        this.stack = 'KeyboardInterrupt: The cell was interrupted';
+    }
+}
+
+function isInterrupt(e) {
+    return e && e.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
+}
+
+// SIGINT ends what runs inside of this, which JavaScript can't do by itself.
+const runScript = new vm.Script(`globalThis[Symbol.for('sandbox.run')]()`);
+
+function interruptible(action) {
+    globalThis[RUN] = action;
+    try {
+        return runScript.runInThisContext({ breakOnSigint: true,
+                                            displayErrors: false });
+    } catch (e) {
+        throw isInterrupt(e) ? new KeyboardInterrupt() : e;
+    }
+}
+
+function post(method, params) {
+    return new Promise((resolve, reject) => {
+        session.post(method, params,
+            (e, r) => e ? reject(e) : resolve(r));
+    });
+}
+
+// The value that the inspector only describes.
+function fetchValue(remote) {
+    if (remote.objectId === undefined) {
+        if (remote.unserializableValue === undefined)
+            return remote.type === 'undefined' ? undefined : remote.value;
+        if (remote.type === 'bigint')
+            return BigInt(remote.unserializableValue.slice(0, -1));
+        return Number(remote.unserializableValue);
+    }
+
+    globalThis[TAKE] = (value) => { taken = value; };
+    session.post('Runtime.callFunctionOn', {
+        objectId: remote.objectId, arguments: [{ objectId: remote.objectId }],
+        functionDeclaration:
+            `function(v) { globalThis[Symbol.for('sandbox.take')](v); }`,
+        silent: true }, () => {});
+    const value = taken;
+    taken = undefined;
+    return value;
+}
+
+async function evaluateRepl(code, name) {
+    let answer;
+    const expression = `${code}\n//# sourceURL=${name}`;
+
+    await new Promise((resolve, reject) => {
+        try {
+            interruptible(() => session.post('Runtime.evaluate',
+                { expression, replMode: true, objectGroup: 'cell',
+                  silent: true },
+                (e, r) => { answer = r; e ? reject(e) : resolve(); }));
+        } catch (e) {
+            reject(e);
+            return;
+        }
+        if (answer === undefined)
+            setImmediate(() => { if (answer === undefined) guard(); });
+    });
+
+    const details = answer.exceptionDetails;
+    const remote = details && details.exception || answer.result;
+    const value = fetchValue(remote);
+
+    session.post('Runtime.releaseObjectGroup', { objectGroup: 'cell' });
+
+    if (details) {
+        const line = (details.lineNumber || 0) + 1;
+        throw Object.assign(new Thrown(), { value,
+            where: `${name}:${line}` });
+    }
+    return { value };
+}
+
+// What a cell threw, which may be anything.
+class Thrown { }
+
+function compiles(code) {
+    try {
+        new vm.Script(code);
+        return true;
+    } catch {
+        return false;
+    }
+}
+
+// {a: 1} is meant as an object.
+function asExpression(code) {
+    const text = code.trim();
+
+    if (text.startsWith('{') && text.endsWith('}')
+        && (compiles(`(${code}\n)`)
+            || compiles(`(async () => (${code}\n))`)))
+        return `(${code}\n)`;
+    return code;
+}
+
+async function evaluateOnce(code, name) {
+    if (/\b(?:const|let|class|await|async|using|function|var)\b/.test(code))
+        return evaluateRepl(code, name);
+
+    const script = new vm.Script(code, { filename: name });
+    const value = interruptible(() => script.runInThisContext(
+        { displayErrors: false }));
+
+    return { value };
+}
+
+async function evaluate(code, name) {
+    if (/\bimport\b/.test(code))
+        code = dynamicImports(code);
+    code = asExpression(code);
+
+    for (let tries = 0; ; tries++) {
+        try {
+            return await evaluateOnce(code, name);
+        } catch (e) {
+            const error = e instanceof Thrown ? e.value : e;
+            let other = null;
+
+            if (util.types.isNativeError(error)
+                && error.name === 'SyntaxError' && tries < 30) {
+                const again = /^Identifier '(.+)' has already been declared$/
+                    .exec(error.message);
+                if (/^Cannot use import statement/.test(error.message))
+                    other = staticImports(code);
+                else if (again
+                         && compiles(`(async () => {${code}\n})`))
+                    other = otherKind(code, again[1]);
+            }
+            if (other === null || other === code)
+                throw e;
+            code = other;
+        }
+    }
+}
+
+// A loop behind an await is not inside of anything: another thread, started
+// when a cell first waits, stops it when the agent asks for that.
+function guard() {
+    if (stopGuard !== null)
+        return;
+    try {
+        const { Worker } = require('worker_threads');
+        stopGuard = new Int32Array(new SharedArrayBuffer(4));
+        Atomics.store(stopGuard, 0, current ? current.id : 0);
+        const worker = new Worker(`
+            const { workerData } = require('worker_threads');
+            const inspector = require('inspector');
+            const stop = new (require('net').Socket)({ fd: ${STOP},
+                readable: true, writable: false });
+            stop.on('error', () => {});
+            stop.on('data', (b) => {
+                for (let i = 0; i + 4 <= b.length; i += 4) {
+                    if (b.readInt32LE(i) !== Atomics.load(workerData, 0))
+                        continue;
+                    const s = new inspector.Session();
+                    s.connectToMainThread();
+                    s.post('Runtime.terminateExecution', () => {
+                        s.disconnect();
+                    });
+                }
+            });`, { eval: true, workerData: stopGuard });
+        worker.on('error', () => {});
+        worker.unref();
+    } catch { /* then such a loop costs the context */ }
+}
+
+
+// ---- TypeScript -----------------------------------------------------------
+
+class TranspileError extends Error {
+    constructor(message) {
+        super(message);
+        this.name = 'TranspileError';
+    }
+}
+
+const ESBUILD_OPTIONS = { loader: 'ts', logLevel: 'silent',
+    tsconfigRaw: '{"compilerOptions":{"verbatimModuleSyntax":true}}' };
+
+let transpiler;             // undefined: not looked for; null: there is none
+
+function inPath(name) {
+    for (const dir of (process.env.PATH || '').split(':')) {
+        const file = path.join(dir || '.', name);
+        try {
+            fs.accessSync(file, fs.constants.X_OK);
+            return file;
+        } catch { /* look on */ }
+    }
+    return null;
+}
+
+function stripTypes(code) {
+    const emitWarning = process.emitWarning;
+
+    process.emitWarning = () => {};
+    try {
+        return Module.stripTypeScriptTypes(code, { mode: 'transform' });
+    } catch (e) {
+        throw new TranspileError(String(e.message).split('\n')[0]);
+    } finally {
+        process.emitWarning = emitWarning;
+    }
+}
+
+function esbuildProgram(file) {
+    return (code) => {
+        const { spawnSync } = require('child_process');
+        const r = spawnSync(file, ['--loader=ts', '--log-level=error',
+            '--color=false', `--tsconfig-raw=${ESBUILD_OPTIONS.tsconfigRaw}`],
+            { input: code, maxBuffer: 64 * 1024 * 1024 });
+        const text = String(r.stderr || '');
+        const error = /\[ERROR\] (.*)/.exec(text);
+
+        if (r.signal === 'SIGINT')
+            throw new KeyboardInterrupt();
+        if (r.error || r.status !== 0)
+            throw new TranspileError(error ? error[1].replace(/"/g, '')
+                : text.trim() || String(r.error || 'esbuild failed'));
+        return String(r.stdout);
+    };
+}
+
+function esbuildModule(esbuild) {
+    return async (code) => {
+        try {
+            return (await esbuild.transform(code, ESBUILD_OPTIONS)).code;
+        } catch (e) {
+            const first = e.errors && e.errors[0];
+            throw new TranspileError(first ? first.text.replace(/"/g, '')
+                                     : String(e.message));
+        }
+    };
+}
+
+function findTranspiler() {
+    if (transpiler !== undefined)
+        return transpiler;
+
+    transpiler = null;
+    if (typeof Module.stripTypeScriptTypes === 'function') {
+        transpiler = stripTypes;
+        return transpiler;
+    }
+
+    const program = inPath('esbuild');
+    const places = [process.cwd(), '/usr/local/lib', '/usr/lib',
+                    path.join(path.dirname(process.execPath), '../lib')];
+    try {
+        transpiler = esbuildModule(require(require.resolve('esbuild',
+            { paths: places })));
+    } catch {
+        if (program !== null)
+            transpiler = esbuildProgram(program);
+    }
+    return transpiler;
+}
+
+const NO_TYPESCRIPT = 'TypeScript needs Node.js 22.13 or newer, or esbuild; '
+    + 'neither is in this sandbox';
+
+
+// ---- Cells ----------------------------------------------------------------
+
+async function flush() {
+    for (const stream of [process.stdout, process.stderr]) {
+        if (stream.writableLength > 0)
+            await new Promise((done) => { stream.write('', done); });
+    }
+}
+
+async function execute(request) {
+    const old = {};
+    const name = `<cell-${request.count}>`;
+
+    const interrupted = new Promise((resolve, reject) => {
+        current = { id: request.id,
+                    interrupt: () => reject(new KeyboardInterrupt()) };
+    });
+    interrupted.catch(() => {});
+    if (stopGuard !== null)
+        Atomics.store(stopGuard, 0, request.id);
+    if (!process.listeners('SIGINT').includes(onSigint))
+        on('SIGINT', onSigint);
+    for (const [k, v] of Object.entries(request.env || {})) {
+        old[k] = process.env[k];
+        setEnv(k, v);
+    }
+
+    try {
+        let code = request.code;
+
+        if (language === 'typescript') {
+            const convert = findTranspiler();
+            if (convert === null)
+                throw new TranspileError(NO_TYPESCRIPT);
+            code = await Promise.race([convert(code), interrupted]);
+        }
+
+        let { value } = await Promise.race([evaluate(code, name),
+                                            interrupted]);
+        if (isPromise(value)) {
+            setImmediate(guard);
+            value = await Promise.race([value, interrupted]);
+        }
+        await flush();
+        show(value);
+    } catch (e) {
+        await flush();
+        if (e instanceof Thrown)
+            report(e.value, e.where);
+        else
+            report(e);
+    }
+
+    for (const [k, v] of Object.entries(old))
+        setEnv(k, v);
+    current = null;
+    if (stopGuard !== null)
+        Atomics.store(stopGuard, 0, 0);
+    send('z', String(request.id));
+}
+
+function setEnv(k, v) {
+    if (v === null || v === undefined)
+        delete process.env[k];
+    else
+        process.env[k] = v;
+}
+
+function onSigint() {
+    if (current !== null)
+        current.interrupt();
+}
+
+function define(name, value, writable = true) {
+    Object.defineProperty(globalThis, name, { value, writable,
+        configurable: true, enumerable: false });
+}
+
+// Where require() and import() of cells start.
+function locate(dir) {
+    const file = path.join(dir, 'cell.js');
+    const required = Module.createRequire(file);
+
+    define('require', required);
+    define('module', { exports: {}, id: '.', filename: file, loaded: false,
+                       children: [], paths: Module._nodeModulePaths
+                           ? Module._nodeModulePaths(dir) : [] });
+    define('exports', globalThis.module.exports);
+    define('__dirname', dir);
+    define('__filename', file);
+
+    const own = vm.constants
+        && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+    if (own !== undefined) {
+        importModule = new vm.Script('(name, options) => import(name, options)',
+            { filename: file, importModuleDynamically: own })
+            .runInThisContext();
+    } else {
+        importModule = async (name, options) => {
+            if (/^\.{0,2}\//.test(name))
+                name = url.pathToFileURL(path.resolve(dir, name)).href;
+            try {
+                return await import(name, options);
+            } catch (e) {
+                if (e.code !== 'ERR_MODULE_NOT_FOUND' || /^\w+:/.test(name))
+                    throw e;
+                return import(url.pathToFileURL(required.resolve(name)).href,
+                              options);
+            }
+        };
+    }
+    define(IMPORT, (name, options) => importModule(`${name}`, options));
+}
+
+function configure(request) {
+    let problem = '';
+
+    try {
+        process.chdir(request.cwd);
+        locate(request.cwd);
+    } catch (e) {
+        problem = e.code === 'ENOENT' ? 'No such file or directory'
+            : e.code === 'ENOTDIR' ? 'Not a directory'
+            : e.code === 'EACCES' ? 'Permission denied' : e.message;
+    }
+    language = request.language;
+    for (const [k, v] of Object.entries(request.env || {}))
+        setEnv(k, v);
+    if (language === 'typescript' && findTranspiler() === null)
+        problem = `!${NO_TYPESCRIPT}`;
+    send('c', problem);
+}
+
+async function handle(text) {
+    const request = parse(text);
+
+    if (request.op === 'open')
+        configure(request);
+    else
+        await execute(request);
+}
+
+// One request after another; the agent sends none before the last is done.
+let received = [], size = 0, working = false;
+
+async function serve() {
+    if (working)
+        return;
+    working = true;
+    while (size >= 4) {
+        let all = received.length === 1 ? received[0]
+            : Buffer.concat(received);
+        const n = all.readUInt32LE(0);
+        if (n > REQUEST_MAX)
+            process.reallyExit(1);
+        if (all.length < 4 + n)
+            break;
+        received = [all.subarray(4 + n)];
+        size -= 4 + n;
+        const text = all.toString('utf8', 4, 4 + n);
+        all = null;
+        await handle(text);
+    }
+    working = false;
+}
+
+function start() {
+    closeSync(SOURCE);
+    session.connect();
+    on('exit', () => { try { session.disconnect(); } catch { /* gone */ } });
+    on('SIGINT', onSigint);
+    on('unhandledRejection', (e) => {
+        if (!isInterrupt(e))
+            console.error('Unhandled rejection:', e);
+    });
+    on('uncaughtException', (e) => {
+        if (isInterrupt(e) && current !== null)
+            current.interrupt();
+        else
+            console.error('Uncaught', e);
+    });
+    process.argv.length = 1;
+
+    // Of our own import(), which is none of the user's business.
+    const emitWarning = process.emitWarning;
+    process.emitWarning = function (warning, ...rest) {
+        if (!/USE_MAIN_CONTEXT_DEFAULT_LOADER/.test(String(warning)))
+            emitWarning.call(this, warning, ...rest);
+    };
+    process.stdout.on('error', () => {});
+    process.stderr.on('error', () => {});
+    define(RUN, undefined);
+    define(TAKE, undefined);
+
+    const requests = new net.Socket({ fd: REQUESTS, readable: true,
+                                      writable: false });
+    requests.on('data', (b) => { received.push(b); size += b.length;
+                                 serve(); });
+    requests.on('close', () => process.reallyExit(0));
+    locate(process.cwd());
+    send('r');
+}
+
+start();
+}

@@ -1,0 +1,520 @@
+# Runs cells of Python for the agent: requests come on one descriptor, events
+# go to another, what a cell prints goes to its own pipes.  Cells live in the
+# real __main__, this file in a namespace of its own.  RICH is the source of
+# what is only needed for rich results; it is compiled when it is.
+
+import ast
+import builtins
+import errno
+import io
+import json
+import linecache
+import os
+import signal
+import sys
+import traceback
+import _thread
+
+REQUESTS, EVENTS, SPARE = 240, 241, (242, 243)
+FILE = '<executor>'
+PAYLOAD_MAX = 12 * 1024 * 1024      # of one event; the agent takes 16 MiB
+TEXT_MAX = 1024 * 1024              # of a text result
+FLUSH_LATER = 0.005
+
+# A cell may replace what it finds in modules: keep what is needed here.
+os_read, os_write, os_getpid, os_exit = os.read, os.write, os.getpid, os._exit
+loads = json.loads
+get_ident = _thread.get_ident
+
+plain_dumps = json.dumps
+home = os_getpid()
+main_thread = get_ident()
+main = sys.modules['__main__'].__dict__
+event_lock = _thread.allocate_lock()
+loop = None                         # of asyncio, for top-level await
+rich_part = None
+
+
+class State:
+    busy = False                    # a cell runs: SIGINT is for it
+    masked = 0                      # it has to wait
+    pending = False
+    run = 0
+    code = ''
+
+
+# ---- Interrupts and events ------------------------------------------------
+
+def dumps(value, **options):
+    return plain_dumps(value, separators=(',', ':'), **options)
+
+
+def on_sigint(signum, frame):
+    if os_getpid() != home:
+        raise KeyboardInterrupt
+    if not State.busy:
+        return
+    if State.masked:
+        State.pending = True
+        return
+    raise KeyboardInterrupt
+
+
+def unmask():
+    State.masked -= 1
+    if State.pending and not State.masked:
+        State.pending = False
+        if State.busy:
+            raise KeyboardInterrupt
+
+
+def send(kind, payload=b''):
+    """One event; whole, whatever interrupts."""
+    if os_getpid() != home:
+        return
+    data = memoryview(len(payload).to_bytes(4, 'little') + kind + payload)
+    ours = get_ident() == main_thread
+    if ours:
+        State.masked += 1
+    try:
+        with event_lock:
+            while data:
+                data = data[os_write(EVENTS, data):]
+    except OSError as e:
+        if e.errno in (errno.EPIPE, errno.EBADF):
+            os_exit(1)
+        raise
+    finally:
+        if ours:
+            unmask()
+
+
+def send_json(kind, text):
+    send(kind, text.encode('utf-8', 'backslashreplace'))
+
+
+def result(fmt, value, metadata=None):
+    """One result frame; value is JSON already when fmt is json or chart."""
+    if fmt not in ('json', 'chart'):
+        value = dumps(value)
+    try:
+        meta = dumps(metadata or {}, allow_nan=False)
+    except (TypeError, ValueError):
+        meta = '{}'
+    if len(value) > PAYLOAD_MAX or len(meta) > TEXT_MAX:
+        fmt, meta = 'text', '{}'
+        value = dumps('<a result of %d bytes is too long to be sent>'
+                      % len(value))
+    send_json(b'd', '{"%s":%s,"metadata":%s}' % (fmt, value, meta))
+
+
+# ---- Output ---------------------------------------------------------------
+
+class Stream(io.TextIOWrapper):
+    """Lines go out at once, a part of a line a little later."""
+
+    def __init__(self, fd, name, errors):
+        raw = io.FileIO(fd, 'w', closefd=False)
+        super().__init__(io.BufferedWriter(raw, 65536), encoding='utf-8',
+                         errors=errors, newline='\n', line_buffering=True)
+        self.mode = 'w'
+        self._name = name
+        self._later = False
+
+    @property
+    def name(self):
+        return self._name
+
+    def write(self, text):
+        n = super().write(text)
+        if not self._later and text and '\n' not in text:
+            self._later = True
+            try:
+                _thread.start_new_thread(self._flush_later, ())
+            except RuntimeError:
+                self._later = False
+                self.flush()
+        return n
+
+    def _flush_later(self):
+        sleep(FLUSH_LATER)
+        self._later = False
+        try:
+            self.flush()
+        except (OSError, ValueError):
+            pass
+
+
+from time import sleep                                          # noqa: E402
+
+builtin_print = print
+out = Stream(1, '<stdout>', 'surrogateescape')
+err = Stream(2, '<stderr>', 'backslashreplace')
+
+
+# One write for a line, not one for its text and one for its end.
+def print(*args, sep=' ', end='\n', file=None, flush=False):
+    if file is None and sys.stdout is out \
+            and (sep is None or type(sep) is str) \
+            and (end is None or type(end) is str):
+        sep = ' ' if sep is None else sep
+        end = '\n' if end is None else end
+        out.write(sep.join([str(a) for a in args]) + end)
+        if flush:
+            out.flush()
+    else:
+        builtin_print(*args, sep=sep, end=end, file=file, flush=flush)
+
+
+print.__module__ = 'builtins'
+print.__doc__ = builtin_print.__doc__
+builtins.print = print
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr, out, err):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+def standard_streams():
+    """What a cell closed or lost is there again."""
+    global out, err
+    for fd, kept in ((1, kept_out), (2, kept_err)):
+        try:
+            if os.fstat(fd) != os.fstat(kept):
+                raise OSError
+        except OSError:
+            os.dup2(kept, fd)
+    if out.closed:
+        if sys.stdout is out:
+            sys.stdout = None
+        out = Stream(1, '<stdout>', 'surrogateescape')
+    if err.closed:
+        if sys.stderr is err:
+            sys.stderr = None
+        err = Stream(2, '<stderr>', 'backslashreplace')
+    if getattr(sys.stdout, 'closed', True):
+        sys.stdout = sys.__stdout__ = out
+    if getattr(sys.stderr, 'closed', True):
+        sys.stderr = sys.__stderr__ = err
+    if getattr(sys.stdin, 'closed', True):
+        sys.stdin = sys.__stdin__ = open(os.devnull)
+
+
+# ---- Errors ---------------------------------------------------------------
+
+def report(exc):
+    """The error event of what a cell raised."""
+    try:
+        value = str(exc)
+    except BaseException:
+        value = '<the error has no text>'
+    try:
+        tb = exc.__traceback__
+        while tb is not None and tb.tb_frame.f_code.co_filename == FILE:
+            tb = tb.tb_next
+        exc.__traceback__ = tb
+        lines = ''.join(traceback.format_exception(type(exc), exc, tb)) \
+            .rstrip('\n').split('\n')
+    except BaseException:
+        lines = ['%s: %s' % (type(exc).__name__, value)]
+    if len(lines) > 400:
+        lines[200:-200] = ['...']
+    lines = [line[:4000] for line in lines]
+    value = value[:64 * 1024]
+    name = type(exc).__name__
+    send_json(b'e', dumps({'ename': name, 'evalue': value,
+                           'traceback': lines, 'name': name,
+                           'message': value, 'value': value}))
+
+
+# ---- Results --------------------------------------------------------------
+
+def rich():
+    """The rest of this file, when it is needed."""
+    global rich_part
+    if rich_part is None:
+        rich_part = {'__name__': 'executor_rich', 'result': result,
+                     'dumps': dumps, 'TEXT_MAX': TEXT_MAX, 'flush': flush}
+        exec(compile(RICH, FILE, 'exec'), rich_part)            # noqa: F821
+    return rich_part
+
+
+def cut(text):
+    if len(text) > TEXT_MAX:
+        text = text[:TEXT_MAX] + '... (%d characters)' % len(text)
+    return text
+
+
+def show(value, last=False):
+    """The frames of a value: of display(), and of a cell's last line."""
+    if type(value) in (int, float, bool, str, complex, bytes) \
+            or value is None:
+        result('text', cut(repr(value)))
+    elif isinstance(value, (dict, list)):
+        try:
+            text = dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            result('text', cut(repr(value)))
+        else:
+            result('json', text)
+    else:
+        rich()['show'](value, last)
+
+
+def display(*values, **options):
+    """Shows values as results of the cell, in the order of the calls."""
+    flush()
+    if os_getpid() != home:
+        print(*values)
+    elif options:
+        rich()['display'](*values, **options)
+    else:
+        for value in values:
+            show(value)
+
+
+def figures():
+    """The figures of matplotlib that are open, then closed."""
+    if 'matplotlib._pylab_helpers' in sys.modules:
+        rich()['figures']()
+
+
+class Finder:
+    """Makes IPython's display() ours, and stands in for it."""
+
+    patched = ('IPython.core.display_functions', 'IPython.core.display',
+               'IPython.core.displaypub')
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name in cls.patched:
+            return rich()['patched_spec'](name, path, display)
+        return None
+
+
+class LastFinder:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name in ('IPython', 'IPython.display', 'IPython.core',
+                    'IPython.core.display'):
+            return rich()['stand_in'](name, display)
+        return None
+
+
+# ---- Cells ----------------------------------------------------------------
+
+FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+CO_COROUTINE = 0x80
+
+
+def parse(code, name):
+    tree = compile(code, name, 'exec', FLAGS | ast.PyCF_ONLY_AST, True)
+    return tree
+
+
+def is_quiet(code, node):
+    """Is a semicolon behind the last expression?"""
+    lines = code.split('\n')[node.end_lineno - 1:]
+    if not lines:
+        return False
+    lines[0] = lines[0].encode()[node.end_col_offset:].decode('utf-8',
+                                                              'replace')
+    return '\n'.join(lines).lstrip().startswith(';')
+
+
+def evaluate(tree, name, mode):
+    global loop
+    code = compile(tree, name, mode, FLAGS, True)
+    value = eval(code, main)
+    if code.co_flags & CO_COROUTINE:
+        import asyncio
+        if loop is None or loop.is_closed():
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        task = loop.create_task(value)
+        try:
+            value = loop.run_until_complete(task)
+        except BaseException:
+            if not task.done():
+                task.cancel()
+                try:
+                    loop.run_until_complete(task)
+                except BaseException:
+                    pass
+            raise
+    return value
+
+
+def cell(code, name):
+    try:
+        tree = parse(code, name)
+    except SyntaxError:
+        if '!' not in code and '%' not in code:
+            raise
+        other = rich()['magics'](code)
+        if other is None:
+            raise
+        main.setdefault('__magic__', rich()['magic'])
+        code = other
+        tree = parse(code, name)
+    linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+    last = None
+    if tree.body and type(tree.body[-1]) is ast.Expr:
+        last = tree.body.pop()
+    value = None
+    if tree.body:
+        evaluate(tree, name, 'exec')
+    if last is not None:
+        value = evaluate(ast.Expression(last.value), name, 'eval')
+        if value is not None and is_quiet(code, last):
+            value = None
+    flush()
+    return value
+
+
+def child(failed):
+    """A fork of ours that came to its cell's end."""
+    if failed is not None and type(failed) is not SystemExit:
+        traceback.print_exception(type(failed), failed, failed.__traceback__)
+    flush()
+    code = getattr(failed, 'code', 1) if failed is not None else 0
+    os_exit(code if type(code) is int else 0 if code is None else 1)
+
+
+def execute(request):
+    code, name = request['code'], '<cell %d>' % request['count']
+    env = request.get('env') or {}
+    old = {k: os.environ.get(k) for k in env}
+    failed = None
+    State.pending = False
+    if signal.getsignal(signal.SIGINT) is not on_sigint:
+        signal.signal(signal.SIGINT, on_sigint)
+    standard_streams()
+    try:
+        try:
+            State.busy = True
+            for k, v in env.items():
+                if v is None:
+                    os.environ.pop(k, None)
+                else:
+                    os.environ[k] = v
+            try:
+                value = cell(code, name)
+            except BaseException as e:
+                if os_getpid() != home:
+                    child(e)
+                failed = e
+                figures()
+            else:
+                if os_getpid() != home:
+                    child(None)
+                figures()
+                if value is not None:
+                    builtins._ = value
+                    show(value, True)
+        finally:
+            State.busy = False
+    except BaseException as e:
+        State.busy = False
+        if os_getpid() != home:
+            child(e)
+        failed = failed or e
+    if sys.getrecursionlimit() < 200:
+        sys.setrecursionlimit(1000)
+    for k, v in old.items():
+        if v is None:
+            os.environ.pop(k, None)
+        else:
+            os.environ[k] = v
+    flush()
+    if failed is not None:
+        report(failed)
+        failed.__traceback__ = None
+    flush()
+
+
+# ---- The agent ------------------------------------------------------------
+
+received = b''
+
+
+def take(n):
+    global received
+    while len(received) < n:
+        data = os_read(REQUESTS, max(65536, n - len(received)))
+        if not data:
+            os_exit(0)
+        received = received + data if received else data
+    data, received = received[:n], received[n:]
+    return data
+
+
+def configure(request):
+    problem = b''
+    try:
+        os.chdir(request['cwd'])
+    except OSError as e:
+        problem = (e.strerror or 'failed').encode()
+    for k, v in (request.get('env') or {}).items():
+        if v is None:
+            os.environ.pop(k, None)
+        else:
+            os.environ[k] = v
+    send(b'c', problem)
+
+
+def serve():
+    while True:
+        n = int.from_bytes(take(4), 'little')
+        request = loads(take(n))
+        if request['op'] == 'open':
+            configure(request)
+        else:
+            try:
+                execute(request)
+            except BaseException as e:
+                # Nothing of a cell may end what runs cells.
+                State.busy = False
+                if os_getpid() != home:
+                    os_exit(1)
+                try:
+                    report(e)
+                except BaseException:
+                    pass
+            send(b'z', b'%d' % request['id'])
+
+
+def start():
+    global kept_out, kept_err
+    import warnings
+    for fd in SPARE:
+        try:
+            os.close(fd)
+        except OSError:
+            pass
+    os.set_inheritable(REQUESTS, False)
+    os.set_inheritable(EVENTS, False)
+    kept_out, kept_err = os.dup(1), os.dup(2)
+    sys.stdout = sys.__stdout__ = out
+    sys.stderr = sys.__stderr__ = err
+    sys.argv[:] = ['']
+    signal.signal(signal.SIGINT, on_sigint)
+    os.register_at_fork(after_in_child=lambda: setattr(out, '_later', False))
+    os.environ.setdefault('MPLBACKEND', 'agg')
+    warnings.filterwarnings('ignore',
+                            message=r'(?:FigureCanvasAgg is non-interactive'
+                            r'|Matplotlib is currently using agg)')
+    builtins.display = display
+    sys.meta_path.insert(0, Finder)
+    sys.meta_path.append(LastFinder)
+    main['__name__'] = '__main__'
+    compile('1', '<warm>', 'exec', FLAGS | ast.PyCF_ONLY_AST, True)
+    send(b'r')
+    serve()
+
+
+start()

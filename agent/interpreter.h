@@ -1,0 +1,131 @@
+/*
+ * The code interpreter: contexts, each with a process of its own for its whole
+ * life (an executor), which runs one cell after another; and pools of
+ * executors that are started ahead of their use.
+ */
+
+#ifndef AGENT_INTERPRETER_H
+#define AGENT_INTERPRETER_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "agent/interpreter_executor.h"
+#include "common/error.h"
+
+#define INTERPRETER_CONTEXTS_MAX  256
+#define INTERPRETER_QUEUE_MAX     256   /* cells that wait in one context */
+#define INTERPRETER_CODE_MAX      (8 * 1024 * 1024)
+
+typedef enum {
+    LANGUAGE_PYTHON,
+    LANGUAGE_JAVASCRIPT,
+    LANGUAGE_TYPESCRIPT,
+    LANGUAGE_COUNT
+} language;
+
+/* -1: there is none of that name or alias. */
+int language_parse(const char *name);
+const char *language_name(language lang);
+
+
+/* Pools (interpreter_pool.c). */
+
+/* Starts what the configuration wants at once.  Without one nothing runs
+ * before a language is first used. */
+void pool_start(void);
+
+/*
+ * An executor for a context, ready or starting; it is the caller's.  env_vars
+ * (may be NULL) is what the context adds: what an interpreter only reads when
+ * it starts gets one of its own.  NULL: error set.
+ */
+executor *pool_take(language lang, const json_t *env_vars, executor_cb cb,
+    void *data, error **err);
+
+/* The executor of a context is gone. */
+void pool_left(language lang);
+
+
+/* A number from the agent's environment; fallback where it is none. */
+uint64_t interpreter_setting(const char *name, uint64_t fallback);
+
+
+/* Contexts and runs (interpreter_context.c). */
+
+typedef struct context context;
+typedef struct interpreter_run interpreter_run;
+typedef struct http_request http_request;
+
+struct interpreter_run {
+    interpreter_run  *next;
+    context          *in;           /* NULL: it is over */
+    http_request     *r;            /* NULL: the client left */
+    json_t           *request;      /* for the executor */
+    uint64_t          timeout_ms;   /* 0: none */
+    int               timed_out;
+    int               stopping;     /* was interrupted */
+    size_t            dropped;      /* output after that */
+    char              carry[2][8];  /* a character that is cut off */
+    size_t            carried[2];
+    char             *error;        /* the members of the error event */
+    size_t            error_len;
+};
+
+struct context {
+    context          *next, *prev;
+    char              id[37];
+    language          lang;
+    char             *cwd;
+    uint64_t          timeout_ms;
+    executor         *x;            /* NULL: it is dead */
+    json_t           *env;          /* until it is set up */
+    void            (*made)(context *c, error *err);
+    void             *data;         /* of made() */
+    int               open;         /* it is set up */
+    uint32_t          count;        /* cells that have run */
+    uint32_t          run_id;
+    interpreter_run  *current;
+    interpreter_run  *head, **tail;
+    unsigned          waiting;
+    uv_timer_t       *timer;
+};
+
+/*
+ * Makes a context; made() is called later, with an error (to be freed) if
+ * there is none after all: the context is gone when it returns then.  cwd and
+ * env are borrowed.  NULL: error set, and made() isn't called.
+ */
+context *context_create(language lang, const char *cwd, const json_t *env,
+    uint64_t timeout_ms, void (*made)(context *c, error *err), void *data,
+    error **err);
+
+context *context_find(const char *id);
+void context_each(void (*cb)(context *c, void *data), void *data);
+
+/* Ends everything in it at once. */
+void context_delete(context *c);
+
+/* Queues a cell and answers r with its stream, or returns -1 with an error.
+ * env_vars is borrowed. */
+int context_run(context *c, http_request *r, const char *code, size_t len,
+    const json_t *env_vars, uint64_t timeout_ms, error **err);
+
+
+/* Frames (interpreter_frames.c).  Each returns 1 when the client is slow. */
+
+int frames_output(interpreter_run *run, int err, const char *p, size_t n);
+int frames_output_end(interpreter_run *run);
+int frames_result(interpreter_run *run, const char *p, size_t n);
+
+/* The last frame, and the end of the answer. */
+void frames_complete(interpreter_run *run, uint32_t count);
+void frames_error(interpreter_run *run, const char *members, size_t n);
+void frames_failure(interpreter_run *run, const char *name,
+    const char *message);
+
+
+extern const char  interpreter_python[], interpreter_python_rich[],
+                   interpreter_javascript[];
+
+#endif
