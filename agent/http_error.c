@@ -33,6 +33,11 @@ static const http_error_hint  http_error_hints[] = {
     { "VALIDATION_FAILED", "Check the request's members and their types" },
     { "RESOURCE_BUSY", "Use another name, or try again later" },
     { "SESSION_ALREADY_EXISTS", "Use this session, or another id" },
+    { "CONTEXT_NOT_FOUND", "Create a context first, or list the contexts" },
+    { "PYTHON_NOT_AVAILABLE", "Use an image that has Python, or install it" },
+    { "JAVASCRIPT_NOT_AVAILABLE", "Use an image that has Node.js, or install "
+                                  "it" },
+    { "INTERPRETER_NOT_READY", "Try again in a moment" },
     { "SESSION_DESTROYED", "Use the id again to get a new session" },
     { "SESSION_TERMINATED", "The session's state is gone; using the id again "
                             "makes a new one" }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,7 +46,7 @@ executor_timer_stop(uv_timer_t **timer)
 }
 
 
-static void
+void
 executor_timer_start(executor *x, uv_timer_t **timer, uint64_t ms,
     uv_timer_cb cb)
 {
@@ -64,7 +63,7 @@ executor_timer_start(executor *x, uv_timer_t **timer, uint64_t ms,
 }
 
 
-static void
+void
 executor_close_fd(int *fd)
 {
     if (*fd != -1) {
@@ -140,7 +139,7 @@ executor_reason(const executor *x, char *out, size_t size)
 }
 
 
-static void
+void
 executor_die(executor *x, const char *why)
 {
     char         reason[sizeof(x->early) + 128];
@@ -419,7 +418,7 @@ executor_pump(executor *x)
 }
 
 
-static void
+void
 executor_readable(io *w, int events)
 {
     executor_pump(w->data);
@@ -488,7 +487,7 @@ executor_flush(executor *x)
 }
 
 
-static void
+void
 executor_writable(io *w, int events)
 {
     executor_flush(w->data);
@@ -643,7 +642,7 @@ executor_children_fd(pid_t pid)
 }
 
 
-static void
+void
 executor_shim_event(shim *s, const shim_msg *m)
 {
     executor  *x;
@@ -696,148 +695,4 @@ executor_finish(executor *x)
 {
     executor_timer_stop(&x->timer);
     executor_pump(x);
-}
-
-
-static void
-executor_start_expired(uv_timer_t *timer)
-{
-    executor_die(timer->data, "The interpreter did not start in time");
-}
-
-
-static int
-executor_script(int node)
-{
-    int          fd;
-    size_t       i;
-    const char  *part[2] = { interpreter_python, interpreter_python_rich };
-
-    fd = memfd_create("executor", MFD_CLOEXEC);
-    if (fd == -1) {
-        return -1;
-    }
-
-    if (node) {
-        part[0] = interpreter_javascript;
-    }
-
-    for (i = 0; i < (node ? 1 : 2); i++) {
-        if ((i > 0 && write(fd, "", 1) != 1)
-            || write(fd, part[i], strlen(part[i]))
-               != (ssize_t) strlen(part[i]))
-        {
-            close(fd);
-            return -1;
-        }
-    }
-
-    lseek(fd, 0, SEEK_SET);
-
-    return fd;
-}
-
-
-/* A pipe of which we keep one end; the other one is put to *theirs. */
-
-static io *
-executor_pipe(executor *x, int we_write, int *theirs)
-{
-    int  fds[2];
-    io  *w;
-
-    if (pipe2(fds, O_CLOEXEC) != 0) {
-        return NULL;
-    }
-
-    *theirs = fds[!we_write];
-    w = io_open(agent.loop, fds[we_write], we_write ? executor_writable
-                                                    : executor_readable, x);
-    if (w != NULL && !we_write) {
-        io_want(w, UV_READABLE);
-    }
-
-    return w;
-}
-
-
-static int
-executor_spawn(executor *x, const char *program, const char *cwd,
-    char *const *env)
-{
-    int    fds[8], stop[2], i, n, rc;
-    char  *argv[4];
-
-    for (i = 0; i < 8; i++) {
-        fds[i] = -1;
-    }
-
-    argv[0] = (char *) program;
-    argv[1] = (char *) (x->node ? "-e" : "-c");
-    argv[2] = (char *) (x->node
-        ? "require('vm').runInThisContext(require('fs').readFileSync(242,"
-          "'utf8'),{filename:'<executor>'})(require)"
-        : "exec(compile(__import__('os').pread(242,1<<20,0).split(b'\\0')[0],"
-          "'<executor>','exec'),{'__name__':'executor','RICH':"
-          "__import__('os').pread(242,1<<20,0).split(b'\\0')[1]})");
-    argv[3] = NULL;
-
-    n = 7;
-    rc = -1;
-    fds[0] = shim_spec(cwd, argv, env);
-    fds[1] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    x->out = executor_pipe(x, 0, &fds[2]);
-    x->err = executor_pipe(x, 0, &fds[3]);
-    x->requests = executor_pipe(x, 1, &fds[4]);
-    x->events = executor_pipe(x, 0, &fds[5]);
-    fds[6] = executor_script(x->node);
-
-    if (x->node && pipe2(stop, O_CLOEXEC | O_NONBLOCK) == 0) {
-        fds[7] = stop[0];
-        x->stop_fd = stop[1];
-        n = 8;
-    }
-
-    if (fds[0] != -1 && fds[1] != -1 && fds[6] != -1 && x->out != NULL
-        && x->err != NULL && x->requests != NULL && x->events != NULL
-        && (!x->node || n == 8))
-    {
-        rc = shim_send(x->sh, SHIM_SPAWN, 0, 0, fds, n);
-    }
-
-    for (i = 0; i < 8; i++) {
-        executor_close_fd(&fds[i]);
-    }
-
-    return rc;
-}
-
-
-executor *
-executor_start(int node, const char *program, const char *cwd,
-    char *const *env, uint64_t wait_ms, executor_cb cb, void *data)
-{
-    executor  *x;
-
-    x = calloc(1, sizeof(executor));
-    if (x == NULL) {
-        abort();
-    }
-
-    x->node = node;
-    x->stop_fd = -1;
-    x->kids_fd = -1;
-    x->orphans_fd = -1;
-    x->cb = cb;
-    x->data = data;
-    x->sh = shim_take(executor_shim_event, x);
-
-    if (x->sh == NULL || executor_spawn(x, program, cwd, env) != 0) {
-        executor_end(x);
-        return NULL;
-    }
-
-    executor_timer_start(x, &x->timer, wait_ms, executor_start_expired);
-
-    return x;
 }

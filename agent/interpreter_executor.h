@@ -94,4 +94,15 @@ void executor_resume(executor *x);
 /* Kills it and all that it started. */
 void executor_end(executor *x);
 
+/* For interpreter_start.c. */
+void executor_readable(io *w, int events);
+void executor_writable(io *w, int events);
+void executor_shim_event(shim *s, const shim_msg *m);
+void executor_timer_start(executor *x, uv_timer_t **timer, uint64_t ms,
+    uv_timer_cb cb);
+void executor_close_fd(int *fd);
+
+/* why NULL: as it is known. */
+void executor_die(executor *x, const char *why);
+
 #endif

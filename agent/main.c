@@ -238,11 +238,8 @@ main_run(int listen_fd, char **env, const char *cwd)
     file_routes(&agent.routes);
     archive_routes(&agent.routes);
     git_routes(&agent.routes);
-<<<<<<< HEAD
     watch_routes(&agent.routes);
-=======
     interpreter_routes(&agent.routes);
->>>>>>> cb60bc5 (Interpreter: contexts of Python, JavaScript and TypeScript.)
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");

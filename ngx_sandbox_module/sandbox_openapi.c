@@ -167,6 +167,22 @@ static const struct {
       "\"timeoutMs\":{\"type\":\"number\"},\"env\":{\"type\":\"object\"},"
       "\"cwd\":{\"type\":\"string\"},\"stdin\":{\"type\":\"string\"}}}" },
 
+    { "Context",
+      "{\"type\":\"object\",\"properties\":{"
+      "\"language\":{\"enum\":[\"python\",\"python3\","
+      "\"javascript\",\"js\",\"node\",\"typescript\",\"ts\"],"
+      "\"default\":\"python\"},\"cwd\":{\"type\":\"string\"},"
+      "\"env_vars\":{\"type\":\"object\"},"
+      "\"timeout\":{\"type\":\"number\"}}}" },
+
+    { "Code",
+      "{\"type\":\"object\",\"required\":[\"context_id\",\"code\"],"
+      "\"properties\":{\"context_id\":{\"type\":\"string\"},"
+      "\"code\":{\"type\":\"string\"},"
+      "\"language\":{\"type\":\"string\"},"
+      "\"timeout_ms\":{\"type\":\"number\"},"
+      "\"env_vars\":{\"type\":\"object\"}}}" },
+
     { NULL, NULL }
 };
 
@@ -293,6 +309,17 @@ static const openapi_operation  openapi_operations[] = {
       JSON, ANY, EVENTS, NULL },
     { SANDBOX "/api/git/checkout", "post", "apiGitCheckout",
       "Clones a repository", JSON, ANY, JSON, ANY },
+    { SANDBOX "/api/interpreter/health", "get", "apiInterpreterHealth",
+      "Whether code can be run", NULL, NULL, JSON, ANY },
+    { SANDBOX "/api/contexts", "get", "apiContexts",
+      "The code contexts", NULL, NULL, JSON, ANY },
+    { SANDBOX "/api/contexts", "post", "apiContextCreate",
+      "Creates a code context", JSON, REF("Context"), JSON, ANY },
+    { SANDBOX "/api/contexts/{name}", "delete", "apiContextDelete",
+      "Ends a code context", NULL, NULL, JSON, ANY },
+    { SANDBOX "/api/execute/code", "post", "apiExecuteCode",
+      "Runs code in a context; output and results as events",
+      JSON, REF("Code"), EVENTS, NULL },
     { SANDBOX "/api/watch", "post", "apiWatch",
       "What changes below a directory, as events", JSON, ANY, EVENTS, NULL },
     { SANDBOX "/api/watch/check", "post", "apiWatchCheck",

@@ -141,8 +141,9 @@ function report(error, where) {
     const special = name === 'TranspileError' || name === 'KeyboardInterrupt';
 
     try {
-        writeAll(2, Buffer.from(name === 'TranspileError'
-            ? `TypeScript compilation error: ${message}` : stack));
+        if (name !== 'KeyboardInterrupt')
+            writeAll(2, Buffer.from(name === 'TranspileError'
+                ? `TypeScript compilation error: ${message}` : stack));
     } catch { /* it was closed */ }
     send('e', stringify({
         ename: special ? name : 'ExecutionError',
@@ -433,8 +434,7 @@ async function evaluateRepl(code, name) {
             reject(e);
             return;
         }
-        if (answer === undefined)
-            setImmediate(() => { if (answer === undefined) guard(); });
+        setImmediate(() => { if (answer === undefined) guard(); });
     });
 
     const details = answer.exceptionDetails;
@@ -488,6 +488,8 @@ async function evaluateOnce(code, name) {
 async function evaluate(code, name) {
     if (/\bimport\b/.test(code))
         code = dynamicImports(code);
+    if (stopGuard === null && LATER.test(code))
+        guard();
     code = asExpression(code);
 
     for (let tries = 0; ; tries++) {
@@ -514,8 +516,11 @@ async function evaluate(code, name) {
     }
 }
 
+// What may go on behind the cell's own statements.
+const LATER = /\bawait\b|\basync\b|\bPromise\b|\.then\b|\bnextTick\b|\bqueueMicrotask\b|\bset(?:Timeout|Interval|Immediate)\b/;
+
 // A loop behind an await is not inside of anything: another thread, started
-// when a cell first waits, stops it when the agent asks for that.
+// before a cell first waits, stops it when the agent asks for that.
 function guard() {
     if (stopGuard !== null)
         return;
@@ -814,13 +819,13 @@ function start() {
     on('SIGINT', onSigint);
     on('unhandledRejection', (e) => {
         if (!isInterrupt(e))
-            console.error('Unhandled rejection:', e);
+            console.error(`Unhandled rejection: ${cleanStack(inspect(e))}`);
     });
     on('uncaughtException', (e) => {
         if (isInterrupt(e) && current !== null)
             current.interrupt();
         else
-            console.error('Uncaught', e);
+            console.error(`Uncaught ${cleanStack(inspect(e))}`);
     });
     process.argv.length = 1;
 

@@ -217,6 +217,14 @@ def report(exc):
         while tb is not None and tb.tb_frame.f_code.co_filename == FILE:
             tb = tb.tb_next
         exc.__traceback__ = tb
+        end = None
+        while tb is not None:
+            if tb.tb_frame.f_code.co_filename != FILE:
+                end = tb
+            tb = tb.tb_next
+        if end is not None:
+            end.tb_next = None
+        tb = exc.__traceback__
         lines = ''.join(traceback.format_exception(type(exc), exc, tb)) \
             .rstrip('\n').split('\n')
     except BaseException:
@@ -511,7 +519,7 @@ def start():
     builtins.display = display
     sys.meta_path.insert(0, Finder)
     sys.meta_path.append(LastFinder)
-    main['__name__'] = '__main__'
+    main.pop('s', None)             # of the command line
     compile('1', '<warm>', 'exec', FLAGS | ast.PyCF_ONLY_AST, True)
     send(b'r')
     serve()
