@@ -126,7 +126,13 @@ exec_run(const exec_params *p, int foreground)
     of->cwd = p->cwd == NULL ? NULL : strdup(p->cwd);
     of->env = p->env == NULL ? NULL : json_deep_copy(p->env);
 
-    if (p->input != NULL) {
+    if (p->input_open) {
+        of->feed = feed_new();
+        if (p->input != NULL) {
+            feed_add(of->feed, p->input, p->input_len);
+        }
+
+    } else if (p->input != NULL) {
         of->input = malloc(p->input_len + 1);
         if (of->input == NULL) {
             abort();
@@ -405,6 +411,16 @@ exec_body(http_request *r, char *body, size_t len)
         return;
     }
 
+    if (p.input_open) {
+        err = NULL;
+        error_set_field(&err, 400, "validation_failed", "stdinOpen", 0,
+                        "stdinOpen is for processes and streams: nobody could "
+                        "write to a command that is waited for");
+        api_error(r, err);
+        json_decref(o);
+        return;
+    }
+
     of = exec_run(&p, 1);
 
     w = calloc(1, sizeof(exec_wait));
@@ -447,6 +463,21 @@ exec_stream_failed(http_request *r, run *of)
 }
 
 
+/* The process's id, if it can be put into a header. */
+
+static void
+exec_stream_name(http_request *r, const char *id)
+{
+    const char  *p;
+
+    for (p = id; *p > ' ' && *p < 0x7f; p++) { /* look on */ }
+
+    if (*p == '\0') {
+        http_set_header(r, "X-Process-Id", id);
+    }
+}
+
+
 static void
 exec_stream_body(http_request *r, char *body, size_t len)
 {
@@ -484,12 +515,14 @@ exec_stream_body(http_request *r, char *body, size_t len)
 
     of = exec_run(&p, 0);
     of->at_name = strdup(name);
-    entry = process_add(of, NULL, name, &err);
+    entry = process_add(of, p.process_id, name, &err);
 
     if (entry == NULL) {
         api_error(r, err);
 
     } else {
+        /* Not in the frames, which clients know by heart. */
+        exec_stream_name(r, entry->id);
         follow_start(r, of, FOLLOW_EXEC, NULL, exec_stream_failed);
 
         if (exec_start(of, name, &err) != 0) {

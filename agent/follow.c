@@ -19,6 +19,7 @@ typedef struct {
     char           *name;
     void          (*fail)(http_request *r, run *of);
     uint64_t        off[2];
+    int             tell;           /* offsets in the events */
     int             begun;
     int             stalled;
 } follow;
@@ -89,7 +90,7 @@ follow_frame_end(follow *f, buffer *b)
 
 
 static int
-follow_output(follow *f, int err, const char *p, size_t n)
+follow_output(follow *f, int err, const char *p, size_t n, uint64_t off)
 {
     char        *text;
     int          rc;
@@ -116,8 +117,36 @@ follow_output(follow *f, int err, const char *p, size_t n)
     if (f->kind == FOLLOW_PROCESS) {
         follow_member(&b, "processId", f->name, strlen(f->name));
     }
+    if (f->tell) {
+        buffer_printf(&b, ",\"offset\":%llu,\"next\":%llu",
+                      (unsigned long long) off,
+                      (unsigned long long) (off + n));
+    }
 
     return follow_frame_end(f, &b);
+}
+
+
+/* The client asks for, or is so slow that it still needs, what isn't kept any
+ * more.  The bridge has no event for that. */
+
+static void
+follow_dropped(follow *f, int err, uint64_t from, uint64_t to)
+{
+    buffer  b;
+
+    if (f->kind == FOLLOW_BRIDGE) {
+        return;
+    }
+
+    follow_frame_begin(&b, "dropped");
+    buffer_printf(&b, ",\"stream\":\"%s\",\"bytes\":%llu,\"next\":%llu",
+                  err ? "stderr" : "stdout",
+                  (unsigned long long) (to - from), (unsigned long long) to);
+    if (f->kind == FOLLOW_PROCESS) {
+        follow_member(&b, "processId", f->name, strlen(f->name));
+    }
+    follow_frame_end(f, &b);
 }
 
 
@@ -159,7 +188,7 @@ follow_end_bridge(follow *f, run *of)
         if (of->timed_out && of->foreground) {
             snprintf(text, sizeof(text), "Command timed out after %llums\n",
                      (unsigned long long) of->timeout_ms);
-            follow_output(f, 1, text, strlen(text));
+            follow_output(f, 1, text, strlen(text), 0);
         }
 
         snprintf(text, sizeof(text), "{\"exit_code\":%d}",
@@ -233,6 +262,12 @@ follow_step(follow *f, int err)
     s = err ? &of->err : &of->out;
     off = f->off[err];
 
+    if (off < s->start) {
+        follow_dropped(f, err, off, s->start);
+        f->off[err] = s->start;
+        off = s->start;
+    }
+
     n = spool_read(s, &off, follow_raw, sizeof(follow_raw));
     if (n == 0) {
         f->off[err] = off;
@@ -248,8 +283,9 @@ follow_step(follow *f, int err)
         }
     }
 
-    f->off[err] = off - (n - whole);
-    f->stalled = follow_output(f, err, follow_raw, whole);
+    off -= n;
+    f->off[err] = off + whole;
+    f->stalled = follow_output(f, err, follow_raw, whole, off);
 
     return 1;
 }
@@ -331,9 +367,9 @@ follow_event(run_watch *w, run_event event)
 }
 
 
-void
-follow_start(http_request *r, run *of, follow_kind kind, const char *name,
-    void (*fail)(http_request *r, run *of))
+static void
+follow_new(http_request *r, run *of, follow_kind kind, const char *name,
+    void (*fail)(http_request *r, run *of), const uint64_t off[2], int tell)
 {
     follow  *f;
 
@@ -346,6 +382,9 @@ follow_start(http_request *r, run *of, follow_kind kind, const char *name,
     f->kind = kind;
     f->name = strdup(name != NULL ? name : "");
     f->fail = fail;
+    f->off[0] = off[0];
+    f->off[1] = off[1];
+    f->tell = tell;
 
     r->data = f;
     http_on_close(r, follow_close);
@@ -355,4 +394,22 @@ follow_start(http_request *r, run *of, follow_kind kind, const char *name,
     if (of->state != RUN_NEW) {
         follow_event(&f->watch, RUN_OUTPUT);
     }
+}
+
+
+void
+follow_start(http_request *r, run *of, follow_kind kind, const char *name,
+    void (*fail)(http_request *r, run *of))
+{
+    static const uint64_t  begin[2] = { 0, 0 };
+
+    follow_new(r, of, kind, name, fail, begin, 0);
+}
+
+
+void
+follow_from(http_request *r, run *of, const char *name,
+    const uint64_t off[2], int tell)
+{
+    follow_new(r, of, FOLLOW_PROCESS, name, NULL, off, tell);
 }

@@ -21,6 +21,11 @@ typedef enum {
 void follow_start(http_request *r, run *of, follow_kind kind,
     const char *name, void (*fail)(http_request *r, run *of));
 
+/* The same for a process's client that comes back: from offsets (bytes) of
+ * its output and error output, with the offsets in the events if `tell`. */
+void follow_from(http_request *r, run *of, const char *name,
+    const uint64_t off[2], int tell);
+
 /* The exit code that is told: 124 after a timeout. */
 int follow_exit_code(const run *of);
 

@@ -39,6 +39,50 @@ params_string(const json_t *o, const char *name, const char **out,
 
 
 int
+params_bool(const json_t *o, const char *name, int *out, error **err)
+{
+    const json_t  *v;
+
+    v = json_object_get(o, name);
+    if (v == NULL || json_is_null(v)) {
+        return 0;
+    }
+
+    if (!json_is_boolean(v)) {
+        return error_set_field(err, 400, "validation_failed", name, 0,
+                               "%s must be true or false", name);
+    }
+
+    *out = json_is_true(v);
+
+    return 0;
+}
+
+
+int
+params_offset(const json_t *o, const char *name, uint64_t *out, error **err)
+{
+    const json_t  *v;
+
+    v = json_object_get(o, name);
+    if (v == NULL || json_is_null(v)) {
+        return 0;
+    }
+
+    if (!json_is_integer(v) || json_integer_value(v) < 0
+        || json_integer_value(v) > 1LL << 53)
+    {
+        return error_set_field(err, 400, "validation_failed", name, 0,
+                               "%s must be a number of bytes", name);
+    }
+
+    *out = (uint64_t) json_integer_value(v);
+
+    return 0;
+}
+
+
+int
 params_ms(const json_t *o, const char *name, uint64_t *out, error **err)
 {
     double         ms;
@@ -101,8 +145,6 @@ params_env(const json_t *o, const json_t **out, error **err)
 int
 params_exec(const json_t *o, exec_params *p, error **err)
 {
-    const json_t  *v;
-
     memset(p, 0, sizeof(*p));
 
     if (params_string(o, "command", &p->command, &p->command_len, err) != 0) {
@@ -114,14 +156,10 @@ params_exec(const json_t *o, exec_params *p, error **err)
                                "command is required");
     }
 
-    v = json_object_get(o, "background");
-    if (v != NULL && !json_is_null(v)) {
-        if (!json_is_boolean(v)) {
-            return error_set_field(err, 400, "validation_failed",
-                                   "background", 0,
-                                   "background must be true or false");
-        }
-        p->background = json_is_true(v);
+    if (params_bool(o, "background", &p->background, err) != 0
+        || params_bool(o, "stdinOpen", &p->input_open, err) != 0)
+    {
+        return -1;
     }
 
     if (params_string(o, "sessionId", &p->session, NULL, err) != 0
@@ -136,6 +174,13 @@ params_exec(const json_t *o, exec_params *p, error **err)
 
     if (p->cwd != NULL && p->cwd[0] == '\0') {
         p->cwd = NULL;
+    }
+
+    if (p->input_open && p->input_len > PARAMS_INPUT_OPEN_MAX) {
+        return error_set_field(err, 400, "validation_failed", "stdin",
+                               PARAMS_INPUT_OPEN_MAX,
+                               "stdin has at most %d bytes when it stays open",
+                               PARAMS_INPUT_OPEN_MAX);
     }
 
     return 0;

@@ -13,6 +13,8 @@
 
 #define PARAMS_TIMEOUT_MAX  (30LL * 24 * 3600 * 1000)   /* milliseconds */
 
+#define PARAMS_INPUT_OPEN_MAX  (1024 * 1024)
+
 /* Pointers go into the object. */
 typedef struct {
     const char    *command;
@@ -25,6 +27,7 @@ typedef struct {
     const json_t  *env;
     uint64_t       timeout_ms;      /* 0: none */
     int            background;
+    int            input_open;      /* more of it can come */
 } exec_params;
 
 /* Of /api/execute, /api/execute/stream, /api/process/start.  Unknown members
@@ -46,6 +49,10 @@ int params_bridge_exec(const json_t *o, bridge_exec_params *p, error **err);
 /* One member each; absent leaves *out as it was. */
 int params_string(const json_t *o, const char *name, const char **out,
     size_t *len, error **err);
+int params_bool(const json_t *o, const char *name, int *out, error **err);
+/* A number of bytes, up to 2^53. */
+int params_offset(const json_t *o, const char *name, uint64_t *out,
+    error **err);
 int params_ms(const json_t *o, const char *name, uint64_t *out, error **err);
 
 /* ^[a-zA-Z0-9._-]{1,128}$ without ".." */

@@ -186,6 +186,12 @@ process_add(run *of, const char *id, const char *sid, error **err)
         return NULL;
     }
 
+    if (of->feed != NULL && feed_room_total() == 0) {
+        error_set(err, 503, "resource_busy",
+                  "Too much input waits for processes to read it");
+        return NULL;
+    }
+
     p = calloc(1, sizeof(process));
     if (p == NULL) {
         abort();

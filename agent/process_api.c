@@ -7,165 +7,11 @@
 #include "agent/env.h"
 #include "agent/exec.h"
 #include "agent/follow.h"
+#include "agent/process_internal.h"
 #include "agent/result.h"
 #include "common/buffer.h"
 #include "common/log.h"
-
-/*
- * What was started just now and may be over in a moment is waited for, up to
- * this age: clients start `echo` and ask for its logs at once.
- */
-#define PROCESS_YOUNG_MS  250
-
-/* One request that waits for a process: for its start, its end, or its age. */
-typedef struct {
-    run_watch      watch;
-    http_request  *r;
-    char          *id;
-    void         (*answer)(http_request *r, const char *id, run *of);
-    run_event      wanted;
-    uv_timer_t    *timer;       /* NULL: however long it takes */
-} process_wait;
-
-/* One kill of many. */
-typedef struct process_kill_all  process_kill_all;
-
-typedef struct {
-    run_watch          watch;
-    process_kill_all  *all;
-} process_kill_one;
-
-struct process_kill_all {
-    http_request  *r;           /* NULL: the client left */
-    unsigned       waiting;
-    unsigned       count;
-};
-
-
-/* Waiting. */
-
-static void
-process_timer_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
-
-static void
-process_wait_free(process_wait *w)
-{
-    if (w->timer != NULL) {
-        uv_close((uv_handle_t *) w->timer, process_timer_closed);
-    }
-
-    run_watch_drop(&w->watch);
-    free(w->id);
-    free(w);
-}
-
-
-static void
-process_wait_close(http_request *r)
-{
-    process_wait_free(r->data);
-}
-
-
-static void
-process_wait_over(process_wait *w)
-{
-    run            *of;
-    char           *id;
-    http_request   *r;
-    void          (*answer)(http_request *r, const char *id, run *of);
-
-    of = w->watch.of;
-    r = w->r;
-    id = w->id;
-    answer = w->answer;
-    w->id = NULL;
-
-    run_hold(of);
-    process_wait_free(w);
-    r->data = NULL;
-    http_on_close(r, NULL);
-    answer(r, id, of);
-    free(id);
-    run_release(of);
-}
-
-
-static void
-process_wait_event(run_watch *rw, run_event event)
-{
-    process_wait  *w;
-
-    w = rw->data;
-
-    if (event == RUN_ENDED || event == w->wanted) {
-        process_wait_over(w);
-    }
-}
-
-
-static void
-process_wait_expired(uv_timer_t *timer)
-{
-    process_wait_over(timer->data);
-}
-
-
-static process_wait *
-process_wait_for(http_request *r, run *of, const char *id, run_event wanted,
-    void (*answer)(http_request *r, const char *id, run *of))
-{
-    process_wait  *w;
-
-    w = calloc(1, sizeof(process_wait));
-    if (w == NULL) {
-        abort();
-    }
-
-    w->r = r;
-    w->id = strdup(id);
-    w->answer = answer;
-    w->wanted = wanted;
-    r->data = w;
-    http_on_close(r, process_wait_close);
-    run_watch_add(of, &w->watch, process_wait_event, w);
-
-    return w;
-}
-
-
-/* Answers now, or when a young process is over or not young any more. */
-
-static void
-process_wait_young(http_request *r, const process *p,
-    void (*answer)(http_request *r, const char *id, run *of))
-{
-    uint64_t       age;
-    process_wait  *w;
-
-    age = (uv_hrtime() - p->of->started) / 1000000;
-
-    if (p->of->state != RUN_RUNNING || age >= PROCESS_YOUNG_MS) {
-        answer(r, p->id, p->of);
-        return;
-    }
-
-    w = process_wait_for(r, p->of, p->id, RUN_ENDED, answer);
-
-    w->timer = malloc(sizeof(uv_timer_t));
-    if (w->timer == NULL) {
-        abort();
-    }
-
-    uv_timer_init(agent.loop, w->timer);
-    w->timer->data = w;
-    uv_timer_start(w->timer, process_wait_expired, PROCESS_YOUNG_MS - age, 0);
-}
-
+#include "common/utf8.h"
 
 /* Starting. */
 
@@ -298,33 +144,6 @@ process_json(const process *p, int with_end)
 }
 
 
-static process *
-process_named(http_request *r, const char *id)
-{
-    error    *err;
-    process  *p;
-
-    p = process_find(id);
-
-    if (p == NULL) {
-        err = NULL;
-        error_set(&err, 404, "process_not_found", "Process %.200s not found",
-                  id);
-        api_error_context(r, err, json_pack("{s:o}", "processId",
-                                            http_text(id)));
-    }
-
-    return p;
-}
-
-
-static process *
-process_wanted(http_request *r)
-{
-    return process_named(r, r->param);
-}
-
-
 typedef struct {
     json_t      *list;
     const char  *status;
@@ -396,12 +215,117 @@ process_get_handler(http_request *r)
 }
 
 
+/* Where a client wants to go on reading, from the query. */
+
+typedef struct {
+    uint64_t  off[2];
+    int       asked;                /* an offset was named */
+    int       tell;                 /* offsets are wanted in the answer */
+} process_place;
+
+
+static int
+process_offset(http_request *r, const char *name, const spool *s,
+    process_place *place, uint64_t *out)
+{
+    error       *err;
+    size_t       len;
+    const char  *text;
+
+    text = http_query(r, name, &len);
+    if (text == NULL) {
+        return 0;
+    }
+
+    err = NULL;
+
+    if (len == 0 || len > 18 || strspn(text, "0123456789") != len) {
+        error_set_field(&err, 400, "validation_failed", name, 0,
+                        "%s must be a number of bytes", name);
+        api_error(r, err);
+        return -1;
+    }
+
+    *out = strtoull(text, NULL, 10);
+    place->asked = 1;
+
+    if (*out > s->end) {
+        error_set_field(&err, 400, "validation_failed", name,
+                        (long long) s->end, "%s is behind the end, which is "
+                        "at %llu", name, (unsigned long long) s->end);
+        api_error(r, err);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+process_place_read(http_request *r, run *of, process_place *place)
+{
+    const char  *text;
+
+    memset(place, 0, sizeof(*place));
+
+    if (process_offset(r, "stdoutOffset", &of->out, place, &place->off[0]) != 0
+        || process_offset(r, "stderrOffset", &of->err, place, &place->off[1])
+           != 0)
+    {
+        return -1;
+    }
+
+    text = http_query(r, "offsets", NULL);
+    place->tell = text != NULL && text[0] != '\0' && strcmp(text, "0") != 0
+                  && strcmp(text, "false") != 0;
+
+    return 0;
+}
+
+
+/* Up to where whole characters can be sent: the rest of one that is cut comes
+ * later, if it comes. */
+
+static uint64_t
+process_logs_end(const run *of, spool *s, uint64_t from)
+{
+    char      last[4];
+    size_t    n;
+    uint64_t  off;
+
+    if (of->state == RUN_OVER || s->end == from) {
+        return s->end;
+    }
+
+    off = s->end - from > sizeof(last) ? s->end - sizeof(last) : from;
+    n = spool_read(s, &off, last, sizeof(last));
+
+    return off - (n - utf8_complete(last, n));
+}
+
+
 static void
 process_logs(http_request *r, const char *id, run *of)
 {
-    char     ts[32], *name;
-    json_t  *v;
-    buffer   head, tail;
+    int             i;
+    char            ts[32], *name;
+    spool          *s;
+    json_t         *v;
+    buffer          head, tail;
+    uint64_t        from[2], to[2], dropped[2];
+    process_place   place;
+
+    if (process_place_read(r, of, &place) != 0) {
+        return;
+    }
+
+    for (i = 0; i < 2; i++) {
+        s = i == 0 ? &of->out : &of->err;
+        from[i] = place.off[i] < s->start ? s->start : place.off[i];
+        dropped[i] = from[i] - place.off[i];
+        to[i] = place.asked || place.tell ? process_logs_end(of, s, from[i])
+                                          : s->end;
+    }
 
     memset(&head, 0, sizeof(head));
     memset(&tail, 0, sizeof(tail));
@@ -414,11 +338,22 @@ process_logs(http_request *r, const char *id, run *of)
     buffer_printf(&head, "{\"success\":true,\"processId\":%s",
                   name != NULL ? name : "null");
     buffer_append(&head, "", 1);
-    buffer_printf(&tail, ",\"timestamp\":\"%s\"}", ts);
-    buffer_append(&tail, "", 1);
     free(name);
 
-    result_send(r, of, 200, buffer_bytes(&head), buffer_bytes(&tail), 0, 0);
+    if (place.asked || place.tell) {
+        buffer_printf(&tail, ",\"stdoutOffset\":%llu,\"stderrOffset\":%llu",
+                      (unsigned long long) to[0], (unsigned long long) to[1]);
+    }
+    if (dropped[0] != 0 || dropped[1] != 0) {
+        buffer_printf(&tail, ",\"dropped\":{\"stdout\":%llu,"
+                      "\"stderr\":%llu}", (unsigned long long) dropped[0],
+                      (unsigned long long) dropped[1]);
+    }
+    buffer_printf(&tail, ",\"timestamp\":\"%s\"}", ts);
+    buffer_append(&tail, "", 1);
+
+    result_send_range(r, of, buffer_bytes(&head), buffer_bytes(&tail), from,
+                      to);
     buffer_free(&head);
     buffer_free(&tail);
 }
@@ -439,154 +374,13 @@ process_logs_handler(http_request *r)
 static void
 process_stream_handler(http_request *r)
 {
-    process  *p;
+    process        *p;
+    process_place   place;
 
     p = process_wanted(r);
-    if (p != NULL) {
-        follow_start(r, p->of, FOLLOW_PROCESS, p->id, NULL);
+    if (p != NULL && process_place_read(r, p->of, &place) == 0) {
+        follow_from(r, p->of, p->id, place.off, place.tell);
     }
-}
-
-
-/* Killing. */
-
-static void
-process_killed(http_request *r, const char *id, run *of)
-{
-    char  ts[32];
-
-    http_timestamp(ts, sizeof(ts));
-    http_send_json(r, 200, json_pack("{s:b, s:s, s:s}", "success", 1,
-                   "processId", id, "timestamp", ts));
-}
-
-
-static void
-process_kill_handler(http_request *r)
-{
-    error    *err;
-    process  *p;
-
-    p = process_wanted(r);
-    if (p == NULL) {
-        return;
-    }
-
-    if (p->of->state == RUN_OVER) {
-        err = NULL;
-        error_set(&err, 404, "command_not_found", "Command '%.200s' not found "
-                  "or already completed in session '%.100s'", p->id,
-                  p->session);
-        api_error_context(r, err, json_pack("{s:s}", "command", p->id));
-        return;
-    }
-
-    process_wait_for(r, p->of, p->id, RUN_ENDED, process_killed);
-    run_kill(p->of, RUN_GRACE_MS);
-}
-
-
-static void
-process_all_answer(process_kill_all *all)
-{
-    char           ts[32];
-    unsigned       count;
-    http_request  *r;
-
-    if (--all->waiting != 0) {
-        return;
-    }
-
-    r = all->r;
-    count = all->count;
-    free(all);
-
-    if (r == NULL) {
-        return;
-    }
-
-    r->data = NULL;
-    http_on_close(r, NULL);
-    http_timestamp(ts, sizeof(ts));
-    http_send_json(r, 200, json_pack("{s:b, s:i, s:s}", "success", 1,
-                   "cleanedCount", (int) count, "timestamp", ts));
-}
-
-
-static void
-process_all_event(run_watch *w, run_event event)
-{
-    process_kill_all  *all;
-    process_kill_one  *one;
-
-    if (event == RUN_ENDED) {
-        one = w->data;
-        all = one->all;
-        run_watch_drop(w);
-        free(one);
-        process_all_answer(all);
-    }
-}
-
-
-static void
-process_all_add(process *p, void *data)
-{
-    process_kill_all  *all;
-    process_kill_one  *one;
-
-    if (p->of->state == RUN_OVER) {
-        return;
-    }
-
-    all = data;
-    one = calloc(1, sizeof(process_kill_one));
-    if (one == NULL) {
-        abort();
-    }
-
-    one->all = all;
-    all->waiting++;
-    all->count++;
-    run_watch_add(p->of, &one->watch, process_all_event, one);
-}
-
-
-static void
-process_all_kill(process *p, void *data)
-{
-    run_kill(p->of, RUN_GRACE_MS);
-}
-
-
-static void
-process_all_close(http_request *r)
-{
-    process_kill_all  *all;
-
-    all = r->data;
-    all->r = NULL;
-}
-
-
-static void
-process_kill_all_handler(http_request *r)
-{
-    process_kill_all  *all;
-
-    all = calloc(1, sizeof(process_kill_all));
-    if (all == NULL) {
-        abort();
-    }
-
-    all->r = r;
-    all->waiting = 1;               /* this function's own */
-    r->data = all;
-    http_on_close(r, process_all_close);
-
-    process_each(process_all_add, all);
-    process_each(process_all_kill, all);
-    process_all_answer(all);
 }
 
 
@@ -595,12 +389,12 @@ process_routes(router *t)
 {
     router_add(t, METHOD_POST, "/api/process/start", process_start_handler);
     router_add(t, METHOD_GET, "/api/process/list", process_list_handler);
-    router_add(t, METHOD_DELETE, "/api/process/kill-all",
-               process_kill_all_handler);
+    process_kill_routes(t);
     router_add(t, METHOD_GET, "/api/process/{id}", process_get_handler);
-    router_add(t, METHOD_DELETE, "/api/process/{id}", process_kill_handler);
     router_add(t, METHOD_GET, "/api/process/{id}/logs",
                process_logs_handler);
     router_add(t, METHOD_GET, "/api/process/{id}/stream",
                process_stream_handler);
+    process_input_routes(t);
+    process_await_routes(t);
 }

@@ -188,9 +188,9 @@ result_whole(result *t, int status, const char *head)
 }
 
 
-void
-result_send(http_request *r, run *of, int status, const char *head,
-    const char *tail, int strip, uint64_t most)
+static void
+result_begin(http_request *r, run *of, int status, const char *head,
+    const char *tail, const uint64_t from[2], const uint64_t to[2])
 {
     result  *t;
 
@@ -203,10 +203,8 @@ result_send(http_request *r, run *of, int status, const char *head,
     t->r = r;
     t->of = of;
     t->tail = strdup(tail);
-    t->end[0] = result_end(&of->out, strip);
-    t->end[1] = result_end(&of->err, strip);
-    t->off[0] = result_start(&of->out, t->end[0], most);
-    t->off[1] = result_start(&of->err, t->end[1], most);
+    memcpy(t->off, from, sizeof(t->off));
+    memcpy(t->end, to, sizeof(t->end));
 
     if (t->end[0] - t->off[0] + t->end[1] - t->off[1] <= RESULT_WHOLE) {
         result_whole(t, status, head);
@@ -220,4 +218,27 @@ result_send(http_request *r, run *of, int status, const char *head,
     http_write(r, head, strlen(head));
     http_write(r, ",\"stdout\":\"", 11);
     result_pump(r);
+}
+
+
+void
+result_send(http_request *r, run *of, int status, const char *head,
+    const char *tail, int strip, uint64_t most)
+{
+    uint64_t  from[2], to[2];
+
+    to[0] = result_end(&of->out, strip);
+    to[1] = result_end(&of->err, strip);
+    from[0] = result_start(&of->out, to[0], most);
+    from[1] = result_start(&of->err, to[1], most);
+
+    result_begin(r, of, status, head, tail, from, to);
+}
+
+
+void
+result_send_range(http_request *r, run *of, const char *head,
+    const char *tail, const uint64_t from[2], const uint64_t to[2])
+{
+    result_begin(r, of, 200, head, tail, from, to);
 }

@@ -19,4 +19,9 @@
 void result_send(http_request *r, run *of, int status, const char *head,
     const char *tail, int strip, uint64_t most);
 
+/* Sends [from[0], to[0]) of the output and [from[1], to[1]) of the error
+ * output, all of which has to be kept. */
+void result_send_range(http_request *r, run *of, const char *head,
+    const char *tail, const uint64_t from[2], const uint64_t to[2]);
+
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ run_release(run *r)
     free(r->command);
     free(r->cwd);
     free(r->input);
+    feed_free(r->feed);
     free(r->at_name);
     if (r->give_fd != 0) {
         close(r->give_fd);
@@ -223,6 +225,9 @@ run_finish(run *r)
     }
 
     run_timer_stop(r);
+    if (r->feed != NULL) {
+        feed_close(r->feed);
+    }
 
     if (r->rout != NULL) {
         reader_drain(r->rout);
@@ -339,8 +344,12 @@ run_memory_file(const char *name, const char *p, size_t n)
 
 
 int
-run_input_fd(const run *r)
+run_input_fd(run *r)
 {
+    if (r->feed != NULL) {
+        return feed_open(r->feed);
+    }
+
     if (r->input == NULL) {
         return open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
@@ -474,11 +483,41 @@ run_expired(uv_timer_t *timer)
 void
 run_kill(run *r, int grace_ms)
 {
+    run_kill_with(r, SIGTERM, grace_ms);
+}
+
+
+int
+run_signal(run *r, int sig, int tree)
+{
+    if (r->state != RUN_RUNNING || r->exited || r->pid <= 0) {
+        return -1;
+    }
+
+    if (r->at != NULL) {
+        return shell_signal(r->at, r, sig, tree);
+    }
+
+    if (r->sh == NULL) {
+        return -1;
+    }
+
+    shim_signal(r->sh, 0, sig, tree);
+
+    return 0;
+}
+
+
+void
+run_kill_with(run *r, int sig, int grace_ms)
+{
     if (r->state == RUN_OVER) {
         return;
     }
 
     r->kill_asked = 1;
+    r->kill_signal = sig;
+    r->kill_grace = grace_ms;
     r->dying = 1;
     run_timer_stop(r);
 
@@ -489,7 +528,7 @@ run_kill(run *r, int grace_ms)
         session_unqueue(r);
 
     } else if (r->sh != NULL) {
-        shim_send(r->sh, SHIM_KILL, 0, grace_ms, NULL, 0);
+        shim_end(r->sh, 0, sig, grace_ms);
     }
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "agent/feed.h"
 #include "agent/reader.h"
 #include "agent/shim.h"
 #include "agent/spool.h"
@@ -57,6 +58,7 @@ struct run {
     char         *at_name;          /* the session it is for, or NULL */
     char         *input;            /* its standard input; NULL: empty */
     size_t        input_len;
+    feed         *feed;             /* instead: more can come; or NULL */
     int           give_fd;          /* becomes RUN_FD, if there is no session;
                                      * 0: none */
     uint64_t      timeout_ms;       /* 0: none */
@@ -75,6 +77,8 @@ struct run {
     int           exit_code;        /* 128 + signal if it was one */
     int           timed_out;
     int           kill_asked;
+    int           kill_signal;      /* how it is asked, */
+    int           kill_grace;       /* milliseconds before SIGKILL */
 
     /* The runner's own. */
     run_watch     watchers;         /* ring */
@@ -100,9 +104,14 @@ void run_watch_drop(run_watch *w);
  * by RUN_ENDED with failure set, always later than this call. */
 void run_start(run *r);
 
-/* Ends it and everything it started: SIGTERM, after grace_ms SIGKILL.  The
- * end comes as RUN_ENDED. */
+/* Ends it and everything it started: SIGTERM or another signal, after grace_ms
+ * SIGKILL.  The end comes as RUN_ENDED. */
 void run_kill(run *r, int grace_ms);
+void run_kill_with(run *r, int sig, int grace_ms);
+
+/* Sends a signal to its process, or with tree to all that it has started as
+ * well.  -1: it doesn't run yet, or is being ended. */
+int run_signal(run *r, int sig, int tree);
 
 /* For session.c. */
 void run_tell(run *r, run_event event);
@@ -117,8 +126,9 @@ void run_timer_stop(run *r);
 /* Where bash is; NULL if there is none. */
 const char *run_bash(void);
 
-/* A memory file with the run's input, to be opened from its start; -1. */
-int run_input_fd(const run *r);
+/* A descriptor that the run's input can be read from: a memory file, or the
+ * pipe of its feed; -1. */
+int run_input_fd(run *r);
 
 /* The directory a command starts in when none was asked for: the default one,
  * or the home directory, or /. */

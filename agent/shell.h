@@ -31,6 +31,10 @@ void shell_begin(shell *sh, run *r);
  * SIGTERM, 2 s, SIGKILL), or a background job (SIGTERM, grace, SIGKILL). */
 void shell_kill(shell *sh, run *r, int grace_ms);
 
+/* A signal to a background job of the shell: to its process, or to its whole
+ * tree.  -1: it isn't there. */
+int shell_signal(shell *sh, const run *r, int sig, int tree);
+
 /* Kills the shell and all that runs in it, runs that are under way ending
  * with err (taken; foreground) or their status (background); then done(). */
 void shell_destroy(shell *sh, error *err, void (*done)(void *), void *data);

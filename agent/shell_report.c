@@ -100,7 +100,7 @@ shell_settle_background(shell *sh)
     run_set_started(r, r->pid);
 
     if (r->kill_asked) {
-        shim_send(sh->sh, SHIM_KILL, r->pid, RUN_GRACE_MS, NULL, 0);
+        shim_end(sh->sh, r->pid, r->kill_signal, r->kill_grace);
     }
 
     if (sh->state == SHELL_IDLE && sh->of != NULL) {

@@ -564,12 +564,25 @@ shell_signalled(shell *sh)
 }
 
 
+int
+shell_signal(shell *sh, const run *r, int sig, int tree)
+{
+    if (r == sh->current || !shell_is_job(sh, r->pid)) {
+        return -1;
+    }
+
+    shim_signal(sh->sh, r->pid, sig, tree);
+
+    return 0;
+}
+
+
 void
 shell_kill(shell *sh, run *r, int grace_ms)
 {
     if (r != sh->current) {
         if (r->pid > 0 && shell_is_job(sh, r->pid)) {
-            shim_send(sh->sh, SHIM_KILL, r->pid, grace_ms, NULL, 0);
+            shim_end(sh->sh, r->pid, r->kill_signal, grace_ms);
         }
         return;
     }

@@ -201,10 +201,9 @@ shim_kill_one(shim *s)
 }
 
 
-int
-shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds, int nfds)
+static int
+shim_post(shim *s, shim_msg *m, const int *fds, int nfds)
 {
-    shim_msg         m;
     struct iovec     iov;
     struct msghdr    msg;
     struct cmsghdr  *c;
@@ -213,13 +212,8 @@ shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds, int nfds)
         char            space[CMSG_SPACE(SHIM_MAX_FDS * sizeof(int))];
     } control;
 
-    m.op = op;
-    m.pid = pid;
-    m.value = value;
-    m.extra = 0;
-
-    iov.iov_base = &m;
-    iov.iov_len = sizeof(m);
+    iov.iov_base = m;
+    iov.iov_len = sizeof(*m);
     memset(&msg, 0, sizeof(msg));
     msg.msg_iov = &iov;
     msg.msg_iovlen = 1;
@@ -235,7 +229,7 @@ shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds, int nfds)
         memcpy(CMSG_DATA(c), fds, (size_t) nfds * sizeof(int));
     }
 
-    if (sendmsg(s->w->fd, &msg, MSG_NOSIGNAL) == sizeof(m)) {
+    if (sendmsg(s->w->fd, &msg, MSG_NOSIGNAL) == sizeof(*m)) {
         return 0;
     }
 
@@ -245,6 +239,33 @@ shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds, int nfds)
     shim_kill_one(s);
 
     return -1;
+}
+
+
+int
+shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds, int nfds)
+{
+    shim_msg  m = { op, pid, value, 0 };
+
+    return shim_post(s, &m, fds, nfds);
+}
+
+
+void
+shim_end(shim *s, pid_t pid, int sig, int grace_ms)
+{
+    shim_msg  m = { SHIM_KILL, pid, grace_ms, sig };
+
+    shim_post(s, &m, NULL, 0);
+}
+
+
+void
+shim_signal(shim *s, pid_t pid, int sig, int tree)
+{
+    shim_msg  m = { SHIM_SIGNAL, pid, sig, tree };
+
+    shim_post(s, &m, NULL, 0);
 }
 
 

@@ -41,6 +41,14 @@ shim *shim_take(shim_cb cb, void *data);
 int shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds,
     int nfds);
 
+/* Ends a watched job, or with pid 0 everything: by `sig` (0: SIGTERM), and
+ * after grace_ms by SIGKILL.  Answered by GONE. */
+void shim_end(shim *s, pid_t pid, int sig, int grace_ms);
+
+/* A signal to a watched job, or with pid 0 to the command: to its process, or
+ * to its whole tree. */
+void shim_signal(shim *s, pid_t pid, int sig, int tree);
+
 /* The owner has no more use for it: with empty, it has no children and goes
  * back to the pool; else it stays until its last child is gone. */
 void shim_leave(shim *s, int empty);

@@ -43,7 +43,8 @@ typedef struct {
     int64_t   deadline;             /* of the grace period */
     int       active;
     int       killed;
-    size_t    ntold;                /* who has had its SIGTERM */
+    int       sig;                  /* that asks */
+    size_t    ntold;                /* who has had it */
     pid_t     told[SHIM_TOLD_MAX];
 } shim_kill;
 
@@ -280,17 +281,48 @@ shim_job_find(pid_t pid)
 }
 
 
+/* The job waits for its go: it and all that comes from it carry the mark. */
+
+static void
+shim_job_mark(pid_t pid, uint32_t number)
+{
+    struct rlimit  lim;
+
+    if (prlimit(pid, RLIMIT_RTTIME, NULL, &lim) == 0
+        && lim.rlim_max == RLIM_INFINITY)
+    {
+        lim.rlim_cur = SHIM_JOB_TIME + number;
+        prlimit(pid, RLIMIT_RTTIME, &lim, NULL);
+    }
+}
+
+
+static int
+shim_job_marked(pid_t pid, uint32_t number)
+{
+    char           entry[64];
+    struct rlimit  lim;
+
+    if (prlimit(pid, RLIMIT_RTTIME, NULL, &lim) == 0
+        && lim.rlim_cur == SHIM_JOB_TIME + number)
+    {
+        return 1;
+    }
+
+    snprintf(entry, sizeof(entry), SHIM_JOB_VAR "=%u", number);
+
+    return proctree_env_has(pid, entry);
+}
+
+
 /* Lists a job: itself, what is below it, and those of our own children that
  * carry its mark or are in its process group, with what is below them. */
 
 static size_t
 shim_list_job(pid_t pid, uint32_t number)
 {
-    char    entry[64];
     pid_t   group;
     size_t  i, n, from;
-
-    snprintf(entry, sizeof(entry), SHIM_JOB_VAR "=%u", number);
 
     n = proctree_children(getpid(), shim_list, 0, PROCTREE_MAX);
     from = 0;
@@ -305,7 +337,7 @@ shim_list_job(pid_t pid, uint32_t number)
         if (shim_list[i] == pid
             || (shim_job_find(shim_list[i]) == NULL
                 && ((proctree_state(shim_list[i], &group) && group == pid)
-                    || proctree_env_has(shim_list[i], entry))))
+                    || shim_job_marked(shim_list[i], number))))
         {
             shim_list[from++] = shim_list[i];
         }
@@ -427,8 +459,16 @@ shim_kill_hard(const shim_kill *k)
 }
 
 
-/* SIGTERM, once to each; a child that was just being born when its parent got
- * it is met the next time.  Returns how many are alive. */
+static int
+shim_stops(int sig)
+{
+    return sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN
+           || sig == SIGTTOU;
+}
+
+
+/* Asks each of them once; a child that was just being born when its parent got
+ * the signal is met the next time.  Returns how many are alive. */
 
 static size_t
 shim_kill_ask(shim_kill *k)
@@ -453,8 +493,10 @@ shim_kill_ask(shim_kill *k)
 
         if (j == k->ntold && j < SHIM_TOLD_MAX && shim_now() < k->deadline) {
             k->told[k->ntold++] = shim_list[i];
-            kill(shim_list[i], SIGTERM);
-            kill(shim_list[i], SIGCONT);
+            kill(shim_list[i], k->sig);
+            if (!shim_stops(k->sig)) {
+                kill(shim_list[i], SIGCONT);
+            }
         }
     }
 
@@ -463,7 +505,7 @@ shim_kill_ask(shim_kill *k)
 
 
 static void
-shim_kill_start(pid_t pid, int grace)
+shim_kill_start(pid_t pid, int sig, int grace)
 {
     size_t      i;
     shim_job   *job;
@@ -486,7 +528,7 @@ shim_kill_start(pid_t pid, int grace)
     k->deadline = shim_now() + grace;
     k->active = 1;
     k->killed = 0;
-
+    k->sig = sig != 0 ? sig : SIGTERM;
     k->ntold = 0;
 
     if (grace > 0) {
@@ -601,6 +643,35 @@ shim_interrupt(int sig)
 }
 
 
+/* Our own children haven't been waited for, so their numbers are theirs. */
+
+static void
+shim_pass(pid_t pid, int sig, int tree)
+{
+    shim_job  *job;
+
+    job = pid != 0 ? shim_job_find(pid) : NULL;
+
+    if (pid == 0) {
+        pid = shim_child;
+    } else if (job == NULL) {
+        return;
+    }
+
+    if (pid == 0) {
+        return;
+    }
+
+    if (!tree) {
+        kill(pid, sig);
+        return;
+    }
+
+    shim_signal(job != NULL ? shim_list_job(pid, job->number)
+                            : shim_list_all(), sig);
+}
+
+
 static void
 shim_handle(const shim_msg *m, const int *fds, int nfds)
 {
@@ -624,6 +695,7 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
             shim_jobs[shim_njobs].pid = m->pid;
             shim_jobs[shim_njobs].number = (uint32_t) m->value;
             shim_njobs++;
+            shim_job_mark(m->pid, (uint32_t) m->value);
         }
         break;
 
@@ -640,13 +712,11 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
         break;
 
     case SHIM_KILL:
-        shim_kill_start(m->pid, m->value);
+        shim_kill_start(m->pid, m->extra, m->value);
         break;
 
     case SHIM_SIGNAL:
-        if (shim_child != 0) {
-            kill(shim_child, m->value);
-        }
+        shim_pass(m->pid, m->value, m->extra);
         break;
 
     default:

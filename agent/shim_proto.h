@@ -39,6 +39,12 @@
  * its orphans are found. */
 #define SHIM_JOB_VAR   "SANDBOX_JOB"
 
+/* And a second mark, which also a program keeps that forks itself into the
+ * background, leaves its process group and empties its environment: the soft
+ * limit of RLIMIT_RTTIME, a time that nobody reaches and nobody sets, plus the
+ * job's number. */
+#define SHIM_JOB_TIME  1000000000000000ULL
+
 typedef enum {
     /* Agent to shim. */
     SHIM_SPAWN = 1,     /* fds: specification, stdin, stdout, stderr, and
@@ -53,8 +59,10 @@ typedef enum {
     SHIM_INTERRUPT,     /* SIGINT to the shell, signal `value` to what is of
                          * the current command; answered by INTERRUPTED */
     SHIM_KILL,          /* pid: a watched job, 0: all; value: milliseconds
-                         * from SIGTERM to SIGKILL; answered by GONE */
-    SHIM_SIGNAL,        /* value: a signal, to the shell or command alone */
+                         * from the signal in extra (0: SIGTERM) to SIGKILL;
+                         * answered by GONE */
+    SHIM_SIGNAL,        /* pid: a watched job, 0: the command; value: what to
+                         * send; extra: 1 to its whole tree */
     SHIM_QUIT,          /* kill all at once and exit */
 
     /* Shim to agent. */

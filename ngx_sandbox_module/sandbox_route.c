@@ -99,6 +99,9 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/process/{name}", GET|DELETE, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/{name}/logs", GET, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/process/{name}/stream", GET, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/{name}/stdin", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/{name}/signal", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/{name}/wait", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/port-watch", POST, AGENT, SANDBOX_OP_NONE, "" },
 
     { SANDBOX "/api/git/checkout", POST, AGENT, SANDBOX_OP_NONE, "" },
