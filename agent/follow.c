@@ -359,6 +359,11 @@ follow_event(run_watch *w, run_event event)
         return;
     }
 
+    /* A process is told of once it has a status. */
+    if (event == RUN_BEGUN && f->kind == FOLLOW_PROCESS) {
+        return;
+    }
+
     if (!f->begun) {
         follow_begin(f);
     }

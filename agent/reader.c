@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -136,6 +137,29 @@ reader_drain(reader *r)
     /* A writer that never stops must not hold us: what a command has written
      * before its end is in the pipe, which holds at most 1 MiB. */
     return reader_take(r, 1024 * 1024 / READER_PIECE + 1, &got);
+}
+
+
+void
+reader_drain_both(reader *a, reader *b)
+{
+    struct pollfd  p[2];
+
+    p[0].fd = a->w == NULL ? -1 : a->w->fd;
+    p[0].events = POLLIN;
+    p[1].fd = b->w == NULL ? -1 : b->w->fd;
+    p[1].events = POLLIN;
+
+    if (poll(p, 2, 0) <= 0) {
+        return;
+    }
+
+    if (p[0].revents != 0) {
+        reader_drain(a);
+    }
+    if (p[1].revents != 0) {
+        reader_drain(b);
+    }
 }
 
 

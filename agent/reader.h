@@ -33,6 +33,9 @@ void reader_aim(reader *r, spool *to, void (*cb)(void *), void *data);
  * end of the pipe, when nobody can write any more. */
 int reader_drain(reader *r);
 
+/* Both, with one look if there is nothing. */
+void reader_drain_both(reader *a, reader *b);
+
 /* Frees it, or leaves it to read into nothing until the end. */
 void reader_leave(reader *r);
 

@@ -27,6 +27,7 @@ typedef struct shell shell;
 typedef struct run_watch run_watch;
 
 typedef enum {
+    RUN_BEGUN,          /* handed to the session's shell: it will start */
     RUN_STARTED,        /* its process is known */
     RUN_OUTPUT,
     RUN_ENDED           /* after all its output; told last, and once */

@@ -42,6 +42,7 @@ struct shell {
     io                 *control;
     buffer              control_in;
     int                 text_fd;
+    size_t              text_len;   /* what is in it */
     int                 kids_fd;    /* /proc/.../children of the shell, */
     int                 orphans_fd; /* and of the shim */
     reader             *out, *err;  /* the permanent pipes */

@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/shell_internal.h"
 #include "agent/shell_text.h"
+#include "agent/shim_proto.h"
 #include "common/log.h"
 
 
@@ -17,15 +19,15 @@ shell_restore_cwd(shell *sh)
 {
     buffer_puts(&sh->prologue, "\\builtin cd -- ");
     shell_quote(&sh->prologue, sh->pwd);
-    buffer_puts(&sh->prologue, " >/dev/null 2>&1 || \\builtin true\n");
+    buffer_puts(&sh->prologue, " >/dev/null 2>&1 || \\builtin true; ");
 
     if (sh->oldpwd[0] == '\0') {
-        buffer_puts(&sh->prologue, "\\builtin unset -v OLDPWD\n");
+        buffer_puts(&sh->prologue, "\\builtin unset -v OLDPWD; ");
 
     } else {
-        buffer_puts(&sh->prologue, "OLDPWD=");
+        buffer_puts(&sh->prologue, "\\builtin declare OLDPWD=");
         shell_quote(&sh->prologue, sh->oldpwd);
-        buffer_puts(&sh->prologue, "\n");
+        buffer_puts(&sh->prologue, "; ");
     }
 }
 
@@ -44,15 +46,17 @@ shell_restore_env(shell *sh, char **values)
             continue;
         }
 
-        buffer_printf(&sh->prologue, "\\builtin unset -v %s\n", name);
+        buffer_printf(&sh->prologue, "\\builtin unset -v %s; ", name);
 
         /* In the shell's own words: "declare -x K='value'", or "K='value'" if
-         * it has no attributes. */
-        if (strncmp(values[i], "declare ", 8) == 0) {
-            buffer_puts(&sh->prologue, "\\builtin ");
+         * it has no attributes.  A plain assignment that fails would have
+         * bash give up the command behind it. */
+        if (values[i][0] != '\0') {
+            buffer_puts(&sh->prologue, strncmp(values[i], "declare ", 8) == 0
+                        ? "\\builtin " : "\\builtin declare ");
+            buffer_puts(&sh->prologue, values[i]);
+            buffer_puts(&sh->prologue, "; ");
         }
-        buffer_puts(&sh->prologue, values[i]);
-        buffer_puts(&sh->prologue, "\n");
         i++;
     }
 }
@@ -69,6 +73,19 @@ shell_set_pwd(shell *sh, const char *pwd, const char *oldpwd)
     if (sh->pwd == NULL || sh->oldpwd == NULL) {
         abort();
     }
+}
+
+
+/* With too low a limit of descriptors the shell still reports, but can't give
+ * a command its output, and doesn't run it. */
+
+static int
+shell_is_starved(shell *sh)
+{
+    struct rlimit  lim;
+
+    return prlimit(sh->pid, RLIMIT_NOFILE, NULL, &lim) == 0
+           && lim.rlim_cur <= SHELL_FD_TEXT;
 }
 
 
@@ -131,6 +148,12 @@ shell_report(shell *sh, char **field)
         } else {
             shell_settle_background(sh);
         }
+        return;
+    }
+
+    if (status == 1 && sh->state == SHELL_RUNNING && shell_is_starved(sh)) {
+        log_info("a shell has too few descriptors; ended");
+        shell_shoot(sh);
         return;
     }
 

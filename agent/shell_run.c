@@ -118,13 +118,21 @@ shell_write(shell *sh, buffer *b)
 void
 shell_new_token(shell *sh)
 {
-    uint64_t  random;
+    uint64_t         random;
+    static unsigned  left;
+    static uint64_t  store[64];
 
     memcpy(sh->past[sh->npast++ % SHELL_PAST], sh->token, sizeof(sh->token));
 
-    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
-        abort();
+    if (left == 0) {
+        if (getrandom(store, sizeof(store), 0) != sizeof(store)) {
+            abort();
+        }
+        left = sizeof(store) / sizeof(store[0]);
     }
+
+    random = store[--left];
+    store[left] = 0;
 
     snprintf(sh->token, sizeof(sh->token), "%016llx",
              (unsigned long long) random);
@@ -225,8 +233,7 @@ void
 shell_take_output(shell *sh)
 {
     if (sh->out != NULL && !sh->own_pipes) {
-        reader_drain(sh->out);
-        reader_drain(sh->err);
+        reader_drain_both(sh->out, sh->err);
         reader_aim(sh->out, NULL, NULL, NULL);
         reader_aim(sh->err, NULL, NULL, NULL);
     }
@@ -309,7 +316,8 @@ shell_feed(shell *sh)
         shell_background(&b, &t);
     }
 
-    if (ftruncate(sh->text_fd, 0) != 0
+    /* The shell has read the last one. */
+    if ((b.len < sh->text_len && ftruncate(sh->text_fd, (off_t) b.len) != 0)
         || pwrite(sh->text_fd, buffer_bytes(&b), b.len, 0)
            != (ssize_t) b.len)
     {
@@ -317,8 +325,9 @@ shell_feed(shell *sh)
         shell_shoot(sh);
     }
 
+    sh->text_len = b.len;
+
     buffer_consume(&b, b.len);
-    buffer_consume(&sh->prologue, sh->prologue.len);
 
     sh->state = SHELL_RUNNING;
     sh->since = uv_now(agent.loop);
@@ -327,8 +336,14 @@ shell_feed(shell *sh)
     shell_timer_set(sh, r->foreground ? SHELL_LOOK_MS : SHELL_JOB_MS,
                     shell_look);
 
-    shell_line(&b, sh->token);
+    if (r->foreground) {
+        shell_line(&b, sh->token);
+    } else {
+        shell_background_line(&b, &t);
+    }
+
     shell_write(sh, &b);
+    buffer_consume(&sh->prologue, sh->prologue.len);
 }
 
 
@@ -431,12 +446,14 @@ shell_begin(shell *sh, run *r)
         sh->since = uv_now(agent.loop);
         if (sh->njobs >= SHIM_JOBS_MAX || shell_hold(sh, r) != 0) {
             shell_start_failed(sh);
+
+        } else if (!r->foreground) {
+            run_tell(r, RUN_BEGUN);
         }
         return;
     }
 
-    reader_drain(sh->out);
-    reader_drain(sh->err);
+    reader_drain_both(sh->out, sh->err);
     reader_aim(sh->out, &r->out, run_output, r);
     reader_aim(sh->err, &r->err, run_output, r);
 

@@ -5,6 +5,17 @@
 #include "agent/shell_text.h"
 #include "agent/shim_proto.h"
 
+/* Where the shell keeps its permanent descriptors: see shell_init(). */
+#define SHELL_MOVED    (-10)
+#define SHELL_OUT      (SHELL_FD_OUT + SHELL_MOVED)
+#define SHELL_ERR      (SHELL_FD_ERR + SHELL_MOVED)
+#define SHELL_CONTROL  (SHELL_FD_CONTROL + SHELL_MOVED)
+#define SHELL_TEXT     (SHELL_FD_TEXT + SHELL_MOVED)
+
+/* And those of a job's start. */
+#define SHELL_GO       (SHELL_FD_OUT + 10)
+#define SHELL_GO_END   (SHELL_FD_OUT + 11)
+
 
 void
 shell_quote(buffer *b, const char *text)
@@ -52,13 +63,27 @@ shell_is_blank(const char *command)
 }
 
 
+/*
+ * The descriptors are moved so that they become close-on-exec, and no command
+ * has to close them.  bash has no word for that; but what it saves during a
+ * redirection is close-on-exec (and at 10, the first free place from there
+ * on), and a copy of such a one is too.
+ */
+
 void
 shell_init(buffer *b)
 {
+    int  fd;
+
     buffer_puts(b,
         "\\builtin set +m +o history +H; "
         "\\builtin unset -v HISTFILE MAILCHECK TMOUT; "
         "\\builtin shopt -u checkwinsize; PS1='\\$ ' PS2=\n");
+
+    for (fd = SHELL_FD_OUT; fd <= SHELL_FD_TEXT; fd++) {
+        buffer_printf(b, "{ \\exec %d>&10; } %d>&-; \\exec %d>&-\n",
+                      fd + SHELL_MOVED, fd, fd);
+    }
 }
 
 
@@ -90,7 +115,7 @@ shell_env(buffer *b, const json_t *env, const char *token)
                 buffer_printf(b, " \"${%s[*]@A}\"", name);
             }
         }
-        buffer_printf(b, " >&%d\n", SHELL_FD_CONTROL);
+        buffer_printf(b, " >&%d; ", SHELL_CONTROL);
     }
 
     buffer_puts(b, "\\builtin export");
@@ -100,7 +125,7 @@ shell_env(buffer *b, const json_t *env, const char *token)
             shell_quote(b, json_string_value(v));
         }
     }
-    buffer_puts(b, " 2>/dev/null\n");
+    buffer_puts(b, " 2>/dev/null; ");
 }
 
 
@@ -112,15 +137,7 @@ shell_cd(buffer *b, const char *cwd, const char *redirect, const char *leave)
     buffer_puts(b, " >/dev/null 2>&1 || { \\builtin printf 'Failed to change "
                    "directory to '\\''%s'\\''\\n' ");
     shell_quote(b, cwd);
-    buffer_printf(b, "%s; \\builtin %s 1; }\n", redirect, leave);
-}
-
-
-static void
-shell_close_own(buffer *b)
-{
-    buffer_printf(b, " %d>&- %d>&- %d>&- %d>&-", SHELL_FD_OUT, SHELL_FD_ERR,
-                  SHELL_FD_CONTROL, SHELL_FD_TEXT);
+    buffer_printf(b, "%s; \\builtin %s 1; }; ", redirect, leave);
 }
 
 
@@ -155,15 +172,15 @@ shell_foreground(buffer *b, const shell_text *t)
                  SHIM_HELD + 1);
 
     } else {
-        snprintf(out, sizeof(out), ">&%d", SHELL_FD_OUT);
-        snprintf(err, sizeof(err), "&%d", SHELL_FD_ERR);
+        snprintf(out, sizeof(out), ">&%d", SHELL_OUT);
+        snprintf(err, sizeof(err), "&%d", SHELL_ERR);
     }
 
     if (t->held_in) {
         snprintf(in, sizeof(in), "/proc/%d/fd/%d", (int) t->shim,
                  SHIM_HELD + 2);
     } else {
-        snprintf(in, sizeof(in), "/dev/null");
+        snprintf(in, sizeof(in), "&1");     /* the shell's: /dev/null */
     }
 
     buffer_puts(b, t->prologue);
@@ -178,9 +195,7 @@ shell_foreground(buffer *b, const shell_text *t)
     }
 
     shell_eval(b, t->command);
-    buffer_printf(b, " <%s %s 2>%s", in, out, err);
-    shell_close_own(b);
-    buffer_puts(b, "\n");
+    buffer_printf(b, " <%s %s 2>%s\n", in, out, err);
 }
 
 
@@ -189,14 +204,14 @@ shell_probe(buffer *b, const char *token)
 {
     buffer_printf(b, "\\builtin printf '%%s\\0' R %s \"$?\" \"${PWD-}\" "
                   "\"${OLDPWD-}\" >&%d; \\builtin unset -v TMOUT\n", token,
-                  SHELL_FD_CONTROL);
+                  SHELL_CONTROL);
 }
 
 
 void
 shell_line(buffer *b, const char *token)
 {
-    buffer_printf(b, "\\builtin . /proc/self/fd/%d\n", SHELL_FD_TEXT);
+    buffer_printf(b, "\\builtin . /proc/self/fd/%d\n", SHELL_TEXT);
     shell_probe(b, token);
 }
 
@@ -204,46 +219,54 @@ shell_line(buffer *b, const char *token)
 void
 shell_background(buffer *b, const shell_text *t)
 {
-    char  group[64];
-
-    /*
-     * The middle subshell ends at once, so that the job becomes the shim's
-     * child and its status is a real one, and the session's own `jobs`, `$!`
-     * and `wait` know nothing of it.  The job waits until its go pipe is
-     * closed by the shim, which then watches it, and by the middle shell.
-     * set -m gives it a process group and signals that work.
-     */
-
-    buffer_puts(b, t->prologue);
-    buffer_printf(b, "( \\builtin set -m; { "
-                  "\\builtin printf '%%s\\0' J %s \"$BASHPID\" >&%d; "
-                  "_=\"$(</proc/self/fd/%d)\"\n",
-                  t->token, SHELL_FD_CONTROL, SHELL_FD_OUT);
+    buffer_printf(b, "\\builtin printf '%%s\\0' J %s \"$BASHPID\" >&%d; "
+                  "\\builtin read -r -d '' _ <&%d || \\builtin :; ",
+                  t->token, SHELL_CONTROL, SHELL_GO);
 
     if (t->cwd != NULL) {
         shell_cd(b, t->cwd, " >&2", "exit");
     }
 
-    buffer_printf(b, "\\builtin export " SHIM_JOB_VAR "=%u\n", t->job);
+    buffer_printf(b, "\\builtin export " SHIM_JOB_VAR "=%u; ", t->job);
 
     if (t->env != NULL) {
         shell_env(b, t->env, NULL);
     }
 
     shell_eval(b, t->command);
-    shell_close_own(b);
+    buffer_printf(b, " %d>&- %d>&- %d>&- %d>&- %d>&-\n", SHELL_OUT, SHELL_ERR,
+                  SHELL_CONTROL, SHELL_TEXT, SHELL_GO);
+}
 
-    snprintf(group, sizeof(group), "/proc/%d/fd/", (int) t->shim);
 
-    /* The job's descriptor of the go pipe takes the place of the shell's
-     * output, which it doesn't use; the middle shell holds the other end in
-     * the place of the error output. */
-    buffer_printf(b, "\n} <%s%d >%s%d 2>%s%d %d<%s%d %d>&- %d>&- & ) "
-                  "%d>%s%d 2>/dev/null\n",
-                  group, SHIM_HELD + 2, group, SHIM_HELD, group,
-                  SHIM_HELD + 1, SHELL_FD_OUT, group, SHIM_HELD + 3,
-                  SHELL_FD_ERR, SHELL_FD_TEXT,
-                  SHELL_FD_ERR, group, SHIM_HELD + 4);
+void
+shell_background_line(buffer *b, const shell_text *t)
+{
+    char  held[64];
+
+    /*
+     * The middle subshell ends at once, so that the job becomes the shim's
+     * child and its status is a real one, and the session's own `jobs`, `$!`
+     * and `wait` know nothing of it.  The job waits until its go pipe is
+     * closed by the shim, which then watches it, and by the middle shell.
+     * set -m gives it a process group and signals that work.  A simple command
+     * in the background still writes its errors as the shell itself does;
+     * a group would name the file of its text.
+     */
+
+    snprintf(held, sizeof(held), "/proc/%d/fd/", (int) t->shim);
+
+    if (t->prologue[0] != '\0') {
+        buffer_puts(b, t->prologue);
+        buffer_puts(b, "\n");
+    }
+
+    buffer_printf(b, "( \\builtin set -m; \\builtin . /proc/self/fd/%d "
+                  "<%s%d >%s%d 2>%s%d %d<%s%d %d>&- & ) %d>%s%d 2>/dev/null\n",
+                  SHELL_TEXT, held, SHIM_HELD + 2, held, SHIM_HELD, held,
+                  SHIM_HELD + 1, SHELL_GO, held, SHIM_HELD + 3, SHELL_GO_END,
+                  SHELL_GO_END, held, SHIM_HELD + 4);
+    shell_probe(b, t->token);
 }
 
 

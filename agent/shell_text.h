@@ -41,8 +41,10 @@ void shell_line(buffer *b, const char *token);
 /* Only the report: to find out whether the shell is at its prompt. */
 void shell_probe(buffer *b, const char *token);
 
-/* The text that starts a background job which inherits the session. */
+/* The text of a background job which inherits the session, and the lines that
+ * start it and report that. */
 void shell_background(buffer *b, const shell_text *t);
+void shell_background_line(buffer *b, const shell_text *t);
 
 /* One line of words for bash: each as it is if it holds nothing special, else
  * in $'...'. */

@@ -793,6 +793,22 @@ shim_nofile(const char *text)
 }
 
 
+/* What the agent's own starter left open is nothing for commands, and a shell
+ * counts on free places (shell_text.c). */
+
+static void
+shim_close_others(void)
+{
+    int  fd;
+
+    if (close_range(SHIM_SOCKET + 1, ~0U, 0) != 0) {
+        for (fd = SHIM_SOCKET + 1; fd < 1024; fd++) {
+            close(fd);
+        }
+    }
+}
+
+
 void
 shim_main(const char *nofile)
 {
@@ -806,6 +822,7 @@ shim_main(const char *nofile)
     setsid();
     shim_nofile(nofile);
     fcntl(SHIM_SOCKET, F_SETFD, FD_CLOEXEC);
+    shim_close_others();
 
     sigfillset(&set);
     sigprocmask(SIG_SETMASK, &set, NULL);

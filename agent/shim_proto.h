@@ -28,8 +28,9 @@
 
 #define SHIM_JOBS_MAX  256      /* watched at one time */
 
-/* Where a session's shell finds its permanent descriptors: output, error
- * output, control, text of the current command. */
+/* Where a session's shell finds its permanent descriptors when it starts:
+ * output, error output, control, text of the current command.  It moves them
+ * (shell_text.c). */
 #define SHELL_FD_OUT      240
 #define SHELL_FD_ERR      241
 #define SHELL_FD_CONTROL  242

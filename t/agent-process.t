@@ -60,6 +60,30 @@ sub text_of {
 }
 
 
+# What bash says is what a user's own would say.
+
+for (['nosuch_zz', 127, "bash: nosuch_zz: command not found\n"],
+     ['cd /no/such', 1, "bash: cd: /no/such: No such file or directory\n"],
+     ["true\nf(){ \$((1/0)); }; f", 1, qr{^bash: 1/0: division by 0 }],
+     [')', 2, qr{^bash: eval: line 1: syntax error near unexpected token `\)'}],
+     ['echo "a', 2, qr{^bash: eval: line 1: unexpected EOF while looking}])
+{
+    my ($command, $code, $want) = @$_;
+    my ($r, @frames) = stream($command);
+    my $got = text_of('stderr', @frames);
+
+    is($frames[-1]{exitCode}, $code, "a stream's status: $command");
+    ok(ref $want ? $got =~ $want : $got eq $want, 'and message') or diag($got);
+}
+
+{
+    my ($r, @frames) = stream("echo \$LINENO\n(echo \$LINENO); ls /proc/self/fd"
+                              . "; f(){ sleep 0.1 & }; f");
+    is(text_of('stdout', @frames), "1\n2\n0\n1\n2\n3\n",
+         'lines are counted from one, and no descriptor is left over');
+    is(text_of('stderr', @frames), '', 'nothing about jobs');
+}
+
 # The table.
 
 {

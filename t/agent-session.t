@@ -10,13 +10,19 @@ use lib 't/lib';
 
 use AgentClient;
 use Harness;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 alarm_after(300);
 
 my $dir = tmp_dir();
+
+# Inherited by the agent, at the place where bash saves descriptors.
+open my $inherited, '<', '/dev/null' or die;
+POSIX::dup2(fileno($inherited), 10);
 my $agent = AgentClient->start();
+POSIX::close(10);
 
 
 # Runs in session s; compares with what is given.
@@ -104,6 +110,10 @@ for ([')', 2], ['if true; then echo x', 2], ['echo "a', 2],
     runs("bad syntax: $_->[0]", $_->[0], exitCode => qr/^$_->[1]$/, stdout => '',
          stderr => qr/^bash: /);
 }
+runs('lines are counted from one', "echo \$LINENO\n(echo \$LINENO)",
+     options => { env => { LN => 'x' }, cwd => '/' }, stdout => "1\n2");
+runs('no descriptor but the three is open', 'ls /proc/self/fd',
+     stdout => "0\n1\n2\n3");
 runs('alive after bad syntax', 'echo alive', stdout => 'alive');
 runs('a here-document', "cat <<EOF\na\n  b\nEOF", stdout => "a\n  b");
 runs('a here-document at the end', "cat <<'EOF'\n\$x\nEOF\n",
