@@ -102,7 +102,6 @@ archive_job_closed(uv_handle_t *handle)
     archive_exclude_free(&j->exclude);
     free(j->dir);
     free(j);
-    archive_jobs--;
 }
 
 
@@ -241,6 +240,7 @@ archive_job_look(archive_job *j)
 
     if (j->r == NULL && done) {
         j->closing = true;
+        archive_jobs--;
         uv_thread_join(&j->thread);
         uv_close((uv_handle_t *) &j->async, archive_job_closed);
     }
@@ -364,6 +364,7 @@ archive_job_run(http_request *r, char *dir, archive_exclude *exclude,
         errno = ENOMEM;
         archive_fail(&j->result, TAR_FAILED, "no thread can be started");
         fail(r, dir, &j->result, false);
+        archive_jobs--;
         uv_close((uv_handle_t *) &j->async, archive_job_closed);
         return;
     }

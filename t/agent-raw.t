@@ -599,6 +599,23 @@ SKIP: {
         is(slurp("$see/small/old"), 'old', 'the old file stays');
         is_deeply([temp_files("$see/small")], [], 'nothing temporary is left');
 
+        # An archive that doesn't fit, and one that goes nowhere.
+        spew("$dir/f", 'f' x 3_000_000);
+        mkdir "$dir/arch";
+        rename "$dir/f", "$dir/arch/1" or die;
+        spew("$dir/arch/2", 'g' x 3_000_000);
+        my ($status, $tar) = run_command(['tar', 'cf', '-', '-C', "$dir/arch",
+            '1', '2'], dir => $dir);
+        my $put = $a->request('PUT', '/api/archive?path=small/arch', body => $tar);
+        is("$put->{status} $put->{json}{code}", '500 NO_SPACE', 'an archive')
+            or diag($put->{body});
+        is(-s "$see/small/arch/1", 3_000_000, 'what fits is there');
+        ok(!-e "$see/small/arch/2", 'what does not is not');
+        is_deeply([temp_files("$see/small/arch")], [], 'nothing half is left');
+        $a->execute("rm -rf $m/small/arch");
+        $put = $a->request('PUT', '/api/archive?path=ro/x', body => $tar);
+        is("$put->{status} $put->{json}{code}", '403 READ_ONLY', 'a read-only place');
+
         my $r = $a->post('/api/write', { path => "$m/small/w",
             content => 'f' x 8_000_000 });
         is("$r->{status} $r->{json}{code}", '500 NO_SPACE', '/api/write');

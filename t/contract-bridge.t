@@ -143,6 +143,15 @@ subtest 'bridge: files, sessions and the rest' => sub {
         ['running', GET => '/running', undef, 200, '{"running":true}'],
         ['a route that is none', GET => '/nope', undef, 404,
             '{"error":<s>,"code":"not_found"}'],
+        ['hydrate of nothing', POST => '/hydrate', '', 400,
+            '{"error":"Empty tar payload","code":"invalid_request"}'],
+        ['of what is no archive', POST => '/hydrate', 'garbage', 400,
+            '{"error":<s>,"code":"invalid_request"}'],
+        ['of an empty archive', POST => '/hydrate', "\0" x 1024, 200,
+            '{"ok":true}'],
+        ['persist without dots', POST => '/persist?excludes=../x', undef, 400,
+            '{"error":"exclude paths must not contain \\"..\\"",'
+            . '"code":"invalid_request"}'],
         map({ ["not built: $_->[1]", @$_, '{}', 501,
             '{"error":<s>,"code":"not_implemented"}'] }
             [POST => '/mount'],
