@@ -115,7 +115,6 @@ int context_run(context *c, http_request *r, const char *code, size_t len,
 /* Frames (interpreter_frames.c).  Each returns 1 when the client is slow. */
 
 int frames_output(interpreter_run *run, int err, const char *p, size_t n);
-int frames_output_end(interpreter_run *run);
 int frames_result(interpreter_run *run, const char *p, size_t n);
 
 /* The last frame, and the end of the answer. */

@@ -188,7 +188,6 @@ run_result(interpreter_run *run, const char *p, size_t n)
         }
     }
 
-    frames_output_end(run);
     if (frames_result(run, p, n) && !run->stopping) {
         executor_pause(run->in->x);
     }

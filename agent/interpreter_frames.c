@@ -82,22 +82,20 @@ frames_output(interpreter_run *run, int err, const char *p, size_t n)
 }
 
 
-int
+/* What can't become a character any more. */
+
+static void
 frames_output_end(interpreter_run *run)
 {
-    int  i, rc;
-
-    rc = 0;
+    int  i;
 
     for (i = 0; i < 2; i++) {
         if (run->carried[i] != 0) {
-            rc |= frames_text(run, i ? "stderr" : "stdout", run->carry[i],
-                              run->carried[i]);
+            frames_text(run, i ? "stderr" : "stdout", run->carry[i],
+                        run->carried[i]);
             run->carried[i] = 0;
         }
     }
-
-    return rc;
 }
 
 

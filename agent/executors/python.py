@@ -182,12 +182,21 @@ def flush():
 def standard_streams():
     """What a cell closed or lost is there again."""
     global out, err
-    for fd, kept in ((1, kept_out), (2, kept_err)):
+    for fd, kept, stream in ((1, kept_out, out), (2, kept_err, err)):
         try:
-            if os.fstat(fd) != os.fstat(kept):
+            if not os.path.samestat(os.fstat(fd), os.fstat(kept)):
                 raise OSError
         except OSError:
+            # What couldn't be written then isn't written now.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, fd)
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass
             os.dup2(kept, fd)
+            if null != fd:
+                os.close(null)
     if out.closed:
         if sys.stdout is out:
             sys.stdout = None

@@ -8,6 +8,7 @@ use warnings;
 
 use AgentClient;
 use Harness;
+use IO::Select;
 use Test::More ();
 
 
@@ -123,5 +124,37 @@ sub cells {
             "\n        ", substr($r->{body} // '', 0, 2000));
     }
 }
+
+# A cell whose answer is being read elsewhere: a socket with the request sent.
+sub begun {
+    my ($self, $context, $code, %o) = @_;
+    my $s = $self->{agent}->connect;
+    my $body = json_encode({ context_id => $context, code => $code, %o });
+
+    http_send($s, "POST /api/execute/code HTTP/1.1\r\nHost: x\r\n" .
+              'Content-Length: ' . length($body) . "\r\n\r\n$body");
+
+    return $s;
+}
+
+
+# Its whole answer.
+sub answer {
+    my ($self, $s) = @_;
+    my $line = '';
+
+    until ($line =~ s/^OK\n//) {
+        IO::Select->new($s)->can_read(30) or return;
+        sysread($s, $line, 1, length $line) or return;
+    }
+    my $r = http_read($s, timeout => 60, buffer => $line);
+    $r->{frames} = [AgentClient->frames($r->{body})];
+
+    return $r;
+}
+
+
+# The last frame.
+sub last_of { return $_[1]{frames}[-1] || {} }
 
 1;

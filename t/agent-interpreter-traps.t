@@ -1,0 +1,126 @@
+#!/usr/bin/perl
+
+# What a cell can do to the interpreter that runs it: loops, exits, signals,
+# closed descriptors.  Nothing of it may hang a context or hurt anybody else.
+
+use strict;
+use warnings;
+
+use lib 't/lib';
+
+use AgentClient;
+use Harness;
+use Interpreter;
+use IO::Select;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+alarm_after(400);
+
+my $i = Interpreter->start;
+my $dir = tmp_dir();
+my $py = $i->context('python', cwd => $dir);
+my $js = $i->context('javascript', cwd => $dir);
+
+
+# ---- limits of time -------------------------------------------------------
+
+for ([$py, 'a loop', 'while True: pass'],
+     [$py, 'a sleep', 'import time; time.sleep(100)'],
+     [$py, 'a child', 'import os; os.system("sleep 100")'],
+     [$py, 'a child that is waited for', 'import subprocess; ' .
+      'subprocess.run(["sleep", "100"])'],
+     [$py, 'an await', 'import asyncio; await asyncio.sleep(100)'],
+     [$py, 'a lock', "import threading\nl = threading.Lock(); l.acquire(); " .
+      'l.acquire()'],
+     [$py, 'one that catches it once', "for n in range(2):\n  try:\n" .
+      "    while True: pass\n  except BaseException: pass"],
+     [$js, 'a loop in JavaScript', 'while (true) {}'],
+     [$js, 'one behind an await', 'await null; while (true) {}'],
+     [$js, 'one in a timer', 'setTimeout(() => { while (true) {} }, 1); ' .
+      'await new Promise(() => {})'],
+     [$js, 'nothing to wait for', 'await new Promise(() => {})'],
+     [$js, 'a child of it', 'require("child_process").execSync("sleep 100")'],
+     [$js, 'a loop in a function', 'const rec = () => { for (;;) {} }; rec()'])
+{
+    my ($context, $name, $code) = @$_;
+    my $r = $i->execute($context, $code, timeout_ms => 200);
+
+    is($i->last_of($r)->{ename}, 'TimeoutError', "$name ends in time")
+        or diag($r->{body});
+    is($i->last_of($r)->{evalue}, 'Execution timeout', 'as what it is');
+    $i->cells($context, ['and the context lives', '1+1', 'text 2', 'done']);
+}
+like(join("\n", @{ $i->last_of($i->execute($py, "def deep():\n  while True: pass\n" .
+         'deep()', timeout_ms => 200))->{traceback} }),
+     qr/in deep/, 'where it was is told');
+$i->cells($py, ['with its state', 'l.locked()', 'text True', 'done']);
+
+{
+    my $c = $i->context('python', timeout => 200);
+    is($i->last_of($i->execute($c, 'while True: pass'))->{ename}, 'TimeoutError',
+       "a context's own limit");
+    is($i->last_of($i->execute($c, 'import time; time.sleep(0.5)',
+                           timeout_ms => 30000))->{type},
+       'execution_complete', "a cell's goes before it");
+}
+
+# What doesn't stop costs the context, and says so.
+{
+    my $c = $i->context('python');
+    my $r = $i->execute($c, "import signal; signal.pthread_sigmask(0, [2])\n" .
+        'while True: pass', timeout_ms => 100);
+    is($i->last_of($r)->{ename}, 'TimeoutError', 'what ignores an interrupt ends');
+    like($i->last_of($r)->{evalue}, qr/^Execution timeout.*state is lost/,
+         'and its loss is told');
+    $r = $i->execute($c, '1');
+    is($r->{status}, 500, 'the next one is told, too');
+    is_deeply($r->{json}, { error => 'Context executor has terminated. ' .
+        'Please delete and recreate the context.', code => 'INTERNAL_ERROR',
+        details => { contextId => $c } }, 'as clients know it');
+    is($i->request('DELETE', "/api/contexts/$c")->{status}, 200,
+       'it can be deleted');
+}
+
+# ---- ends -----------------------------------------------------------------
+
+for (['python', 'import os; os._exit(7)', qr/exited with code 7/],
+     ['python', 'import os; os.kill(os.getpid(), 9)', qr/signal 9/],
+     ['python', 'import os; os.closerange(3, 300)', qr/interpreter/i],
+     ['python', 'import os; os.write(241, b"x" * 100)', qr/disturbed/],
+     ['python', 'import os; os.write(241, b"\xff\xff\xff\x7fd")',
+      qr/disturbed/],
+     ['javascript', 'process.exit(2)', qr/exited with code 2/],
+     ['javascript', 'process.abort()', qr/signal 6/],
+     ['javascript', 'require("fs").writeSync(241, "garbage")', qr/disturbed/],
+     ['javascript', 'for (let n = 240; n < 244; n++) try { ' .
+      'require("fs").closeSync(n) } catch {}', qr/interpreter/])
+{
+    my ($language, $code, $why) = @$_;
+    my $c = $i->context($language);
+    my $r = $i->execute($c, "$code");
+    is($i->last_of($r)->{ename}, 'ExecutorTerminated', $code) or diag($r->{body});
+    like($i->last_of($r)->{evalue} || '', $why, 'says why');
+    is(scalar(grep { $_->{type} =~ /error|complete/ } @{ $r->{frames} }), 1,
+       'one end');
+    is($i->execute($c, '1')->{status}, 500, 'then the context is dead');
+    ok((grep { $_->{id} eq $c } @{ $i->get('/api/contexts')->{json}{contexts} }),
+       'and in the list until it is deleted');
+    $i->request('DELETE', "/api/contexts/$c");
+}
+
+# ---- what is left ---------------------------------------------------------
+
+my $fds = $i->agent->fd_count;
+for (1 .. 5) {
+    my @c = map { $i->context($_) } qw(python javascript);
+    $i->execute($_, '1') for @c;
+    $i->request('DELETE', "/api/contexts/$_") for @c;
+}
+ok(wait_for(sub { $i->agent->fd_count <= $fds + 20 }, 30),
+   'no descriptor is lost') or diag($i->agent->fd_count, " of $fds");
+unlike($i->agent->log_text, qr/ERROR|runtime error|Sanitizer/, 'a clean log');
+is($i->agent->stop, 0, 'the agent ends in order');
+is_deeply($i->agent->{left} || [], [], 'and leaves nothing behind');
+
+done_testing();
