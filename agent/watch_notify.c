@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,14 +141,15 @@ notify_end(watch_tree *t, const char *reason, error *err)
 }
 
 
+/* A number below /proc/sys; 0 if there is none. */
+
 static long
-notify_limit(const char *name)
+notify_sysctl(const char *path)
 {
     int      fd;
-    char     path[64], text[32];
+    char     text[32];
     ssize_t  n;
 
-    snprintf(path, sizeof(path), "/proc/sys/fs/inotify/%s", name);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd == -1) {
         return 0;
@@ -165,6 +167,31 @@ notify_limit(const char *name)
 }
 
 
+/* There is a limit of the machine, and one of our user namespace: "<what>:
+ * <name> is <n>". */
+
+static void
+notify_set_limit(error **err, const char *what, const char *machine,
+    const char *ours)
+{
+    long  a, b;
+    char  path[64];
+
+    snprintf(path, sizeof(path), "/proc/sys/fs/inotify/%s", machine);
+    a = notify_sysctl(path);
+    snprintf(path, sizeof(path), "/proc/sys/user/%s", ours);
+    b = notify_sysctl(path);
+
+    if (b > 0 && b < a) {
+        error_set(err, 500, "WATCH_START_ERROR", "%s: user.%s is %ld", what,
+                  ours, b);
+    } else {
+        error_set(err, 500, "WATCH_START_ERROR", "%s: fs.inotify.%s is %ld, "
+                  "for all who share it", what, machine, a);
+    }
+}
+
+
 static void
 notify_full(watch_tree *t, int errnum)
 {
@@ -173,9 +200,8 @@ notify_full(watch_tree *t, int errnum)
     err = NULL;
 
     if (errnum == ENOSPC) {
-        error_set(&err, 500, "WATCH_START_ERROR", "The kernel watches no more "
-                  "directories: fs.inotify.max_user_watches is %ld, for all "
-                  "who share it", notify_limit("max_user_watches"));
+        notify_set_limit(&err, "The kernel watches no more directories",
+                         "max_user_watches", "max_inotify_watches");
     } else {
         file_error_set(&err, errnum, "The directory can't be watched");
     }
@@ -909,6 +935,7 @@ static void
 notify_closed(uv_work_t *work, int status)
 {
     memset(&notify.job, 0, sizeof(notify.job));
+    malloc_trim(0);
     notify_bury();
     notify_kick();
 }
@@ -1072,10 +1099,10 @@ notify_start(error **err)
 
     if (fd == -1) {
         if (errno == EMFILE) {
-            return error_set(err, 500, "WATCH_START_ERROR", "inotify can't be "
-                             "used: fs.inotify.max_user_instances is %ld, for "
-                             "all who share it, or there are too many open "
-                             "files", notify_limit("max_user_instances"));
+            notify_set_limit(err, "There are too many open files, or inotify "
+                             "instances", "max_user_instances",
+                             "max_inotify_instances");
+            return -1;
         }
         return file_error_set(err, errno, "inotify can't be used");
     }

@@ -546,5 +546,73 @@ subtest 'waiting for a port' => sub {
     );
 };
 
+
+subtest 'watch' => sub {
+    my $version;
+
+    call(POST => '/api/execute', { command => 'mkdir -p /workspace/w/sub' });
+    rows_ok(
+        ['a directory that is none', POST => '/api/watch',
+            '{"path":"/workspace/zzz"}', 404, error_of(404, 'FILE_NOT_FOUND',
+                'Path does not exist: /workspace/zzz',
+                '{"path":"/workspace/zzz"}')],
+        ['no path', POST => '/api/watch', '{}', 400,
+            error_of(400, 'VALIDATION_FAILED',
+                'path is required and must be a non-empty string', '{}')],
+        ['any directory', POST => '/api/watch/check', '{"path":"/etc"}', 200,
+            '{"success":true,"status":"unchanged","version":<s>,'
+            . '"timestamp":<ts>}'],
+        ['a check', POST => '/api/watch/check', '{"path":"w"}', 200,
+            '{"success":true,"status":"unchanged","version":<s>,'
+            . '"timestamp":<ts>}'],
+    );
+    $version = call(POST => '/api/watch/check', { path => 'w' })
+        ->{json}{version};
+    like($version, qr/^watch-\d+-\d{13}:0$/, 'its version');
+    call(POST => '/api/execute', { command => 'touch /workspace/w/f' });
+    row_ok(['what has changed', POST => '/api/watch/check',
+        { path => 'w', since => $version }, 200,
+        '{"success":true,"status":"changed","version":<s>,"timestamp":<ts>}']);
+    row_ok(['what is unknown', POST => '/api/watch/check',
+        { path => 'w', since => 'watch-1-1:0' }, 200,
+        '{"success":true,"status":"resync","reason":"restarted",'
+        . '"version":<s>,"timestamp":<ts>}']);
+
+    # Live: each is seen before the next is done.
+    my ($body, @seen) = ('');
+    my @steps = ('mkdir sub/new', 'touch sub/new/f', 'mv sub/new sub/old',
+        'rm -r /workspace/w');
+    my $r = call(POST => '/api/watch', { path => 'w' }, timeout => 120,
+        on_data => sub {
+            $body .= $_[0];
+            my $n = () = $body =~ /^data: .*\n\n/mg;
+            if ($n > @seen) {
+                push @seen, (1) x ($n - @seen);
+                my $step = shift @steps;
+                call(POST => '/api/execute',
+                    { command => "cd /workspace/w; $step" }) if $step;
+            }
+            return 1;
+        });
+    is($r->{status}, 200, 'a stream');
+    is($r->{headers}{'content-type'}, 'text/event-stream', 'of events');
+    ok($r->{complete}, 'that ends properly');
+    my $event = sub {
+        my ($type, $path, $dir) = @_;
+        return quotemeta(qq(data: {"type":"event","eventType":"$type",)
+            . qq("path":"/workspace/w/$path","isDirectory":$dir,"timestamp":"))
+            . qr/[^"]*"\}\n\n/;
+    };
+    my $begin = quotemeta 'data: {"type":"watching","path":"/workspace/w",'
+        . '"watchId":"watch-';
+    my $steps = join '', $event->('create', 'sub/new', 'true'),
+        $event->('create', 'sub/new/f', 'false'),
+        $event->('move_from', 'sub/new', 'true'),
+        $event->('move_to', 'sub/old', 'true');
+    my $end = quotemeta 'data: {"type":"stopped","reason":"deleted"}';
+    like($body, qr/^$begin\d+-\d{13}"\}\n\n$steps(?:data: .*\n\n)*$end\n\n$/,
+        'what happened, as it happened');
+};
+
 $s->stop;
 done_testing();

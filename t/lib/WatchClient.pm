@@ -53,21 +53,43 @@ sub parse {
         return;
     }
 
-    while ($self->{raw} =~ /^([0-9a-fA-F]+)\r\n/) {
-        my ($n, $at) = (hex $1, $+[0]);
-        last if length($self->{raw}) < $at + $n + 2;
-        $self->{text} .= substr $self->{raw}, $at, $n;
-        substr($self->{raw}, 0, $at + $n + 2) = '';
+    # From a place, since cutting the front off each time takes too long.
+    my $at = 0;
+
+    while (1) {
+        pos($self->{raw}) = $at;
+        last unless $self->{raw} =~ /\G([0-9a-fA-F]+)\r\n/g;
+        my ($n, $from) = (hex $1, pos $self->{raw});
+        last if length($self->{raw}) < $from + $n + 2;
+        $self->{text} .= substr $self->{raw}, $from, $n;
+        $at = $from + $n + 2;
         $self->{complete} = $self->{eof} = 1 if $n == 0;
     }
+    substr($self->{raw}, 0, $at) = '' if $at;
 
-    while ($self->{text} =~ s/^(.*?)\n\n//s) {
-        my $block = $1;
+    my $end = rindex $self->{text}, "\n\n";
+    return if $end < 0;
+
+    for my $block (split /\n\n/, substr $self->{text}, 0, $end + 2, '') {
         if ($block =~ /^:/) { $self->{pings}++; next }
-        my $frame = json_decode(substr $block, 6);
+        my $frame = frame_of($block);
         push @{ $self->{frames} }, $frame if $frame;
         $self->{bad} .= "$block\n" unless $frame && $block =~ /^data: /;
     }
+}
+
+
+# Plain events are many, and a JSON parser in Perl is slow.
+sub frame_of {
+    my ($block) = @_;
+
+    return { type => 'event', eventType => $1, path => $2,
+             isDirectory => $3 eq 'true', timestamp => $4 }
+        if $block =~ /^data:\ \{"type":"event","eventType":"(\w+)",
+            "path":"([ !#-\[\]-~]*)","isDirectory":(true|false),
+            "timestamp":"([^"]*)"\}$/x;
+
+    return json_decode(substr $block, 6);
 }
 
 
@@ -86,6 +108,23 @@ sub until {
             length $self->{raw};
         $self->{eof} = 1 if !$n;
     }
+}
+
+
+# Takes what is there, without waiting.
+sub poll {
+    my ($self) = @_;
+    my $sel = IO::Select->new($self->{socket});
+
+    while (!$self->{eof} && $sel->can_read(0)) {
+        my $n = sysread $self->{socket}, $self->{raw}, 262144,
+            length $self->{raw};
+        $self->{eof} = 1 if !$n;
+        last if ++$self->{reads} % 16 == 0;
+    }
+    $self->parse;
+
+    return $self;
 }
 
 
