@@ -20,6 +20,7 @@ typedef struct {
     char        hostname[65];
     char        cwd[4096];          /* where sessions start */
     char        workspace[4096];    /* what raw file routes are kept in */
+    char        backups[4096];      /* where archives of backups are */
     char      **env;                /* NAME=value, NULL-terminated */
     unsigned    epoch;
     uint64_t    command_timeout_ms; /* when nothing else says one; 0: none */
@@ -39,6 +40,7 @@ void readiness_routes(router *t);
 void bridge_exec_routes(router *t);
 void archive_routes(router *t);      /* persist, hydrate, /api/archive */
 void git_routes(router *t);
+void backup_routes(router *t);
 void terminal_routes(router *t);
 void watch_routes(router *t);           /* watch, watch/check */
 void interpreter_routes(router *t);

@@ -57,6 +57,8 @@ main_usage(FILE *to)
             "                     the same by descriptor\n"
             "  --workspace DIR    what raw file routes are kept in; or "
             "SANDBOX_WORKSPACE\n"
+            "  --backups DIR      where archives of backups are; or "
+            "SANDBOX_BACKUPS\n"
             "  --inherit-env      commands get the agent's environment\n"
             "  --version, --help\n");
 
@@ -240,6 +242,7 @@ main_run(int listen_fd, char **env, const char *cwd)
     git_routes(&agent.routes);
     watch_routes(&agent.routes);
     interpreter_routes(&agent.routes);
+    backup_routes(&agent.routes);
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");
@@ -316,6 +319,7 @@ main_boot(agent_options *o, char **inherited, error **err)
 
     strcpy(agent.cwd, o->workspace);
     strcpy(agent.workspace, o->workspace);
+    strcpy(agent.backups, o->backups);
     agent.version = o->told_version != NULL ? o->told_version
                                             : SANDBOX_VERSION;
     agent.env = o->inherit ? main_environment(inherited) : env_default();

@@ -22,6 +22,7 @@ static const options_text  options_texts[] = {
     { "--key-file",  "SANDBOX_KEY_FILE",    TEXT(key_file) },
     { "--boot-file", "SANDBOX_BOOT_FILE",   TEXT(boot_file) },
     { "--workspace", "SANDBOX_WORKSPACE",   TEXT(workspace) },
+    { "--backups",   "SANDBOX_BACKUPS",     TEXT(backups) },
     { NULL,          "SANDBOX_LOG_LEVEL",   TEXT(log_level) },
     { NULL,          "SANDBOX_LOG_FORMAT",  TEXT(log_format) },
     { NULL,          "SANDBOX_VERSION",     TEXT(told_version) }
@@ -262,6 +263,12 @@ options_check(agent_options *o, error **err)
                          "bytes", OPTIONS_PATH_MAX);
     }
 
+    if (o->backups[0] != '/' || strlen(o->backups) >= OPTIONS_PATH_MAX) {
+        return error_set(err, 400, "usage",
+                         "--backups: not an absolute path of less than %d "
+                         "bytes", OPTIONS_PATH_MAX);
+    }
+
     return 0;
 }
 
@@ -275,6 +282,7 @@ options_parse(agent_options *o, char **argv, char *const *env, error **err)
     o->listen_fd = -1;
     o->boot_fd = -1;
     o->workspace = "/workspace";
+    o->backups = "/var/backups";
     o->stop_ms = OPTIONS_STOP_MS;
 
     /* What sandboxd hands over by descriptor is not mixed with what the

@@ -26,6 +26,7 @@ typedef struct {
     const char   *key_file;
     const char   *boot_file;
     const char   *workspace;
+    const char   *backups;
     const char   *log_level;        /* NULL: the default */
     const char   *log_format;
     const char   *told_version;     /* SANDBOX_VERSION */

@@ -511,7 +511,7 @@ run_signal(run *r, int sig, int tree)
 void
 run_kill_with(run *r, int sig, int grace_ms)
 {
-    if (r->state == RUN_OVER) {
+    if (r->state == RUN_OVER || r->unstarted) {
         return;
     }
 
@@ -634,6 +634,7 @@ run_start(run *r)
     r->sh = run_bash() == NULL ? NULL : shim_take(run_shim_event, r);
 
     if (r->sh == NULL || run_spawn(r) != 0) {
+        r->unstarted = 1;
         run_timer_start(r, 0, run_start_failed);
         return;
     }

@@ -91,6 +91,7 @@ struct run {
     run          *queue_next;
     uint32_t      job;              /* of a background job in a session */
     int           exited;
+    int           unstarted;        /* couldn't be; about to be told */
     int           dying;            /* a kill was sent, GONE is awaited */
 };
 

@@ -109,7 +109,9 @@ static const route_entry  route_table[] = {
     { SANDBOX "/api/contexts", GET|POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/contexts/{name}", DELETE, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/execute/code", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/backup/{name}", POST, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/api/backup/create", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/backup/restore", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/backup/upload-parts", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/watch", POST, AGENT, SANDBOX_OP_NONE, "" },
     { SANDBOX "/api/watch/check", POST, AGENT, SANDBOX_OP_NONE, "" },
 };
