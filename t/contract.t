@@ -51,7 +51,7 @@ subtest 'base' => sub {
     for my $case ([GET => '/api/health', 404], [GET => '/api/nope', 404],
         [GET => '/api/ping/', 404], [GET => '/api', 404],
         [GET => '/api/execute', 405], [PATCH => '/api/ping', 405],
-        [POST => '/api/backup/create', 501])
+        [GET => '/api/backup/create', 405], [POST => '/api/backup/nope', 404])
     {
         my ($method, $path, $status) = @$case;
 
