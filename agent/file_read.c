@@ -25,7 +25,7 @@
 
 /* Both are divisible by three: the base64 of the pieces is that of the whole.
  * The clients know the second one's slices. */
-#define FILE_READ_PIECE    (2 * 65535)
+#define FILE_READ_PIECE    (4 * 65535)
 #define FILE_STREAM_PIECE  65535
 
 #define FILE_CARRY         4        /* of a character that a piece cuts */
@@ -47,10 +47,14 @@ typedef struct {
     const char     *mime;
     char           *in;
     size_t          held;           /* bytes in `in`, not encoded yet */
-    buffer          out;
+    buffer          out;            /* what the thread made last */
+    buffer          sending;
+    bool            ready;          /* out waits for the client */
+    bool            stalled;        /* which has enough for now */
 } file_read;
 
 static void file_read_next(file_read *t);
+static void file_read_send(file_read *t);
 
 
 static void
@@ -66,6 +70,7 @@ file_read_dispose(file_job *job)
 
     buffer_free(&t->body);
     buffer_free(&t->out);
+    buffer_free(&t->sending);
     free(t->full);
     free(t->in);
     free(t);
@@ -236,12 +241,17 @@ file_read_run(file_job *job)
     t = (file_read *) job;
     t->out.len = 0;
 
-    if (file_read_fill(t) != 0) {
-        t->errnum = errno;
-        return;
-    }
+    /* Events are small: several at a time. */
 
-    file_read_piece(t, false);
+    do {
+        if (file_read_fill(t) != 0) {
+            t->errnum = errno;
+            return;
+        }
+
+        file_read_piece(t, false);
+
+    } while (!t->last && t->out.len < FILE_READ_PIECE);
 }
 
 
@@ -367,14 +377,20 @@ file_read_fail(file_read *t)
 static void
 file_read_drained(http_request *r)
 {
-    file_read_next(r->data);
+    file_read  *t;
+
+    t = r->data;
+    t->stalled = false;
+
+    if (t->ready) {
+        file_read_send(t);
+    }
 }
 
 
 static void
 file_read_done(file_job *job)
 {
-    int         full;
     file_read  *t;
 
     t = (file_read *) job;
@@ -402,16 +418,39 @@ file_read_done(file_job *job)
         }
     }
 
-    full = http_write(job->r, buffer_bytes(&t->out), t->out.len);
+    t->ready = true;
 
-    if (t->last) {
-        http_end(job->r);
-        file_job_end(job);
-        return;
+    if (!t->stalled) {
+        file_read_send(t);
+    }
+}
+
+
+/* Sends a piece while a thread makes the next one. */
+
+static void
+file_read_send(file_read *t)
+{
+    bool           last;
+    buffer         made;
+    http_request  *r;
+
+    r = t->job.r;
+    last = t->last;
+    made = t->out;
+    t->out = t->sending;
+    t->sending = made;
+    t->ready = false;
+
+    if (!last) {
+        file_read_next(t);
     }
 
-    if (!full) {
-        file_read_next(t);
+    t->stalled = http_write(r, buffer_bytes(&t->sending), t->sending.len);
+
+    if (last) {
+        http_end(r);
+        file_job_end(&t->job);
     }
 }
 

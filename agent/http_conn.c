@@ -263,7 +263,8 @@ http_conn_watch(http_conn *c)
 {
     int  want;
 
-    want = c->out.len != 0 && !c->broken ? UV_WRITABLE : 0;
+    want = (c->out.len != 0 || (c->x != NULL && c->x->on_ready != NULL))
+           && !c->broken ? UV_WRITABLE : 0;
 
     if (c->broken || c->linger_until != 0
         || (c->in.len < HTTP_AHEAD_MAX
@@ -275,6 +276,23 @@ http_conn_watch(http_conn *c)
 
     /* A paused upload still has to notice that its client went away. */
     io_want(c->w, want | UV_DISCONNECT);
+}
+
+
+/* The socket takes bytes, and there are none of ours. */
+
+static void
+http_conn_writable(http_conn *c)
+{
+    void  (*on_ready)(http_request *r);
+
+    if (!c->dead && !c->broken && c->out.len == 0 && c->x != NULL
+        && c->x->on_ready != NULL && !c->x->ended)
+    {
+        on_ready = c->x->on_ready;
+        c->x->on_ready = NULL;
+        on_ready(&c->x->pub);
+    }
 }
 
 
@@ -516,6 +534,7 @@ http_conn_ready(io *w, int events)
 
     if (events & UV_WRITABLE) {
         http_conn_flush(c);
+        http_conn_writable(c);
         http_conn_run(c, NULL, 0);
     }
 
@@ -575,7 +594,7 @@ http_conn_check(http_conn *c, uint64_t now)
             http_conn_abort(c);
         }
 
-    } else if (c->out.len != 0) {
+    } else if (c->out.len != 0 || (x != NULL && x->on_ready != NULL)) {
         if (now - c->last_out > HTTP_SEND_MS) {
             http_conn_abort(c);
         }

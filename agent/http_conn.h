@@ -48,6 +48,7 @@ typedef struct {
     uint64_t         received;
 
     void           (*on_drain)(http_request *r);
+    void           (*on_ready)(http_request *r);
     void           (*on_close)(http_request *r);
     buffer           extra;             /* headers of http_set_header() */
     int64_t          left;              /* of a known length */

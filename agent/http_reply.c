@@ -1,6 +1,7 @@
 /* The answers of the HTTP server; see http.h. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -431,6 +432,32 @@ http_write(http_request *r, const void *p, size_t n)
     x->stalled = c->out.len > HTTP_HIGH_WATER;
 
     return (int) x->stalled;
+}
+
+
+void
+http_when_ready(http_request *r, void (*on_ready)(http_request *r))
+{
+    http_exchange_of(r)->on_ready = on_ready;
+
+    if (!r->conn->dead) {
+        http_conn_flush(r->conn);
+    }
+}
+
+
+int
+http_socket(http_request *r)
+{
+    return r->conn->dead ? -1 : fcntl(r->conn->w->fd, F_DUPFD_CLOEXEC, 3);
+}
+
+
+void
+http_sent(http_request *r, size_t n)
+{
+    http_exchange_of(r)->left -= (int64_t) n;
+    r->conn->last_out = uv_now(agent.loop);
 }
 
 

@@ -2,9 +2,14 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "common/json_text.h"
 #include "common/utf8.h"
+
+#ifndef __SSE2__
 
 #define JSON_TEXT_ONES   0x0101010101010101u
 #define JSON_TEXT_HIGHS  0x8080808080808080u
@@ -27,6 +32,8 @@ json_text_plain(uint64_t word)
 
     return ((word & JSON_TEXT_HIGHS) | control | quote | slash) == 0;
 }
+
+#endif
 
 
 static size_t
@@ -57,12 +64,67 @@ json_text_special(char *dst, unsigned char c)
 }
 
 
+/* Copies what stands for itself, up to the first byte that doesn't or to
+ * where less than a whole step is left; returns how much that was. */
+
+#ifdef __SSE2__
+
+static inline size_t
+json_text_copy(char *dst, size_t room, const unsigned char *s, size_t len)
+{
+    int      odd;
+    size_t   i;
+    __m128i  v, special;
+
+    for (i = 0; len - i >= sizeof(v) && room - i >= sizeof(v);
+         i += sizeof(v))
+    {
+        v = _mm_loadu_si128((const __m128i *) (s + i));
+        _mm_storeu_si128((__m128i *) (dst + i), v);
+
+        /* Bytes from 0x80 on are negative. */
+        special = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
+                  _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                               _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+        odd = _mm_movemask_epi8(special);
+
+        if (odd != 0) {
+            return i + (size_t) __builtin_ctz((unsigned) odd);
+        }
+    }
+
+    return i;
+}
+
+#else
+
+static inline size_t
+json_text_copy(char *dst, size_t room, const unsigned char *s, size_t len)
+{
+    size_t    i;
+    uint64_t  word;
+
+    for (i = 0; len - i >= sizeof(word) && room - i >= sizeof(word);
+         i += sizeof(word))
+    {
+        memcpy(&word, s + i, sizeof(word));
+        if (!json_text_plain(word)) {
+            break;
+        }
+        memcpy(dst + i, &word, sizeof(word));
+    }
+
+    return i;
+}
+
+#endif
+
+
 size_t
 json_text_escape(char *dst, size_t room, const void *src, size_t len,
     size_t *used, bool last)
 {
     size_t                i, o, n;
-    uint64_t              word;
     utf8_kind             kind;
     const unsigned char  *s;
 
@@ -71,14 +133,12 @@ json_text_escape(char *dst, size_t room, const void *src, size_t len,
     o = 0;
 
     while (i < len) {
-        if (len - i >= sizeof(word) && room - o >= sizeof(word)) {
-            memcpy(&word, s + i, sizeof(word));
-            if (json_text_plain(word)) {
-                memcpy(dst + o, &word, sizeof(word));
-                i += sizeof(word);
-                o += sizeof(word);
-                continue;
-            }
+        n = json_text_copy(dst + o, room - o, s + i, len - i);
+        i += n;
+        o += n;
+
+        if (i == len) {
+            break;
         }
 
         if (room - o < JSON_TEXT_GROWTH) {
