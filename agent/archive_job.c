@@ -178,6 +178,12 @@ archive_job_pump(archive_job *j, bool done)
             j->begun = true;
             http_begin(j->r, 200, j->r->bridge ? "application/octet-stream"
                                                : "application/x-tar", -1);
+
+            if (j->r->method == METHOD_HEAD) {
+                http_end(j->r);
+                archive_job_over(j);
+                return;
+            }
         }
 
         if (n > ARCHIVE_PIECE) {
