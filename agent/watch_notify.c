@@ -770,9 +770,7 @@ notify_merge(watch_scan_item *it, const char *names)
     }
 
     if (!it->begun && !it->done) {
-        TAILQ_INSERT_HEAD(&watch_all.queue, n, queue);
-        n->queued = true;
-        n->pending = true;
+        watch_node_again(n);
         return;
     }
 
@@ -808,9 +806,7 @@ notify_merge(watch_scan_item *it, const char *names)
     }
 
     if (!it->done) {
-        TAILQ_INSERT_HEAD(&watch_all.queue, n, queue);
-        n->queued = true;
-        n->pending = true;
+        watch_node_again(n);
         return;
     }
 

@@ -302,6 +302,16 @@ watch_node_enqueue(watch_node *n)
 }
 
 
+void
+watch_node_again(watch_node *n)
+{
+    node_dequeue(n);
+    TAILQ_INSERT_HEAD(&watch_all.queue, n, queue);
+    n->queued = true;
+    n->pending = true;
+}
+
+
 watch_node *
 watch_node_add(watch_node *parent, const char *name)
 {

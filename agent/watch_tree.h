@@ -119,6 +119,7 @@ watch_node *watch_node_child(const watch_node *parent, const char *name);
 void watch_node_remove(watch_node *n);      /* with all that is below */
 
 void watch_node_enqueue(watch_node *n);
+void watch_node_again(watch_node *n);       /* before all others */
 
 /* Takes it from its parent, and gives it another; what is pending below isn't
  * in the queue in between. */
