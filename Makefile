@@ -65,7 +65,7 @@ AGENT_LIBS    = $(if $(SAN),-luv -ljansson -larchive $(LLHTTP_LIB) -lpthread, \
 SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-build deps-test build agent sandboxd module unit \
+.PHONY: all help deps deps-build deps-test deps-long build agent sandboxd module unit \
         driver fuzz run test test-long bench install clean san
 
 all: build
@@ -91,6 +91,9 @@ deps-build:
 
 deps-test:
 	@scripts/deps.sh test
+
+deps-long:
+	@scripts/deps.sh long
 
 build: deps-build
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
@@ -214,7 +217,7 @@ test: deps-test
 	@$(MAKE) --no-print-directory san
 	@scripts/test.sh
 
-test-long: deps-test
+test-long: deps-long
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz
 	@scripts/test.sh --long
 

@@ -11,6 +11,7 @@
 
 #include "agent/first_line.h"
 #include "agent/router.h"
+#include "agent/vm_config.h"
 
 typedef struct {
     uv_loop_t  *loop;
@@ -22,9 +23,11 @@ typedef struct {
     char        workspace[4096];    /* what raw file routes are kept in */
     char        backups[4096];      /* where archives of backups are */
     char      **env;                /* NAME=value, NULL-terminated */
+    char      **command;            /* to be run beside; NULL: none */
     unsigned    epoch;
     uint64_t    command_timeout_ms; /* when nothing else says one; 0: none */
     const char *version;            /* what /api/version says */
+    vm_config   vm;                 /* for its init */
     int         stopping;           /* from the first signal to the end */
 } agent_state;
 

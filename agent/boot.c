@@ -43,6 +43,45 @@ boot_string(const json_t *o, const char *name, char *out, size_t size,
 }
 
 
+/* A kernel can't hand a command with dashes and spaces to its init. */
+
+static int
+boot_command(agent_state *a, const json_t *list, error **err)
+{
+    size_t        i, n;
+    const char   *text;
+
+    n = json_array_size(list);
+
+    if (list == NULL || json_is_null(list)) {
+        return 0;
+    }
+
+    if (n == 0 || n > BOOT_ARGS_MAX) {
+        return error_set_field(err, 400, "invalid_boot", "command",
+                               BOOT_ARGS_MAX,
+                               "command must be from 1 to %d strings",
+                               BOOT_ARGS_MAX);
+    }
+
+    a->command = calloc(n + 1, sizeof(char *));
+    if (a->command == NULL) {
+        abort();
+    }
+
+    for (i = 0; i < n; i++) {
+        text = json_string_value(json_array_get(list, i));
+        if (text == NULL) {
+            return error_set_field(err, 400, "invalid_boot", "command", 0,
+                                   "command must be an array of strings");
+        }
+        a->command[i] = strdup(text);
+    }
+
+    return 0;
+}
+
+
 int
 boot_parse(agent_state *a, const char *text, size_t len, error **err)
 {
@@ -79,6 +118,12 @@ boot_parse(agent_state *a, const char *text, size_t len, error **err)
     if (!first_line_key_valid(key, strlen(key))) {
         error_set_field(err, 400, "invalid_boot", "key", KEY_LEN,
                         "key must be %d lower-case hex digits", KEY_LEN);
+        goto done;
+    }
+
+    if (boot_command(a, json_object_get(o, "command"), err) != 0
+        || vm_config_parse(&a->vm, o, err) != 0)
+    {
         goto done;
     }
 

@@ -9,7 +9,8 @@
 #include "agent/agent.h"
 #include "common/error.h"
 
-#define BOOT_MAX  (1024 * 1024)
+#define BOOT_MAX       (1024 * 1024)
+#define BOOT_ARGS_MAX  1024
 
 /* Reads fd to its end and closes it. */
 int boot_read_fd(agent_state *a, int fd, error **err);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "agent/conn.h"
 #include "agent/env.h"
 #include "agent/interpreter.h"
+#include "agent/init.h"
 #include "agent/listen.h"
 #include "agent/options.h"
 #include "agent/shim.h"
@@ -59,6 +61,8 @@ main_usage(FILE *to)
             "SANDBOX_WORKSPACE\n"
             "  --backups DIR      where archives of backups are; or "
             "SANDBOX_BACKUPS\n"
+            "  --init             as PID 1 of a virtual machine; or "
+            "SANDBOX_INIT=1\n"
             "  --inherit-env      commands get the agent's environment\n"
             "  --version, --help\n");
 
@@ -210,7 +214,7 @@ main_watch_signals(void)
         { SIGWINCH, main_forward }
     };
 
-    n = main_options.command != NULL ? sizeof(all) / sizeof(all[0]) : 3;
+    n = agent.command != NULL ? sizeof(all) / sizeof(all[0]) : 3;
 
     for (i = 0; i < n; i++) {
         uv_signal_init(agent.loop, &main_signals[i]);
@@ -252,8 +256,8 @@ main_run(int listen_fd, char **env, const char *cwd)
     shim_pool_start();
     pool_start();
 
-    if (main_options.command != NULL) {
-        supervisor_start(main_options.command, env, cwd,
+    if (agent.command != NULL) {
+        supervisor_start(agent.command, env, cwd,
                          main_options.raw_stdio, main_command_ended);
     }
 
@@ -345,14 +349,76 @@ main_boot(agent_options *o, char **inherited, error **err)
 }
 
 
-int
-main(int argc, char **argv)
+/* From the options on. */
+
+static int
+main_serve(agent_options *o)
 {
     int              listen_fd, rc;
     char             cwd[PATH_MAX];
     error           *err;
-    agent_options   *o;
     listen_address   address;
+
+    /* As an image's entry point.  What a kernel gives its init is nobody
+     * else's. */
+    if (o->boot_fd == -1 && !o->init && (getpid() == 1 || o->command != NULL))
+    {
+        o->inherit = 1;
+    }
+
+    main_harden();
+
+    if (getcwd(cwd, sizeof(cwd)) == NULL) {
+        strcpy(cwd, "/");
+    }
+
+    err = NULL;
+    listen_fd = o->listen_fd;
+
+    rc = main_boot(o, environ, &err);
+
+    if (o->command != NULL) {
+        agent.command = o->command;
+    }
+
+    if (rc == 0 && o->init) {
+        init_apply(&agent.vm, agent.hostname);
+    }
+
+    if (rc == 0 && o->listen != NULL) {
+        rc = options_listen(o->listen, &address, &err);
+        if (rc == 0) {
+            listen_fd = listen_open(&address, &err);
+        }
+    }
+
+    if (rc != 0 || listen_fd == -1) {
+        log_error("%s", err->message);
+        error_free(err);
+        return 1;
+    }
+
+    if (o->init || o->inherit) {
+        /* Images of others don't have it. */
+        mkdir(agent.workspace, 0755);
+    }
+
+    rc = main_run(listen_fd, agent.env, cwd);
+
+    if (o->listen != NULL) {
+        listen_close(&address);
+    }
+
+    return rc;
+}
+
+
+int
+main(int argc, char **argv)
+{
+    int             rc;
+    error          *err;
+    agent_options  *o;
 
     if (argc == 2 && strcmp(argv[0], SHIM_ARGV0) == 0) {
         shim_main(argv[1]);
@@ -360,51 +426,37 @@ main(int argc, char **argv)
 
     o = &main_options;
     err = NULL;
+    rc = options_parse(o, argv, environ, &err);
 
-    if (options_parse(o, argv, environ, &err) != 0) {
+    if (o->init && getpid() != 1) {
+        fprintf(stderr, "sandbox-agent: --init is for PID 1\n");
+        return 2;
+    }
+
+    if (o->init) {
+        init_early();
+    }
+    main_standard_fds();
+
+    if (rc != 0) {
         fprintf(stderr, "sandbox-agent: %s\n", err->message);
         error_free(err);
-        return main_usage(stderr);
-    }
+        rc = main_usage(stderr);
 
-    if (o->version) {
+    } else if (o->version) {
         printf("sandbox-agent %s\n", SANDBOX_VERSION);
-        return 0;
+
+    } else if (o->help) {
+        rc = main_usage(stdout);
+
+    } else {
+        main_log(o);
+        rc = main_serve(o);
     }
 
-    if (o->help) {
-        return main_usage(stdout);
-    }
-
-    /* As an image's entry point. */
-    if (o->boot_fd == -1 && (getpid() == 1 || o->command != NULL)) {
-        o->inherit = 1;
-    }
-
-    main_standard_fds();
-    main_harden();
-    main_log(o);
-
-    if (getcwd(cwd, sizeof(cwd)) == NULL) {
-        strcpy(cwd, "/");
-    }
-
-    listen_fd = o->listen_fd;
-
-    if (main_boot(o, environ, &err) != 0
-        || (o->listen != NULL
-            && (options_listen(o->listen, &address, &err) != 0
-                || (listen_fd = listen_open(&address, &err)) == -1)))
-    {
-        log_error("%s", err->message);
-        error_free(err);
-        return 1;
-    }
-
-    rc = main_run(listen_fd, agent.env, cwd);
-
-    if (o->listen != NULL) {
-        listen_close(&address);
+    if (o->init) {
+        log_info("ends with %d", rc);
+        init_end(o->power);
     }
 
     return rc;

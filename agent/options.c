@@ -25,7 +25,8 @@ static const options_text  options_texts[] = {
     { "--backups",   "SANDBOX_BACKUPS",     TEXT(backups) },
     { NULL,          "SANDBOX_LOG_LEVEL",   TEXT(log_level) },
     { NULL,          "SANDBOX_LOG_FORMAT",  TEXT(log_format) },
-    { NULL,          "SANDBOX_VERSION",     TEXT(told_version) }
+    { NULL,          "SANDBOX_VERSION",     TEXT(told_version) },
+    { NULL,          "SANDBOX_POWER",       TEXT(power) }
 };
 
 #define OPTIONS_TEXTS  (sizeof(options_texts) / sizeof(options_texts[0]))
@@ -80,7 +81,8 @@ options_own_variable(const char *entry)
 {
     size_t                     i, n;
     static const char  *const  own[] = {
-        "SANDBOX_LISTEN", "SANDBOX_KEY_FILE", "SANDBOX_BOOT_FILE"
+        "SANDBOX_LISTEN", "SANDBOX_KEY_FILE", "SANDBOX_BOOT_FILE",
+        "SANDBOX_INIT", "SANDBOX_POWER"
     };
 
     for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
@@ -151,6 +153,27 @@ options_valued(agent_options *o, const char *name, const char *value,
 }
 
 
+/* A kernel hands every word of its command line that it doesn't know to its
+ * init, and never "--": there a command comes with the boot object. */
+
+static int
+options_is_init(char **argv, char *const *env)
+{
+    char        **arg;
+    const char   *value;
+
+    for (arg = argv; *arg != NULL && strcmp(*arg, "--") != 0; arg++) {
+        if (arg != argv && strcmp(*arg, "--init") == 0) {
+            return 1;
+        }
+    }
+
+    value = env_get(env, "SANDBOX_INIT");
+
+    return value != NULL && strcmp(value, "1") == 0;
+}
+
+
 /* Up to the command: everything behind "--", or from the first argument on
  * that is no option, since an image's CMD is appended to its ENTRYPOINT. */
 
@@ -168,6 +191,10 @@ options_arguments(agent_options *o, char **argv, error **err)
         if (strcmp(*arg, "--") == 0) {
             arg++;
             break;
+        }
+
+        if ((*arg)[0] != '-' && o->init) {
+            continue;
         }
 
         if ((*arg)[0] != '-') {
@@ -257,6 +284,13 @@ options_check(agent_options *o, error **err)
                          "--listen-fd and --listen exclude one another");
     }
 
+    if (o->power != NULL && strcmp(o->power, "off") != 0
+        && strcmp(o->power, "reboot") != 0 && strcmp(o->power, "exit") != 0)
+    {
+        return error_set(err, 400, "usage",
+                         "SANDBOX_POWER: off, reboot or exit");
+    }
+
     if (o->workspace[0] != '/' || strlen(o->workspace) >= OPTIONS_PATH_MAX) {
         return error_set(err, 400, "usage",
                          "--workspace: not an absolute path of less than %d "
@@ -284,6 +318,7 @@ options_parse(agent_options *o, char **argv, char *const *env, error **err)
     o->workspace = "/workspace";
     o->backups = "/var/backups";
     o->stop_ms = OPTIONS_STOP_MS;
+    o->init = options_is_init(argv, env);
 
     /* What sandboxd hands over by descriptor is not mixed with what the
      * environment says. */

@@ -30,6 +30,7 @@ typedef struct {
     const char   *log_level;        /* NULL: the default */
     const char   *log_format;
     const char   *told_version;     /* SANDBOX_VERSION */
+    const char   *power;            /* how a virtual machine ends */
     uint64_t      stop_ms;          /* from SIGTERM to SIGKILL */
     char        **command;          /* NULL-terminated; NULL: none */
 } agent_options;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, running or testing needs.
 #
-#   scripts/deps.sh build|run|test
+#   scripts/deps.sh build|run|test|long
 #
 # Prints what is missing before it installs it; does nothing, and needs no
 # privilege, when all of it is there.  A freshly installed nginx is not
@@ -15,7 +15,9 @@ build="gcc make pkg-config libc6-dev nginx-dev libuv1-dev libjansson-dev
 run="nginx crun uidmap curl ca-certificates python3 util-linux iproute2"
 test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
-      esbuild python3-ipython python3-matplotlib python3-pandas"
+      esbuild python3-ipython python3-matplotlib python3-pandas
+      busybox-static"
+long="qemu-system-x86"
 
 release=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-0}")
 case "$release" in
@@ -29,7 +31,8 @@ case "$set_wanted" in
     build) wanted="$build" ;;
     run)   wanted="$build $run" ;;
     test)  wanted="$build $run $test" ;;
-    *)     echo "deps: unknown set '$set_wanted': build, run or test" >&2
+    long)  wanted="$build $run $test $long" ;;
+    *)     echo "deps: unknown set '$set_wanted': build, run, test, long" >&2
            exit 2 ;;
 esac
 

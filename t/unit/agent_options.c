@@ -90,6 +90,30 @@ test_command(void)
 
 
 static void
+test_init(void)
+{
+    agent_options  o;
+
+    ok(taken(&o, ARGS("stray", "--init", "--boot-file", "/b", "more"),
+             ENV("SANDBOX_LISTEN=/s")) && o.init && o.command == NULL,
+       "a kernel's stray words are no command");
+    ok(taken(&o, ARGS("stray"), ENV("SANDBOX_INIT=1", "SANDBOX_LISTEN=/s",
+             "SANDBOX_BOOT_FILE=/b", "SANDBOX_POWER=reboot"))
+       && o.init && o.command == NULL && strcmp(o.power, "reboot") == 0,
+       "told by the environment");
+    ok(taken(&o, ARGS("--init", "--boot-file", "/b", "--", "x"),
+             ENV("SANDBOX_LISTEN=/s")) && o.command != NULL,
+       "dashes make one");
+    ok(taken(&o, ARGS("--boot-file", "/b", "--", "--init"),
+             ENV("SANDBOX_LISTEN=/s", "SANDBOX_INIT=0")) && !o.init,
+       "a command's own option");
+    ok(!taken(&o, ARGS("--boot-file", "/b"),
+              ENV("SANDBOX_LISTEN=/s", "SANDBOX_POWER=up")),
+       "no way to end");
+}
+
+
+static void
 test_environment(void)
 {
     agent_options  o;
@@ -168,6 +192,7 @@ main(void)
 {
     test_arguments();
     test_command();
+    test_init();
     test_environment();
     test_numbers();
     test_addresses();
