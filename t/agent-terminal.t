@@ -21,6 +21,7 @@ alarm_after(240);
 
 my $dir = tmp_dir();
 my $agent = AgentClient->start(args => ['--workspace', $dir]);
+my $fds = $agent->fd_count;
 
 
 # Opens a WebSocket at a path; what WebSocket->connect returns.
@@ -32,9 +33,34 @@ sub attach {
 }
 
 
+# What a connection answers on which a request was sent by hand.
+sub answer_of {
+    my ($s) = @_;
+    my $line = '';
+
+    while ($line !~ /\n/) {
+        sysread $s, $line, 1, length $line or last;
+    }
+
+    return http_read($s, method => 'GET');
+}
+
+
+# Makes a session whose shells know nothing of this machine's dotfiles.
+sub prepare {
+    my ($session) = @_;
+
+    $agent->post('/api/session/create',
+                 { id => $session, env => { HOME => $dir } });
+}
+
+
 # A viewer of a session's terminal, up to ready: (socket, what was replayed).
 sub view {
     my ($session, %o) = @_;
+
+    prepare($session);
+
     my $query = join '', map { "&$_=$o{$_}" } sort keys %o;
     my $w = attach("/ws/pty?sessionId=$session$query");
     my $replay = '';
@@ -55,10 +81,14 @@ sub view {
 sub until_like {
     my ($w, $re, $seconds) = @_;
     my $end = time() + ($seconds // 30);
+    my $from = 0;
 
     $w->{seen} //= '';
 
-    while ($w->{seen} !~ $re && time() < $end) {
+    # Only the newest is looked at again: there may be megabytes before.
+    while (substr($w->{seen}, $from) !~ $re && time() < $end) {
+        $from = length($w->{seen}) > 200 ? length($w->{seen}) - 200 : 0;
+
         my ($op, $data) = $w->receive($end - time());
 
         last unless defined $op;
@@ -70,12 +100,13 @@ sub until_like {
         }
     }
 
-    my $seen = $w->{seen};
-    my $found = $seen =~ $re;
+    return undef unless substr($w->{seen}, $from) =~ $re;
 
-    $w->{seen} = $found ? substr $seen, $+[0] : '';
+    my $found = substr $w->{seen}, 0, $from + $+[0];
 
-    return $found ? substr $seen, 0, $+[0] : undef;
+    $w->{seen} = substr $w->{seen}, $from + $+[0];
+
+    return $found;
 }
 
 
@@ -89,11 +120,10 @@ sub types {
     $mark++;
     $w->send_binary("$command; echo '<'MARK$mark'>'\n");
 
-    my $got = until_like($w, qr/<MARK$mark>\r\n/, $seconds) // return undef;
+    my $got = until_like($w, qr/<MARK$mark>\r?\n/, $seconds) // return undef;
 
-    $got =~ s/<MARK$mark>\r\n\z//;
-    $got =~ s/.*echo '<'MARK$mark'>'\r\n//s;
-    $got =~ s/^\e\[\?2004l\r?//;
+    $got =~ s/<MARK$mark>\r?\n\z//;
+    $got =~ s/^.*\e\[\?2004l\r?//s or $got =~ s/.*echo '<'MARK$mark'>'\r\n//s;
     $got =~ s/\r\n/\n/g;
 
     return $got;
@@ -236,5 +266,297 @@ sub ends {
        'killed');
     is(ends($w), 1000, '... closed');
 }
+
+# ---- what it starts with
+
+# In the background: a session that is busy for longer than anybody waits.
+my $busy_exec = $agent->connect;
+http_send($busy_exec, "POST /api/execute HTTP/1.1\r\nHost: x\r\n"
+    . "Content-Length: 62\r\n\r\n"
+    . sprintf '%-62s', '{"command":"sleep 11; echo done","sessionId":"busy"}');
+my $busy_start = time();
+my $busy = $agent->connect;
+http_send($busy, "GET /ws/pty?sessionId=busy HTTP/1.1\r\nHost: x\r\n"
+    . "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
+    . "\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+
+{
+    mkdir "$dir/a b";
+    $agent->post('/api/session/create',
+        { id => 'env', cwd => "$dir/a b", env => { MADE => 'with it' } });
+    $agent->execute(q{export FOO=$'x\ny\'"$z' EMPTY=; plain=1; fn() { echo in fn; }
+        export -f fn; unset HOME; alias ls='echo never'}, sessionId => 'env');
+    my ($w) = view('env', cols => 100, rows => 30);
+    is(types($w, 'stty size'), "30 100\n", 'the size that was asked for');
+    is(types($w, 'pwd'), "$dir/a b\n", 'the directory');
+    is(types($w, 'echo "$FOO|${EMPTY-none}|${plain-none}|$MADE|${HOME-none}"'),
+       qq(x\ny'"\$z||none|with it|none\n), 'the exported environment');
+    is(types($w, 'fn'), "in fn\n", 'an exported function');
+    $agent->execute('export LATE=1; cd /', sessionId => 'env');
+    is(types($w, 'echo ${LATE-none}; pwd'), "none\n$dir/a b\n",
+       'what comes later stays out');
+    is($agent->execute('echo "$FOO" | head -1; pwd', sessionId => 'env')
+       ->{stdout}, "x\n/", 'the session is as it was');
+
+    my ($second) = view('env', cols => 50, rows => 10, shell => 'sh');
+    is(types($second, 'stty size'), "30 100\n", 'the size is the first one\'s');
+
+    # Odd sessions.
+    my %odd = (
+        'set -eux' => 'set -eux',
+        'no PATH' => 'PATH=; export PATH',
+        'IFS' => 'IFS=eE/; export IFS',
+        'functions' => 'env() { echo no; }; set() { echo no; }; exit() { :; }; '
+            . 'printf() { :; }; command() { :; }; for_() { :; }',
+        'aliases' => 'alias command=false builtin=false env=false printf=false',
+        'a directory that is gone' => "mkdir $dir/gone; cd $dir/gone; "
+            . "rmdir $dir/gone",
+        'restricted files' => 'ulimit -f 0',
+    );
+    for my $name (sort keys %odd) {
+        my $id = 'odd' . ($name =~ tr/a-zA-Z//cdr);
+        prepare($id);
+        $agent->execute("export SEEN=here; $odd{$name}", sessionId => $id);
+        my ($odd) = view($id);
+        is($odd && types($odd, 'echo $SEEN'), "here\n", "odd: $name");
+        close $odd->{s} if $odd;
+    }
+
+    for my $shell ('sh', '/bin/sh') {
+        my $id = 'shell' . ($shell =~ tr/a-z//cdr);
+        my ($sh) = view($id, shell => $shell);
+        like(types($sh, 'echo $0 ${BASH_VERSION-none}'),
+             qr{/bin/sh (?:none|\d.*)\n\z}, "shell=$shell") if $sh;
+        $sh ? $sh->send_binary("exit\n") : fail("shell=$shell");
+    }
+}
+
+# ---- several who look, and come back
+
+{
+    my ($one) = view('many');
+    my ($two, $replay) = view('many');
+
+    types($one, 'echo first');
+    until_like($two, qr/<MARK$mark>\r?\n/);
+    pass('both see it');
+    is(types($two, 'echo second'), "second\n", 'the other one types');
+    ok(until_like($one, qr/second\r\n/), '... and the first sees that');
+
+    close $two->{s};
+    is(types($one, 'x=kept; echo third'), "third\n", 'one leaves');
+    close $one->{s};
+
+    # Something is printed while nobody looks.
+    ($one, $replay) = view('many');
+    like($replay, qr/first\r\n.*second\r\n.*third\r\n/s,
+         'what was there is shown again');
+    is(types($one, 'echo $x'), "kept\n", 'the same shell');
+    $one->send_binary("sleep 0.5; echo unse''en\n");
+    until_like($one, qr/unse''en\r\n/);
+    close $one->{s};
+    ok(wait_for(sub {
+        ($one, $replay) = view('many');
+        my $there = $replay =~ /unseen\r\n/;
+        close $one->{s} unless $there;
+        $there;
+    }, 30, 0.2), 'it is kept when nobody looks');
+
+    # More than is kept: the newest, in whole characters.
+    types($one, q{for i in {1..20000}; do printf '\303\251%05d\360\237\230\200' $i; done; echo});
+    my ($late, $kept) = view('many');
+    cmp_ok(length $kept, '<=', 262144, 'at most 256 KiB');
+    cmp_ok(length $kept, '>', 200000, 'and not much less');
+    like($kept, qr/20000\xf0\x9f\x98\x80\r\n/, 'the newest');
+    my $text = $kept;
+    ok(utf8::decode($text), 'whole characters');
+    $_->close for $one, $late;
+
+    # At the same moment.
+    prepare('crowd');
+    prepare('default');
+    my @pids;
+    my @new = map {
+        my $s = $agent->connect;
+        http_send($s, "GET /bridge/pty?session=crowd&cols=7$_ HTTP/1.1\r\n"
+            . "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            . "Sec-WebSocket-Version: 13\r\n"
+            . "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        $s;
+    } 1 .. 5;
+    for my $s (@new) {
+        my $r = answer_of($s);
+        is($r->{status}, 101, 'one of five at once');
+        my $w = bless { s => $s, in => $r->{rest} // '' }, 'WebSocket';
+        is(types($w, 'stty size'), "24 71\n", '... at the same terminal');
+        close $s;
+    }
+
+    # Without a name it is the default session's.
+    my $w = attach('/bridge/pty');
+    $agent->execute('export DEFAULT=yes');
+    $w->receive(30);
+    my ($same) = view('default');
+    $w->send_binary("echo sa''me\n");
+    ok(until_like($same, qr/same\r\n/), 'the bridge without a session');
+    $_->close for $w, $same;
+    $w = attach('/bridge/pty', headers => [['Session-Id', 'crowd']]);
+    is(types($w, 'stty size'), "24 71\n", 'Session-Id names one as well');
+    $w->close;
+}
+
+# ---- much of it
+
+{
+    my ($w) = view('bulk');
+    my $want = join '', map { "$_\n" } 1 .. 150_000;
+
+    types($w, 'stty -echo');
+    my $seq = types($w, 'seq 150000') // '';
+    $seq =~ s/^\n//;
+    ok($seq eq $want, 'a megabyte, to the last byte')
+        or diag(length $seq, ' ', length $want, ' ', substr $seq, 0, 300);
+
+    # The whole of the last output comes before the end.
+    $w->send_binary("head -c 200000 /dev/zero | tr '\\0' %; printf LA''ST; "
+        . "exit 5\n");
+    my $got = until_like($w, qr/LAST/) // '';
+    is($got =~ tr/%//, 200_000, 'nothing is lost at the end');
+    is(next_text($w), '{"type":"exit","code":5}', '... which comes after it');
+    is(ends($w), 1000, '... and closes');
+
+    # Input beyond what a terminal takes at once.
+    ($w) = view('bulk');
+    my $input = join '', map { sprintf "%07d\n", $_ } 1 .. 131072;
+    types($w, 'stty -echo raw; printf go');
+    $mark++;
+    $w->send_binary("head -c 1048576 | sha1sum; stty sane; "
+        . "echo '<'MARK$mark'>'\r");
+    sleep 0.3;
+    $w->send_binary($input);
+    require Digest::SHA;
+    like(until_like($w, qr/<MARK$mark>/), qr/\Q@{[Digest::SHA::sha1_hex($input)]}/,
+         'a megabyte typed');
+    is(types($w, 'echo fine'), "fine\n", 'and it goes on');
+    $w->close;
+
+    # Nobody reads: input waits, up to a bound, and harms nobody.
+    ($w) = view('stuck');
+    types($w, 'stty -echo raw; printf go');
+    $w->send_binary("sleep 1000\r");
+    sleep 0.3;
+    my ($other) = view('stuck');
+    http_send($other->{s}, WebSocket::frame(0x82, 'y' x 300_000), 1);
+    http_send($w->{s}, WebSocket::frame(0x82, 'x' x 1_000_000), 1) for 1 .. 3;
+    my ($one) = view('fresh');
+    is(types($one, 'echo free'), "free\n",
+       'who types into what doesn\'t read stops nobody');
+    $one->close;
+    is($agent->post('/api/session/delete', { sessionId => 'stuck' })->{status},
+       200, 'deleted');
+    $_ = next_text($other);
+    like($_, qr/^\{"type":"exit","code":1\d\d,"signal":"SIG(?:HUP|KILL)"}$|^\{"type":"exit","code":\d+}$/,
+       'its viewers are told');
+    is(ends($other), 1000, '... and closed');
+}
+
+# ---- a viewer that doesn't read
+
+{
+    my ($slow) = view('slow');
+    my ($quick) = view('slow');
+
+    types($quick, 'stty -echo');
+    my $got = types($quick, q{head -c 5000000 /dev/zero | tr '\0' % | fold -w 99}, 60);
+    is(($got // '') =~ tr/%//, 5_000_000,
+       'one that stands still doesn\'t stop the other');
+    my $all = 0;
+    my $code;
+    while (my ($op, $data) = $slow->receive(20)) {
+        $all += length $data if $op == 2;
+        if ($op == 8) { $code = unpack 'n', $data; last }
+    }
+    ok(!defined $code || $code == 1013, 'it was let go, to try later');
+    cmp_ok($all, '<', 4_000_000, '... before it had it all');
+    close $slow->{s};
+    my ($again, $replay) = view('slow');
+    like($replay, qr/%%/, 'and may come back');
+    $again->close;
+
+    # Alone, the program waits for it.
+    $mark++;
+    $quick->send_binary(q{head -c 3000000 /dev/zero | tr '\0' % | fold -w 99}
+        . "; echo '<'MARK$mark'>'\n");
+    sleep 3;
+    $got = until_like($quick, qr/<MARK$mark>\r?\n/, 60) // '';
+    is($got =~ tr/%//, 3_000_000, 'the program waits for the only one');
+    $quick->close;
+}
+
+# ---- ends
+
+{
+    my ($w) = view('end');
+    my $pid = types($w, 'echo $$');
+    chomp $pid;
+
+    $w->send_binary("exec sleep 1.5 </dev/null >/dev/null 2>&1\n");
+    is(next_text($w), '{"type":"exit","code":0}',
+       'a program that has let go of its terminal ends like any other');
+
+    ($w) = view('end');
+    chomp($pid = types($w, "setsid sleep 1000.$$ & (trap '' HUP; "
+        . "sleep 1001.$$) & sleep 0.2; echo PIDS "
+        . "\$(pgrep -f '^sleep 100[01].$$')"));
+    $pid =~ s/.*PIDS//s;
+    my @left = grep { process_alive($_) } $pid =~ /(\d+)/g;
+    $w->send_binary("exit\n");
+    is(next_text($w), '{"type":"exit","code":0}', 'exit with jobs left');
+    is(ends($w), 1000, '... closes');
+    ok(@left >= 2 && !grep({ !process_alive($_) } @left), 'they live on');
+
+    ($w) = view('end');
+    chomp(my $shell = types($w, 'echo $$'));
+    is($agent->post('/api/session/delete', { sessionId => 'end' })->{status},
+       200, 'the session is deleted');
+    is(ends($w), 1000, 'its terminal ends');
+    ok(wait_for(sub { !grep { process_alive($_) } @left, $shell }, 20),
+       'with all that it had left behind')
+        or diag(join ' ', grep { process_alive($_) } @left, $shell);
+
+    ($w) = view('end');
+    ok($w && types($w, 'echo new'), 'the name is free again');
+
+    # The supervisor is killed.
+    chomp($shell = types($w, 'echo $PPID'));
+    kill 'KILL', $shell;
+    is(next_text($w), '{"type":"error","message":"The terminal was lost: its '
+        . 'supervisor was killed"}', 'a terminal that is lost');
+    is(ends($w), 1011, '... is closed with 1011');
+    ($w) = view('end');
+    is(types($w, 'echo again'), "again\n", '... and made anew');
+    $w->close;
+}
+
+# ---- the session that was busy
+
+{
+    my $r = answer_of($busy);
+    is($r->{status}, 503, 'a busy session: 503');
+    like($r->{body}, qr/"code":"RESOURCE_BUSY".*The session is busy/, 'says so');
+    cmp_ok(time() - $busy_start, '>=', 9.5, '... after a while');
+    $r = answer_of($busy_exec);
+    $r->{json} = json_decode($r->{body});
+    is($r->{json}{stdout} // $r->{body}, 'done', 'what kept it busy goes on');
+    my ($w) = view('busy');
+    is(types($w, 'echo now'), "now\n", 'then it opens');
+}
+
+$agent->post('/api/session/delete', { sessionId => $_ })
+    for @{ $agent->get('/api/session/list')->{json}{data} };
+ok(wait_for(sub { $agent->fd_count <= $fds + 6 }, 20),
+   'no descriptors are left') or diag($fds, ' ', $agent->fd_count);
+$agent->stop;
+is_deeply($agent->{left} || [], [], 'nothing is left');
 
 done_testing();
