@@ -56,7 +56,6 @@ typedef struct {
 } notify_job;
 
 typedef struct {
-    int            fd;
     uv_poll_t     *poll;
     bool           polling;
     notify_job     job;
@@ -71,7 +70,8 @@ typedef struct {
     bool           freeing;             /* trees that wait to be freed */
 } notify_state;
 
-static notify_state  notify = { .fd = -1 };
+static notify_state  notify;
+static int           notify_fd = -1;
 
 static void notify_kick(void);
 
@@ -320,7 +320,7 @@ notify_waiting(void)
 {
     int  n;
 
-    return notify.fd != -1 && ioctl(notify.fd, FIONREAD, &n) == 0 ? n : 0;
+    return notify_fd != -1 && ioctl(notify_fd, FIONREAD, &n) == 0 ? n : 0;
 }
 
 
@@ -572,7 +572,7 @@ notify_read(void)
         __attribute__((aligned(__alignof__(struct inotify_event))));
     const struct inotify_event  *e;
 
-    n = notify.fd == -1 ? 0 : read(notify.fd, room, sizeof(room));
+    n = notify_fd == -1 ? 0 : read(notify_fd, room, sizeof(room));
     if (n <= 0) {
         return 0;
     }
@@ -1025,7 +1025,7 @@ notify_job_start(void)
     notify_job  *job;
 
     job = &notify.job;
-    job->scan.fd = notify.fd;
+    job->scan.fd = notify_fd;
 
     /* What nobody needs any more goes first: the kernel gives the same watch
      * for the same directory. */
@@ -1080,8 +1080,8 @@ notify_shut(void)
 
     notify.job.closing = true;
     notify.job.running = true;
-    notify.job.fd = notify.fd;
-    notify.fd = -1;
+    notify.job.fd = notify_fd;
+    notify_fd = -1;
     uv_queue_work(agent.loop, &notify.job.work, notify_work, notify_closed);
 }
 
@@ -1114,7 +1114,7 @@ notify_start(error **err)
     }
 
     uv_poll_init(agent.loop, notify.poll, fd);
-    notify.fd = fd;
+    notify_fd = fd;
     notify.looked_at = uv_now(agent.loop);
 
     return 0;
@@ -1126,7 +1126,7 @@ notify_start(error **err)
 static void
 notify_kick(void)
 {
-    if (notify_busy > 0 || notify.fd == -1) {
+    if (notify_busy > 0 || notify_fd == -1) {
         return;
     }
 
@@ -1172,7 +1172,7 @@ notify_kick(void)
 int
 watch_notify_open(watch_tree *t, error **err)
 {
-    if (notify.fd == -1 && notify_start(err) != 0) {
+    if (notify_fd == -1 && notify_start(err) != 0) {
         return -1;
     }
 
