@@ -231,16 +231,19 @@ exclude_check(const char *text, size_t len)
     }
 
     for (i = 0; i < len; i++) {
+        if (text[i] == '{') {
+            return "holds { (alternatives are not supported; \\{ is a brace)";
+        }
+
+        if (text[i] == '\\') {
+            i++;
+            if (text[i] == '\0' || text[i] == '/') {
+                return "has a backslash before nothing";
+            }
+        }
+
         if ((unsigned char) text[i] < 0x20) {
             return "holds control characters";
-        }
-
-        if (text[i] == '\\' && (text[++i] == '\0' || text[i] == '/')) {
-            return "has a backslash before nothing";
-        }
-
-        if (text[i] == '{' && text[i - (i != 0)] != '\\') {
-            return "holds { (alternatives are not supported; \\{ is a brace)";
         }
     }
 

@@ -100,6 +100,7 @@ main(void)
     ok(refused("{a}"), "at the beginning");
     ok(refused("a\\"), "half an escape");
     ok(refused("a\nb"), "two lines");
+    ok(refused("a\\\nb"), "with a backslash between");
     ok(refused("a/**/b/**/c"), "twice any number");
     memset(big, 'a', sizeof(big));
     big[1024] = '\0';
