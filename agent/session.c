@@ -5,9 +5,9 @@
 #include <sys/stat.h>
 
 #include "agent/agent.h"
-#include "agent/env.h"
 #include "agent/session.h"
 #include "agent/shell.h"
+#include "agent/shell_pool.h"
 #include "agent/terminal.h"
 #include "common/log.h"
 
@@ -94,21 +94,15 @@ session_free(session *s)
 static int
 session_start_shell(session *s, error **err)
 {
-    char         **env;
-    struct stat    st;
-    const char    *cwd;
+    struct stat   st;
+    const char   *cwd;
 
     cwd = s->cwd;
     if (stat(cwd, &st) != 0 || !S_ISDIR(st.st_mode)) {
         cwd = run_default_cwd();
     }
 
-    env = env_copy(agent.env);
-    env_merge(&env, s->env, 0, "env", NULL);
-    env_set(&env, "PWD", cwd);
-
-    s->sh = shell_start(s, &session_owner, s->id, cwd, env, err);
-    env_free(env);
+    s->sh = shell_pool_get(s, &session_owner, s->id, cwd, s->env, err);
 
     return s->sh == NULL ? -1 : 0;
 }

@@ -18,6 +18,7 @@
 #include "agent/agent.h"
 #include "agent/env.h"
 #include "agent/shell_internal.h"
+#include "agent/shell_pool.h"
 #include "agent/shell_text.h"
 #include "common/log.h"
 
@@ -143,6 +144,8 @@ shell_died(shell *sh, int exit_code)
     if (sh->state == SHELL_DEAD) {
         return;
     }
+
+    shell_pool_lost(sh);
 
     if (sh->control != NULL) {
         shell_control_read(sh);     /* a report that came before the end */
@@ -324,6 +327,33 @@ shell_destroy(shell *sh, error *err, void (*done)(void *), void *data)
     }
 
     shim_send(sh->sh, SHIM_KILL, 0, 0, NULL, 0);
+}
+
+
+void
+shell_adopt(shell *sh, session *s, const shell_owner *owner, const char *name,
+    const char *cwd, const json_t *env)
+{
+    buffer  b;
+
+    free(sh->name);
+    sh->name = strdup(name);
+    if (sh->name == NULL) {
+        abort();
+    }
+
+    sh->of = s;
+    sh->owner = owner;
+    memset(&b, 0, sizeof(b));
+    shell_welcome(&b, strcmp(cwd, sh->pwd) == 0 ? NULL : cwd, env);
+
+    /* Nobody is to wait for a shell that is still starting. */
+    if (b.len != 0) {
+        shell_write(sh, &b);
+        shell_set_pwd(sh, cwd, "");
+    }
+
+    buffer_free(&b);
 }
 
 

@@ -22,6 +22,11 @@ typedef struct {
 shell *shell_start(session *s, const shell_owner *owner, const char *name,
     const char *cwd, char *const *env, error **err);
 
+/* Gives a shell that was started for nobody (s and owner NULL) to a session:
+ * into its directory, with its environment over the one it has. */
+void shell_adopt(shell *sh, session *s, const shell_owner *owner,
+    const char *name, const char *cwd, const json_t *env);
+
 int shell_busy(const shell *sh);
 
 /* Takes over the caller's hold on the run.  Only when not busy. */

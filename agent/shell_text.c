@@ -129,6 +129,27 @@ shell_env(buffer *b, const json_t *env, const char *token)
 }
 
 
+/* As if it had been started there: no directory before this one. */
+
+void
+shell_welcome(buffer *b, const char *cwd, const json_t *env)
+{
+    if (cwd != NULL) {
+        buffer_puts(b, "\\builtin cd -- ");
+        shell_quote(b, cwd);
+        buffer_puts(b, "; \\builtin unset -v OLDPWD; "
+                       "\\builtin export OLDPWD\n");
+    }
+
+    if (env != NULL) {
+        shell_env(b, env, NULL);
+        if (b->len != 0) {
+            buffer_puts(b, "\n");
+        }
+    }
+}
+
+
 static void
 shell_cd(buffer *b, const char *cwd, const char *redirect, const char *leave)
 {

@@ -32,6 +32,10 @@ int shell_is_blank(const char *command);
 /* The first lines for a new shell. */
 void shell_init(buffer *b);
 
+/* A shell that has waited becomes a session's: cwd NULL: stays where it is;
+ * env NULL: none. */
+void shell_welcome(buffer *b, const char *cwd, const json_t *env);
+
 /* The text of a foreground command, to be sourced by the next one's line. */
 void shell_foreground(buffer *b, const shell_text *t);
 

@@ -348,6 +348,47 @@ runs('does not end the shell', 'echo x', session => 'tm', stdout => 'x');
          stdout => 'x');
 }
 
+# Sessions whose shell was ready before.
+
+{
+    my %own;
+    for my $i (1 .. 6) {
+        $agent->post('/api/session/create', { id => "w$i", cwd => '/usr',
+            env => { A => "q'\n\"$i", B => undef, IFS => $i > 4 ? '-' : undef,
+                     PATH => "/bin:/usr/bin:/p$i" } });
+        runs("ready shell $i: as one that was started for it",
+             'pwd; echo "$A|${B-unset}|${OLDPWD-none}|$PATH"; declare -p OLDPWD;'
+             . ' env | grep -c "^A="; echo $-; umask; jobs; printf %q "$IFS"',
+             session => "w$i", stderr => '',
+             stdout => "/usr\nq'\n\"$i|unset|none|/bin:/usr/bin:/p$i\n" .
+                 "declare -x OLDPWD\n1\nhiBs\n0022\n\$' \\t\\n'");
+        runs("ready shell $i: has a state of its own", 'echo ${X-none}; X=1',
+             session => "w$i", stdout => 'none');
+        $own{runs('its number', 'echo $$', session => "w$i")->{stdout}} = 1;
+    }
+
+    is(scalar keys %own, 6, 'six shells');
+}
+
+# What waits may be killed.  Who gets a dead one before that is known is told,
+# as whenever a shell dies, once.
+
+{
+    my $other = AgentClient->start();
+    my $own = $other->execute('echo $$')->{stdout};
+    my $waiting = sub { grep { $_ != $own && (slurp("/proc/$_/comm") // '')
+                               =~ /^bash/ } $other->children };
+
+    ok(wait_for($waiting, 30), 'a shell waits once a session was made');
+    kill 'KILL', $waiting->();
+    $other->execute('true', sessionId => 'next');
+    is($other->execute('echo ok', sessionId => 'next')->{stdout}, 'ok',
+       'it may be killed');
+    is($other->execute('echo $$')->{stdout}, $own, 'others live on');
+    $other->stop;
+    ok(!$other->{left}, 'nothing is left') or diag("@{ $other->{left} }");
+}
+
 # Which session is meant.
 
 {

@@ -1,0 +1,21 @@
+/*
+ * Shells that are ready before anybody asks, so that a session costs a line of
+ * text instead of the start of a bash.  There are none until the first session
+ * is made; how many are kept follows what is asked for, and after a while
+ * without use there are none again: a waiting shell is memory.
+ */
+
+#ifndef AGENT_SHELL_POOL_H
+#define AGENT_SHELL_POOL_H
+
+#include "agent/shell.h"
+
+/* As shell_start(), with the agent's environment and, over it, the session's
+ * own (NULL: none). */
+shell *shell_pool_get(session *s, const shell_owner *owner, const char *name,
+    const char *cwd, const json_t *env, error **err);
+
+/* A waiting one died. */
+void shell_pool_lost(shell *sh);
+
+#endif
