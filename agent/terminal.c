@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,9 @@ terminal_settle(terminal *t)
         if (t->sh == NULL) {
             terminal_free(t);
         }
+
+        /* Rings and queues are large, and terminals are seldom. */
+        malloc_trim(0);
         return;
     }
 
