@@ -43,6 +43,7 @@ http_exchange_free(http_exchange *x)
         free(x->query_value[i]);
     }
 
+    http_body_let_go(x);
     buffer_free(&x->head);
     buffer_free(&x->body);
     buffer_free(&x->extra);
@@ -127,7 +128,18 @@ http_conn_body(http_conn *c)
     if (x->mode == HTTP_BODY_WHOLE) {
         if (x->limit == 0) {
             x->mode = HTTP_BODY_DISCARD;
+            buffer_free(&x->body);
+            http_body_let_go(x);
             err = NULL;
+
+            if (x->crowded) {
+                error_set(&err, 503, "resource_busy",
+                          "Other requests' bodies fill the memory that there "
+                          "is for them (%d MiB)", HTTP_HELD_MAX >> 20);
+                http_error(&x->pub, err);
+                return 1;
+            }
+
             error_set(&err, 413, x->pub.bridge ? "payload_too_large"
                                                : "file_too_large",
                       "The request body is too large");

@@ -15,6 +15,7 @@
 
 #define HTTP_HEAD_MAX      (64 * 1024)  /* target and headers of a request */
 #define HTTP_HEADERS_MAX   128
+#define HTTP_HELD_MAX      (128 * 1024 * 1024)  /* of all whole bodies */
 #define HTTP_LOW_WATER     (HTTP_HIGH_WATER / 4)
 
 typedef struct {
@@ -45,6 +46,7 @@ typedef struct {
     http_body_end    on_end;
     size_t           limit;
     buffer           body;              /* whole, or not delivered yet */
+    size_t           held;              /* its part of http_held */
     uint64_t         received;
 
     void           (*on_drain)(http_request *r);
@@ -53,6 +55,7 @@ typedef struct {
     buffer           extra;             /* headers of http_set_header() */
     int64_t          left;              /* of a known length */
 
+    unsigned         crowded:1;         /* the body found no room */
     unsigned         head_done:1;
     unsigned         dispatched:1;
     unsigned         body_done:1;       /* all of it was received */
@@ -87,6 +90,11 @@ struct http_conn {
     unsigned         too_large:1;       /* the head of a request */
     unsigned         closing:1;         /* after what is in out */
 };
+
+/* Whole bodies are memory: counts one's bytes as long as the request has them.
+ * http_body_hold() returns -1 if there is no room. */
+int http_body_hold(http_exchange *x, size_t n);
+void http_body_let_go(http_exchange *x);
 
 /* http_parse.c: readies the parser; calls the handler once the head is
  * complete; gives a piece of the body to its reader. */

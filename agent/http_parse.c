@@ -248,6 +248,12 @@ http_on_body(llhttp_t *p, const char *at, size_t n)
         return 0;
     }
 
+    if (x->mode == HTTP_BODY_WHOLE && http_body_hold(x, n) != 0) {
+        x->crowded = 1;
+        x->limit = 0;
+        return 0;
+    }
+
     buffer_append(&x->body, at, n);
 
     return 0;

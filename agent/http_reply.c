@@ -99,6 +99,31 @@ http_query(http_request *r, const char *name, size_t *len)
 
 /* The body. */
 
+static size_t  http_held;               /* by all whole bodies */
+
+
+int
+http_body_hold(http_exchange *x, size_t n)
+{
+    if (http_held + n > HTTP_HELD_MAX) {
+        return -1;
+    }
+
+    http_held += n;
+    x->held += n;
+
+    return 0;
+}
+
+
+void
+http_body_let_go(http_exchange *x)
+{
+    http_held -= x->held;
+    x->held = 0;
+}
+
+
 static void
 http_body_wanted(http_exchange *x)
 {
@@ -124,6 +149,11 @@ http_read_body(http_request *r, size_t limit, http_body_done done)
     if (r->content_length > (int64_t) limit || x->body.len > limit) {
         x->limit = 0;
         x->expect = 0;
+
+    } else if (http_body_hold(x, x->body.len) != 0) {
+        x->crowded = 1;
+        x->limit = 0;
+        x->expect = 0;
     }
 
     http_body_wanted(x);
@@ -138,6 +168,7 @@ http_take_body(http_request *r, buffer *body)
     x = http_exchange_of(r);
     *body = x->body;
     memset(&x->body, 0, sizeof(x->body));
+    http_body_let_go(x);
 }
 
 

@@ -114,6 +114,41 @@ subtest 'random bytes' => sub {
 };
 
 
+# Bodies that are taken whole are memory, whoever sends them and however slowly.
+subtest 'many large bodies' => sub {
+    my $full = 16 * 1024 * 1024;
+    my $part = 'x' x ($full - 1024 * 1024);
+    my (@held, $got);
+
+    for my $i (1 .. 12) {
+        my $s = $agent->connect or last;
+        my $in = '';
+
+        sysread $s, $in, 1 until $in =~ /\n/;
+        http_send($s, "POST /api/execute HTTP/1.1\r\nHost: x\r\n" .
+                  "Content-Length: $full\r\n\r\n");
+        http_send($s, $part);
+        push @held, $s;
+        if ($i >= 9 && IO::Select->new($s)->can_read(2)) {
+            $got = http_read($s, timeout => 30);
+            last;
+        }
+    }
+
+    is($got->{status}, 503, 'one too many is refused');
+    is($got->{json}{code}, 'RESOURCE_BUSY', 'says why');
+    ok($got->{headers}{'retry-after'}, 'and when to come again');
+    ok(alive(), 'others are served');
+    is($agent->execute('echo x')->{stdout}, 'x', 'small bodies too');
+    close $_ for @held;
+
+    ok(wait_for(sub { $agent->fd_count < 40 }, 20), 'all are gone');
+    my $r = $agent->post('/api/execute', { command => 'wc -c',
+        stdin => 'y' x (8 * 1024 * 1024) }, timeout => 60);
+    is($r->{json}{stdout}, 8 * 1024 * 1024, 'and there is room again');
+};
+
+
 is($agent->stop, 0, 'the agent ends well');
 is($agent->log_text =~ /ERROR|runtime error|Sanitizer/ ? $agent->log_text : '',
     '', 'its log has no error');
