@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@
 #define MAIN_GRACE_MS  1000     /* for what runs inside, after SIGTERM, */
 #define MAIN_QUIT_MS   500      /* then without asking, */
 #define MAIN_STOP_MS   4000     /* and no longer than this */
+#define MAIN_MAPPED    (128 * 1024)
 
 agent_state           agent;
 static agent_options  main_options;
@@ -89,6 +91,18 @@ main_harden(void)
 
     signal(SIGPIPE, SIG_IGN);
     umask(022);
+}
+
+
+/* What was needed once goes back: large buffers are mapped one by one and
+ * threads share the heap, or what a burst has left behind would stay. */
+
+static void
+main_memory(void)
+{
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, MAIN_MAPPED);
+    mallopt(M_TRIM_THRESHOLD, MAIN_MAPPED);
 }
 
 
@@ -367,6 +381,7 @@ main_serve(agent_options *o)
     }
 
     main_harden();
+    main_memory();
 
     if (getcwd(cwd, sizeof(cwd)) == NULL) {
         strcpy(cwd, "/");

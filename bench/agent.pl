@@ -120,10 +120,35 @@ if (!$ENV{BENCH_DIRECT}) {
 }
 
 sleep 1;
-my $pid = start_process(cmd => ["$dir/bench", $agent->{socket}, $agent->{key},
+my $pid = start_process(env => { BENCH_FLOORS => "$dir/floors" },
+    cmd => ["$dir/bench", $agent->{socket}, $agent->{key},
     $agent->{pid}, "$dir/nginx/socket", $nginx, "$dir/files", @front]);
 waitpid $pid, 0;
 my $status = $?;
+
+# The same with Node's client: its HTTP floor, and the bare work as above.
+
+if ($only eq '') {
+    my %floor = map { my ($n, $ms, $aim) = split /\t/; ($n => [$ms, $aim + 0]) }
+        split /\n/, slurp("$dir/floors") // '';
+    my $got = json_decode(must('node', "$top/bench/agent.mjs",
+        $agent->{socket}, $agent->{key}, "$dir/nginx/socket", "$dir/files"));
+
+    print "\n# with Node's http client\n";
+    for my $name ('ping', 'exec `true` in a session', 'exec `/bin/true`',
+                  'exec without a session', 'stream: first byte',
+                  'stream: first stdout', 'write 1 KiB', 'read 1 KiB',
+                  'exists')
+    {
+        my ($ms, $aim) = @{ $floor{$name} };
+        my $base = $got->{HTTP} + $ms - $floor{ping}[0];
+
+        printf "%-29s %-5s %9.3f %9s %9s  %-26s %9.3f %6.2f  %-9s %s\n", $name,
+            'ms', $got->{$name}, '', '', 'as above', $base,
+            $got->{$name} / $base, $aim ? sprintf('%.1fx', $aim) : '',
+            $aim && $got->{$name} / $base > $aim ? 'missed' : '';
+    }
+}
 
 $agent->stop;
 if ($system) {
