@@ -133,7 +133,7 @@ answers(const row *r)
 
     path = r->agent == context_python ? "/api/contexts"
            : r->agent == code_python || r->agent == code_javascript
-           ? "/api/execute/code" : NULL;
+           ? "/api/contexts" : NULL;
 
     if (path == NULL) {
         return 1;
