@@ -129,6 +129,12 @@ void http_when_ready(http_request *r, void (*on_ready)(http_request *r));
 int http_socket(http_request *r);
 void http_sent(http_request *r, size_t n);
 
+/* What is written between the two calls goes out together, the end of the
+ * answer included.  The connection lives until it is uncorked, whatever becomes
+ * of the request.  NULL if it is corked already; http_uncork() takes that. */
+http_conn *http_cork(http_request *r);
+void http_uncork(http_conn *c);
+
 /* Closes the connection so that the client sees a broken answer. */
 void http_abort(http_request *r);
 

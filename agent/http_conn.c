@@ -437,6 +437,37 @@ http_conn_kick(http_conn *c)
 }
 
 
+http_conn *
+http_cork(http_request *r)
+{
+    http_conn  *c;
+
+    c = r->conn;
+
+    if (c->busy || c->dead) {
+        return NULL;
+    }
+
+    c->busy = 1;
+    c->holds++;
+
+    return c;
+}
+
+
+void
+http_uncork(http_conn *c)
+{
+    if (c == NULL) {
+        return;
+    }
+
+    c->busy = 0;
+    http_conn_kick(c);
+    http_conn_release(c);
+}
+
+
 /* Everything was sent and the connection shall end: the peer gets the end of
  * the stream and a moment in which what it still sends is thrown away, so that
  * it reads the answer instead of a reset. */

@@ -59,8 +59,9 @@ typedef struct http_request http_request;
 
 struct interpreter_run {
     interpreter_run  *next;
-    context          *in;           /* NULL: it is over */
+    context          *in;           /* NULL: it is being ended */
     http_request     *r;            /* NULL: the client left */
+    int               begun;        /* its answer has a head */
     json_t           *request;      /* for the executor */
     uint64_t          timeout_ms;   /* 0: none */
     int               timed_out;
@@ -89,6 +90,8 @@ struct context {
     interpreter_run  *head, **tail;
     unsigned          waiting;
     uv_timer_t       *timer;
+    uv_timer_t       *begin;        /* of an answer */
+    struct http_conn *cork;         /* frames that go out together */
 };
 
 /*
@@ -113,6 +116,8 @@ int context_run(context *c, http_request *r, const char *code, size_t len,
 
 
 /* Frames (interpreter_frames.c).  Each returns 1 when the client is slow. */
+
+void frames_begin(interpreter_run *run);
 
 int frames_output(interpreter_run *run, int err, const char *p, size_t n);
 int frames_result(interpreter_run *run, const char *p, size_t n);

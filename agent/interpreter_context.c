@@ -13,6 +13,8 @@
 /* Of what a cell prints after it was interrupted. */
 #define CONTEXT_LATE_MAX  (256 * 1024)
 
+#define CONTEXT_HEAD_MS   5
+
 #define CONTEXT_DEAD  "Context executor has terminated. Please delete and " \
                       "recreate the context."
 
@@ -53,28 +55,63 @@ context_timer_closed(uv_handle_t *handle)
 
 
 static void
-context_timer_stop(context *c)
+context_timer_close(uv_timer_t **timer)
 {
-    if (c->timer != NULL) {
-        uv_close((uv_handle_t *) c->timer, context_timer_closed);
-        c->timer = NULL;
+    if (*timer != NULL) {
+        uv_close((uv_handle_t *) *timer, context_timer_closed);
+        *timer = NULL;
     }
 }
 
 
 static void
-context_timer_start(context *c, uint64_t ms, uv_timer_cb cb)
+context_timer_start(context *c, uv_timer_t **timer, uint64_t ms,
+    uv_timer_cb cb)
 {
-    context_timer_stop(c);
-
-    c->timer = malloc(sizeof(uv_timer_t));
-    if (c->timer == NULL) {
-        abort();
+    if (*timer == NULL) {
+        *timer = malloc(sizeof(uv_timer_t));
+        if (*timer == NULL) {
+            abort();
+        }
+        uv_timer_init(agent.loop, *timer);
+        (*timer)->data = c;
     }
 
-    uv_timer_init(agent.loop, c->timer);
-    c->timer->data = c;
-    uv_timer_start(c->timer, cb, ms, 0);
+    uv_timer_start(*timer, cb, ms, 0);
+}
+
+
+static void
+context_timers_stop(context *c)
+{
+    if (c->timer != NULL) {
+        uv_timer_stop(c->timer);
+    }
+    if (c->begin != NULL) {
+        uv_timer_stop(c->begin);
+    }
+}
+
+
+/* Frames that come one after another go out together. */
+
+static void
+context_cork(context *c, interpreter_run *run)
+{
+    if (c->cork == NULL) {
+        c->cork = http_cork(run->r);
+    }
+}
+
+
+static void
+context_uncork(context *c)
+{
+    http_conn  *cork;
+
+    cork = c->cork;
+    c->cork = NULL;
+    http_uncork(cork);
 }
 
 
@@ -113,6 +150,10 @@ run_client_left(http_request *r)
     run->r = NULL;
     c = run->in;
 
+    if (c == NULL) {
+        return;
+    }
+
     if (c->current == run) {
         run_stop(run);
         return;
@@ -135,7 +176,7 @@ run_drained(http_request *r)
     interpreter_run  *run;
 
     run = r->data;
-    if (run != NULL && run->in->current == run) {
+    if (run != NULL && run->in != NULL && run->in->current == run) {
         executor_resume(run->in->x);
     }
 }
@@ -147,7 +188,6 @@ run_expired(uv_timer_t *timer)
     context  *c;
 
     c = timer->data;
-    context_timer_stop(c);
     c->current->timed_out = 1;
     run_stop(c->current);
 }
@@ -168,6 +208,8 @@ run_output(interpreter_run *run, int err, const char *p, size_t n)
         }
     }
 
+    context_cork(run->in, run);
+
     if (frames_output(run, err, p, n) && !run->stopping) {
         executor_pause(run->in->x);
     }
@@ -187,6 +229,8 @@ run_result(interpreter_run *run, const char *p, size_t n)
             return;
         }
     }
+
+    context_cork(run->in, run);
 
     if (frames_result(run, p, n) && !run->stopping) {
         executor_pause(run->in->x);
@@ -217,7 +261,11 @@ run_done(context *c)
 
     run = c->current;
     c->current = NULL;
-    context_timer_stop(c);
+    context_timers_stop(c);
+
+    if (run->r != NULL) {
+        context_cork(c, run);
+    }
 
     if (run->r == NULL) {
         /* nobody is told */
@@ -234,6 +282,26 @@ run_done(context *c)
 
     run_free(run);
     context_next(c);
+
+    /* Last: what the client has sent behind its request is handled here, and
+     * that may be the end of the context. */
+    context_uncork(c);
+}
+
+
+/* A cell that is quick is answered in one piece; the client of one that isn't
+ * sees that it runs. */
+
+static void
+run_begin(uv_timer_t *timer)
+{
+    context  *c;
+
+    c = timer->data;
+
+    if (c->current != NULL && c->current->r != NULL) {
+        frames_begin(c->current);
+    }
 }
 
 
@@ -255,7 +323,11 @@ run_start(context *c, interpreter_run *run)
         ms = interpreter_setting("INTERPRETER_EXECUTION_TIMEOUT_MS", 0);
     }
     if (ms != 0) {
-        context_timer_start(c, ms, run_expired);
+        context_timer_start(c, &c->timer, ms, run_expired);
+    }
+
+    if (!run->begun) {
+        context_timer_start(c, &c->begin, CONTEXT_HEAD_MS, run_begin);
     }
 
     request = run->request;
@@ -285,34 +357,57 @@ context_next(context *c)
 }
 
 
-/* All that wait are told why they won't run. */
+/* All that run or wait, taken out of their context: telling them may make
+ * their clients' next requests be handled, so the context isn't looked at any
+ * more then. */
+
+static interpreter_run *
+context_take_all(context *c)
+{
+    interpreter_run  *run, *all;
+
+    context_timers_stop(c);
+
+    all = c->head;
+
+    if (c->current != NULL) {
+        all = c->current;
+        all->next = c->head;
+    }
+
+    for (run = all; run != NULL; run = run->next) {
+        run->in = NULL;
+    }
+
+    c->current = NULL;
+    c->head = NULL;
+    c->tail = &c->head;
+    c->waiting = 0;
+
+    return all;
+}
+
+
+/* Why they won't run any more; what the first one is told may differ. */
 
 static void
-context_fail_all(context *c, const char *name, const char *message)
+context_fail_all(interpreter_run *all, const char *name, const char *first,
+    const char *others)
 {
+    const char       *message;
     interpreter_run  *run;
 
-    context_timer_stop(c);
+    message = first;
 
-    run = c->current;
-    c->current = NULL;
-
-    if (run != NULL) {
+    while ((run = all) != NULL) {
+        all = run->next;
         if (run->r != NULL) {
             frames_failure(run, run->timed_out ? "TimeoutError" : name,
                            message);
         }
         run_free(run);
+        message = others;
     }
-
-    while ((run = c->head) != NULL) {
-        c->head = run->next;
-        frames_failure(run, name, CONTEXT_DEAD);
-        run_free(run);
-    }
-
-    c->tail = &c->head;
-    c->waiting = 0;
 }
 
 
@@ -321,7 +416,8 @@ context_fail_all(context *c, const char *name, const char *message)
 static void
 context_free(context *c)
 {
-    context_timer_stop(c);
+    context_timer_close(&c->timer);
+    context_timer_close(&c->begin);
     c->next->prev = c->prev;
     c->prev->next = c->next;
     context_count--;
@@ -345,6 +441,8 @@ context_drop_executor(context *c)
     }
 }
 
+
+/* made() may have the client's next requests handled: not in the list then. */
 
 static void
 context_not_made(context *c, error *err)
@@ -399,8 +497,9 @@ context_set_up(context *c)
 static void
 context_lost(context *c, const char *why)
 {
-    char    message[1024];
-    error  *err;
+    char        message[1024];
+    error      *err;
+    http_conn  *cork;
 
     c->x = NULL;
     pool_left(c->lang);
@@ -418,7 +517,12 @@ context_lost(context *c, const char *why)
              "and recreate the context.",
              c->current != NULL && c->current->timed_out
              ? "Execution timeout. " : "", why);
-    context_fail_all(c, "ExecutorTerminated", message);
+
+    cork = c->cork;
+    c->cork = NULL;
+    context_fail_all(context_take_all(c), "ExecutorTerminated", message,
+                     CONTEXT_DEAD);
+    http_uncork(cork);
 }
 
 
@@ -453,6 +557,10 @@ context_event(executor *x, executor_what what, const char *p, size_t n)
 
     case EXECUTOR_DONE:
         run_done(c);
+        break;
+
+    case EXECUTOR_REST:
+        context_uncork(c);
         break;
 
     case EXECUTOR_DEAD:
@@ -541,9 +649,13 @@ context_each(void (*cb)(context *c, void *data), void *data)
 void
 context_delete(context *c)
 {
+    interpreter_run  *all;
+
     context_drop_executor(c);
-    context_fail_all(c, "ContextDeleted", "The context was deleted");
+    all = context_take_all(c);
     context_free(c);
+    context_fail_all(all, "ContextDeleted", "The context was deleted",
+                     "The context was deleted");
 }
 
 
@@ -582,12 +694,15 @@ context_run(context *c, http_request *r, const char *code, size_t len,
     r->data = run;
     http_on_close(r, run_client_left);
     http_on_drain(r, run_drained);
-    sse_begin(r);
 
     *c->tail = run;
     c->tail = &run->next;
     c->waiting++;
     context_next(c);
+
+    if (c->current != run) {
+        frames_begin(run);
+    }
 
     return 0;
 }

@@ -247,6 +247,7 @@ executor_read_event(executor *x)
 
         if (n > 0) {
             buffer_added(&x->in, (size_t) n);
+            x->clean = 0;
 
         } else if (n == 0) {
             io_close(x->events);
@@ -321,9 +322,32 @@ executor_tell_event(executor *x)
 }
 
 
+/* An event is told when the pipes are empty, or nearly: who else writes to
+ * them without an end must not hold it back. */
+
+static int
+executor_step_event(executor *x, int got)
+{
+    if (got && x->drained < EXECUTOR_DRAIN_MAX) {
+        return 1;
+    }
+
+    x->clean = !got;
+    executor_tell_event(x);
+    if (x->gone) {
+        return 0;
+    }
+
+    buffer_consume(&x->in, (size_t) x->ev_len);
+    x->ev_len = 0;
+
+    return 1;
+}
+
+
 /*
  * The pipes first, then an event: what a cell printed before it is in them by
- * then.  Who else writes to them without an end must not hold it back.
+ * then.
  */
 
 static int
@@ -335,25 +359,20 @@ executor_step(executor *x)
         return 0;
     }
 
-    out = executor_read_output(x, &x->out, EXECUTOR_STDOUT);
-    got = executor_read_output(x, &x->err, EXECUTOR_STDERR);
-    got |= out;
+    got = 0;
+
+    if (!x->clean) {
+        out = executor_read_output(x, &x->out, EXECUTOR_STDOUT);
+        got = executor_read_output(x, &x->err, EXECUTOR_STDERR);
+        got |= out;
+    }
 
     if (x->gone || x->paused) {
         return 0;
     }
 
     if (x->ev_len > 0) {
-        if (got && x->drained < EXECUTOR_DRAIN_MAX) {
-            return 1;
-        }
-
-        executor_tell_event(x);
-        if (!x->gone) {
-            buffer_consume(&x->in, (size_t) x->ev_len);
-            x->ev_len = 0;
-        }
-        return 1;
+        return executor_step_event(x, got);
     }
 
     if (got && (!x->exited || x->drained < EXECUTOR_DRAIN_MAX)) {
@@ -370,6 +389,39 @@ executor_step(executor *x)
     }
 
     return 0;
+}
+
+
+/* Is there a process of an earlier cell that this one's end must spare?  Most
+ * often not, which the kernel tells in one read each. */
+
+static int
+executor_has_company(const executor *x)
+{
+    int      own;
+    char     text[32], expected[16];
+    ssize_t  n;
+
+    if (x->kids_fd == -1 || x->orphans_fd == -1) {
+        return 1;
+    }
+
+    if (pread(x->kids_fd, text, 1, 0) > 0) {
+        return 1;
+    }
+
+    own = snprintf(expected, sizeof(expected), "%d ", (int) x->pid);
+    n = pread(x->orphans_fd, text, sizeof(text), 0);
+
+    return n != own || memcmp(text, expected, (size_t) own) != 0;
+}
+
+
+static void
+executor_look_around(executor *x)
+{
+    x->unsure = 0;
+    x->company = executor_has_company(x);
 }
 
 
@@ -397,9 +449,18 @@ executor_pump(executor *x)
     }
 
     x->pumping = 1;
+    x->clean = 0;
 
     for (turns = 0; turns < EXECUTOR_TURNS && executor_step(x); turns++) {
         /* go on */
+    }
+
+    if (!x->gone && x->ready) {
+        x->cb(x, EXECUTOR_REST, NULL, 0);
+    }
+
+    if (!x->gone && x->unsure && x->run == 0) {
+        executor_look_around(x);
     }
 
     x->pumping = 0;
@@ -527,35 +588,10 @@ executor_open(executor *x, json_t *request)
 }
 
 
-/* Is there a process of an earlier cell that this one's end must spare?  Most
- * often not, which the kernel tells in one read each. */
-
-static int
-executor_has_company(const executor *x)
-{
-    int      own;
-    char     text[32], expected[16];
-    ssize_t  n;
-
-    if (x->kids_fd == -1 || x->orphans_fd == -1) {
-        return 1;
-    }
-
-    if (pread(x->kids_fd, text, 1, 0) > 0) {
-        return 1;
-    }
-
-    own = snprintf(expected, sizeof(expected), "%d ", (int) x->pid);
-    n = pread(x->orphans_fd, text, sizeof(text), 0);
-
-    return n != own || memcmp(text, expected, (size_t) own) != 0;
-}
-
-
 void
 executor_run(executor *x, uint32_t run, json_t *request)
 {
-    int     i, any;
+    int     any;
     size_t  n;
 
     /* What came since the last one belongs to nobody. */
@@ -566,11 +602,16 @@ executor_run(executor *x, uint32_t run, json_t *request)
         n++;
     } while (any && n < EXECUTOR_DRAIN_MAX / EXECUTOR_PIECE);
 
-    i = executor_has_company(x);
-    if (i || x->marked) {
-        shim_send(x->sh, SHIM_MARK, 0, !i, NULL, 0);
-        x->marked = i;
+    if (x->unsure) {
+        executor_look_around(x);
     }
+
+    if (x->company || x->marked) {
+        shim_send(x->sh, SHIM_MARK, 0, !x->company, NULL, 0);
+        x->marked = x->company;
+    }
+
+    x->unsure = 1;
 
     x->run = run;
     x->drained = 0;

@@ -28,6 +28,7 @@ typedef enum {
     EXECUTOR_RESULT,        /* p, n: members of a result as a JSON object */
     EXECUTOR_ERROR,         /* those of an error */
     EXECUTOR_DONE,          /* after all output of the run */
+    EXECUTOR_REST,          /* nothing more is there now */
     EXECUTOR_DEAD           /* p: why, in a sentence */
 } executor_what;
 
@@ -46,12 +47,15 @@ struct executor {
     io           *requests, *events, *out, *err;
     int           stop_fd;          /* who a loop is stopped by, -1: none */
     int           kids_fd, orphans_fd;
+    int           company;          /* processes of earlier cells are there */
+    int           unsure;           /* that wasn't looked at yet */
     int           marked;
     buffer        pending;          /* of requests, not yet written */
     buffer        in;               /* of events, not yet told */
     interpreter_event  ev;          /* the first of them, if ev_len isn't 0 */
     long          ev_len;
     size_t        drained;          /* output read while it waits */
+    int           clean;            /* the pipes are empty since its arrival */
     char          early[512];       /* what it said before it was ready */
     size_t        early_len;
 

@@ -11,6 +11,16 @@
 #include "common/utf8.h"
 
 
+void
+frames_begin(interpreter_run *run)
+{
+    if (!run->begun) {
+        run->begun = 1;
+        sse_begin(run->r);
+    }
+}
+
+
 static int
 frames_text(interpreter_run *run, const char *type, const char *p, size_t n)
 {
@@ -19,6 +29,7 @@ frames_text(interpreter_run *run, const char *type, const char *p, size_t n)
     size_t   used;
     buffer   b;
 
+    frames_begin(run);
     memset(&b, 0, sizeof(b));
     buffer_printf(&b, "data: {\"type\":\"%s\",\"text\":\"", type);
     room = buffer_room(&b, (n + 1) * JSON_TEXT_GROWTH);
@@ -108,6 +119,7 @@ frames_object(interpreter_run *run, const char *type, const char *p, size_t n)
     size_t  i;
     buffer  b;
 
+    frames_begin(run);
     memset(&b, 0, sizeof(b));
     buffer_room(&b, n + 64);
     buffer_printf(&b, "data: {\"type\":\"%s\"", type);
@@ -152,6 +164,7 @@ frames_complete(interpreter_run *run, uint32_t count)
 {
     buffer  b;
 
+    frames_begin(run);
     frames_output_end(run);
     memset(&b, 0, sizeof(b));
     buffer_printf(&b, "data: {\"type\":\"execution_complete\","

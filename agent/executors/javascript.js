@@ -29,7 +29,7 @@ const on = process.on.bind(process);
 
 const RUN = Symbol.for('sandbox.run'), TAKE = Symbol.for('sandbox.take');
 const IMPORT = '__sandbox_import__';
-const session = new inspector.Session();
+let session = null;         // of the inspector
 
 let current = null;         // the run: { id, interrupt }
 let language = 'javascript';
@@ -51,14 +51,30 @@ function writeAll(fd, buffer) {
     }
 }
 
-function send(kind, payload) {
-    const body = Buffer.from(payload || '');
-    const frame = Buffer.allocUnsafe(5 + body.length);
+// The last events of a cell go out with the one that says so.
+let held = null;
+let warming = false;
 
-    frame.writeUInt32LE(body.length, 0);
-    frame.write(kind, 4, 'latin1');
-    body.copy(frame, 5);
-    writeAll(EVENTS, frame);
+function send(kind, payload = '') {
+    const length = Buffer.byteLength(payload);
+    const frame = Buffer.allocUnsafe(5 + length);
+
+    frame.writeUInt32LE(length, 0);
+    frame[4] = kind.charCodeAt(0);
+    frame.write(payload, 5);
+
+    if (warming) {
+        held = null;
+    } else if (held !== null && kind !== 'z') {
+        held.push(frame);
+    } else if (held !== null && held.length > 0) {
+        held.push(frame);
+        writeAll(EVENTS, Buffer.concat(held));
+        held = null;
+    } else {
+        writeAll(EVENTS, frame);
+        held = null;
+    }
 }
 
 function cut(text) {
@@ -392,13 +408,6 @@ function interruptible(action) {
     }
 }
 
-function post(method, params) {
-    return new Promise((resolve, reject) => {
-        session.post(method, params,
-            (e, r) => e ? reject(e) : resolve(r));
-    });
-}
-
 // The value that the inspector only describes.
 function fetchValue(remote) {
     if (remote.objectId === undefined) {
@@ -422,6 +431,12 @@ function fetchValue(remote) {
 
 async function evaluateRepl(code, name) {
     let answer;
+
+    if (session === null) {
+        session = new inspector.Session();
+        session.connect();
+    }
+
     const expression = `${code}\n//# sourceURL=${name}`;
 
     await new Promise((resolve, reject) => {
@@ -474,15 +489,22 @@ function asExpression(code) {
     return code;
 }
 
+const DECLARES = /\b(?:const|let|class|await|async|using|function|var)\b/;
+const SIMPLE = /^[\w\s.,+\-*%<>=!&|?:;'"]*$/;
+const LOOP = /\b(?:for|while|do)\b/;
+
 async function evaluateOnce(code, name) {
-    if (/\b(?:const|let|class|await|async|using|function|var)\b/.test(code))
+    if (DECLARES.test(code))
         return evaluateRepl(code, name);
 
     const script = new vm.Script(code, { filename: name });
-    const value = interruptible(() => script.runInThisContext(
-        { displayErrors: false }));
+    const options = { displayErrors: false };
 
-    return { value };
+    // Without a call or a loop there is nothing to interrupt.
+    if (SIMPLE.test(code) && !LOOP.test(code))
+        return { value: script.runInThisContext(options) };
+
+    return { value: interruptible(() => script.runInThisContext(options)) };
 }
 
 async function evaluate(code, name) {
@@ -648,6 +670,10 @@ const NO_TYPESCRIPT = 'TypeScript needs Node.js 22.13 or newer, or esbuild; '
 
 // ---- Cells ----------------------------------------------------------------
 
+function unwritten() {
+    return process.stdout.writableLength + process.stderr.writableLength > 0;
+}
+
 async function flush() {
     for (const stream of [process.stdout, process.stderr]) {
         if (stream.writableLength > 0)
@@ -689,10 +715,14 @@ async function execute(request) {
             setImmediate(guard);
             value = await Promise.race([value, interrupted]);
         }
-        await flush();
+        if (unwritten())
+            await flush();
+        held = [];
         show(value);
     } catch (e) {
-        await flush();
+        if (unwritten())
+            await flush();
+        held ??= [];
         if (e instanceof Thrown)
             report(e.value, e.where);
         else
@@ -814,8 +844,7 @@ async function serve() {
 
 function start() {
     closeSync(SOURCE);
-    session.connect();
-    on('exit', () => { try { session.disconnect(); } catch { /* gone */ } });
+    on('exit', () => { try { session?.disconnect(); } catch { /* gone */ } });
     on('SIGINT', onSigint);
     on('unhandledRejection', (e) => {
         if (!isInterrupt(e))
@@ -846,7 +875,15 @@ function start() {
                                  serve(); });
     requests.on('close', () => process.reallyExit(0));
     locate(process.cwd());
-    send('r');
+    warmUp().then(() => send('r'));
+}
+
+// The first cell of a context shouldn't be the first of its process.
+async function warmUp() {
+    warming = true;
+    for (let i = 0; i < 25; i++)
+        await execute({ id: 0, count: 0, code: '1+1' });
+    warming = false;
 }
 
 start();

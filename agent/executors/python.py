@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+import _signal
 import _thread
 
 REQUESTS, EVENTS, SPARE = 240, 241, (242, 243)
@@ -25,8 +26,8 @@ FLUSH_LATER = 0.005
 os_read, os_write, os_getpid, os_exit = os.read, os.write, os.getpid, os._exit
 loads = json.loads
 get_ident = _thread.get_ident
+fstat, getsignal = os.fstat, _signal.getsignal
 
-plain_dumps = json.dumps
 home = os_getpid()
 main_thread = get_ident()
 main = sys.modules['__main__'].__dict__
@@ -39,14 +40,14 @@ class State:
     busy = False                    # a cell runs: SIGINT is for it
     masked = 0                      # it has to wait
     pending = False
-    run = 0
-    code = ''
+    held = None
 
 
 # ---- Interrupts and events ------------------------------------------------
 
-def dumps(value, **options):
-    return plain_dumps(value, separators=(',', ':'), **options)
+dumps = json.JSONEncoder(separators=(',', ':'), allow_nan=False,
+                         check_circular=True).encode
+quoted = json.encoder.encode_basestring_ascii
 
 
 def on_sigint(signum, frame):
@@ -72,7 +73,15 @@ def send(kind, payload=b''):
     """One event; whole, whatever interrupts."""
     if os_getpid() != home:
         return
-    data = memoryview(len(payload).to_bytes(4, 'little') + kind + payload)
+    data = len(payload).to_bytes(4, 'little') + kind + payload
+    if State.held is not None:
+        # The last events of a cell go out with the one that says so.
+        if kind != b'z':
+            State.held += data
+            return
+        data = State.held + data
+        State.held = None
+    data = memoryview(data)
     ours = get_ident() == main_thread
     if ours:
         State.masked += 1
@@ -96,15 +105,15 @@ def send_json(kind, text):
 def result(fmt, value, metadata=None):
     """One result frame; value is JSON already when fmt is json or chart."""
     if fmt not in ('json', 'chart'):
-        value = dumps(value)
+        value = quoted(value)
     try:
-        meta = dumps(metadata or {}, allow_nan=False)
+        meta = dumps(metadata) if metadata else '{}'
     except (TypeError, ValueError):
         meta = '{}'
     if len(value) > PAYLOAD_MAX or len(meta) > TEXT_MAX:
         fmt, meta = 'text', '{}'
-        value = dumps('<a result of %d bytes is too long to be sent>'
-                      % len(value))
+        value = quoted('<a result of %d bytes is too long to be sent>'
+                       % len(value))
     send_json(b'd', '{"%s":%s,"metadata":%s}' % (fmt, value, meta))
 
 
@@ -182,9 +191,11 @@ def flush():
 def standard_streams():
     """What a cell closed or lost is there again."""
     global out, err
-    for fd, kept, stream in ((1, kept_out, out), (2, kept_err, err)):
+    for fd, kept, stream, was in ((1, kept_out, out, same_out),
+                                  (2, kept_err, err, same_err)):
         try:
-            if not os.path.samestat(os.fstat(fd), os.fstat(kept)):
+            now = fstat(fd)
+            if now.st_ino != was.st_ino or now.st_dev != was.st_dev:
                 raise OSError
         except OSError:
             # What couldn't be written then isn't written now.
@@ -273,7 +284,7 @@ def show(value, last=False):
         result('text', cut(repr(value)))
     elif isinstance(value, (dict, list)):
         try:
-            text = dumps(value, allow_nan=False)
+            text = dumps(value)
         except (TypeError, ValueError, RecursionError):
             result('text', cut(repr(value)))
         else:
@@ -366,7 +377,23 @@ def evaluate(tree, name, mode):
     return value
 
 
+def expression(code, name):
+    """The code object of a short cell that is one expression."""
+    if len(code) < 200 and '\n' not in code and '=' not in code:
+        try:
+            return compile(code, name, 'eval', FLAGS, True)
+        except (SyntaxError, ValueError):
+            pass
+    return None
+
+
 def cell(code, name):
+    simple = expression(code, name)
+    if simple is not None and not simple.co_flags & CO_COROUTINE:
+        linecache.cache[name] = (len(code), None, [code], name)
+        value = eval(simple, main)
+        flush()
+        return value
     try:
         tree = parse(code, name)
     except SyntaxError:
@@ -408,7 +435,8 @@ def execute(request):
     old = {k: os.environ.get(k) for k in env}
     failed = None
     State.pending = False
-    if signal.getsignal(signal.SIGINT) is not on_sigint:
+    State.held = None
+    if getsignal(2) is not on_sigint:
         signal.signal(signal.SIGINT, on_sigint)
     standard_streams()
     try:
@@ -432,6 +460,7 @@ def execute(request):
                 figures()
                 if value is not None:
                     builtins._ = value
+                    State.held = b''
                     show(value, True)
         finally:
             State.busy = False
@@ -448,6 +477,7 @@ def execute(request):
         else:
             os.environ[k] = v
     flush()
+    State.held = State.held or b''
     if failed is not None:
         report(failed)
         failed.__traceback__ = None
@@ -505,8 +535,17 @@ def serve():
             send(b'z', b'%d' % request['id'])
 
 
+def warm_up():
+    """The first cell of a context shouldn't be the first of its process."""
+    parse('a = [1]\na', '<warm>')
+    expression('1 + 1', '<warm>')
+    loads('{"a":1}')
+    quoted(dumps({}))
+    repr(1)
+
+
 def start():
-    global kept_out, kept_err
+    global kept_out, kept_err, same_out, same_err
     import warnings
     for fd in SPARE:
         try:
@@ -516,6 +555,7 @@ def start():
     os.set_inheritable(REQUESTS, False)
     os.set_inheritable(EVENTS, False)
     kept_out, kept_err = os.dup(1), os.dup(2)
+    same_out, same_err = os.fstat(1), os.fstat(2)
     sys.stdout = sys.__stdout__ = out
     sys.stderr = sys.__stderr__ = err
     sys.argv[:] = ['']
@@ -529,7 +569,7 @@ def start():
     sys.meta_path.insert(0, Finder)
     sys.meta_path.append(LastFinder)
     main.pop('s', None)             # of the command line
-    compile('1', '<warm>', 'exec', FLAGS | ast.PyCF_ONLY_AST, True)
+    warm_up()
     send(b'r')
     serve()
 

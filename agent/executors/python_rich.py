@@ -49,7 +49,7 @@ def emit(fmt, data, metadata=None):
         if isinstance(data, str):
             return result('json', dumps(data), metadata)
         try:
-            data = dumps(data, allow_nan=False)
+            data = dumps(data)
         except (TypeError, ValueError, RecursionError):
             return result('text', repr(data)[:TEXT_MAX], metadata)
     else:
@@ -153,7 +153,7 @@ def figure(fig):
     emit('png', b.getvalue())
     try:
         c = chart(fig)
-        text = dumps(c, allow_nan=False) if c is not None else None
+        text = dumps(c) if c is not None else None
     except Exception:
         text = None
     if text is not None:
