@@ -17,7 +17,9 @@ use Time::HiRes qw(sleep time);
 alarm_after(180);
 
 my $dir = tmp_dir();
-my $agent = AgentClient->start(args => ['--workspace', $dir]);
+# Random bytes are paths, too.
+my $agent = AgentClient->start(args => ['--workspace', $dir], dir => $dir,
+    before => [kept_in($dir)]);
 
 sub alive { return $agent->get('/api/ping', timeout => 5)->{status} == 200 }
 

@@ -22,7 +22,7 @@ our @EXPORT = qw(
     build_dir top_dir is_san tmp_dir free_port wait_for run_command
     start_process stop_process process_alive slurp spew
     http http_connect http_send http_read json_decode json_encode
-    descendants san_env alarm_after path_hash
+    descendants san_env alarm_after path_hash kept_in
 );
 
 my $OWNER = $$;
@@ -83,6 +83,23 @@ sub free_port {
     close $s;
 
     return $port;
+}
+
+
+# A command in front of another that makes everything but $dir read-only for
+# it, in a mount namespace of its own: for what is driven by random bytes.
+sub kept_in {
+    my ($dir) = @_;
+    my $script = 'set -e; dir=$1; shift; mount --make-rprivate /;'
+        . ' mount --bind "$dir" "$dir";'
+        . ' while read -r _ _ _ _ at _; do case $at in'
+        . ' "$dir"|/proc|/proc/*|/dev|/dev/pts|/sys|/sys/*) ;;'
+        . ' *) mount -o remount,bind,ro "$at" 2>/dev/null || true ;; esac;'
+        . ' done </proc/self/mountinfo;'
+        . ' ! touch /kept_in 2>/dev/null; exec "$@"';
+
+    return ('unshare', ($> == 0 ? '-m' : '-rm'), '--', 'sh', '-c', $script,
+        'sh', $dir);
 }
 
 
