@@ -20,7 +20,8 @@ SANFLAGS = $(if $(SAN),-fsanitize=address$(,)undefined \
            -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 ,       := ,
 CPPFLAGS = -D_GNU_SOURCE -I. -I$(LLHTTP_INC)
-CFLAGS   = -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS)
+SECTIONS = $(if $(SAN),,-ffunction-sections -fdata-sections)
+CFLAGS   = -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SECTIONS) $(SANFLAGS)
 
 # V=1 shows the commands.
 V   ?=
@@ -104,7 +105,8 @@ module: $(B)/ngx_http_sandbox_module.so
 
 $(B)/sandbox-agent: $(AGENT_OBJ) $(AGENT_COMMON) $(LLHTTP_OBJ)
 	$(say) LINK $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@.tmp $^ $(AGENT_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-Wl$(,)--gc-sections) \
+	    -o $@.tmp $^ $(AGENT_LIBS)
 	$(Q)$(if $(SAN),,strip $@.tmp &&) mv -f $@.tmp $@
 
 $(B)/sandboxd: $(SANDBOXD_OBJ) $(COMMON_OBJ)
