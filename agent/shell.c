@@ -238,6 +238,11 @@ shell_shim_event(shim *s, const shim_msg *m)
             if (r->foreground) {
                 run_set_started(r, sh->pid);
             }
+            if (sh->ending && sh->current == r
+                && sh->state == SHELL_RUNNING)
+            {
+                shell_kill(sh, r, 0);
+            }
         }
         break;
 
@@ -480,6 +485,8 @@ shell_start(session *s, const shell_owner *owner, const char *name,
 
     memset(&b, 0, sizeof(b));
     shell_init(&b);
+    shell_new_token(sh);
+    shell_probe(&b, sh->token);
     shell_write(sh, &b);
 
     return sh;

@@ -14,6 +14,7 @@
 #define SHELL_INT_MS       100      /* SIGINT this long, */
 #define SHELL_TERM_MS      2100     /* then SIGTERM until here, */
 #define SHELL_GIVE_UP_MS   5000     /* then SIGKILL, then the shell itself */
+#define SHELL_STALL_MS     200      /* a longer gap isn't the shell's */
 #define SHELL_LOOK_MS      1000     /* the watchdog's first look and pace */
 #define SHELL_JOB_MS       5000     /* for a background job to appear */
 #define SHELL_CONTROL_MAX  (32 * 1024 * 1024)
@@ -62,10 +63,13 @@ struct shell {
 
     uv_timer_t         *timer;
     uint64_t            since;      /* loop time when this state began */
+    uint64_t            round_at;   /* and of the last round of an end */
     int                 probed;
     unsigned            looks;
 
+    unsigned            up:1;       /* it has taken its first lines */
     unsigned            held:1;
+    unsigned            ending:1;   /* as soon as the command has begun */
     unsigned            own_pipes:1;
     unsigned            signalling:1;   /* the shim has not answered yet */
     unsigned            marked:1;

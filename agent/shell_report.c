@@ -223,9 +223,12 @@ shell_record(shell *sh, char *p, size_t n)
     if (strcmp(field[1], sh->token) != 0) {
         if (!shell_token_known(sh, field[1])) {
             len = -1;
+        } else if (p[0] == 'R') {
+            sh->up = 1;
         }
 
     } else if (p[0] == 'R') {
+        sh->up = 1;
         shell_report(sh, field);
 
     } else if (p[0] == 'J' && sh->current != NULL

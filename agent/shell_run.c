@@ -415,6 +415,7 @@ shell_begin(shell *sh, run *r)
     shell_new_token(sh);
     sh->nenv = r->foreground ? shell_env_count(r->env) : 0;
     sh->own_pipes = 0;
+    sh->ending = 0;
     sh->reported = 0;
     sh->job_known = 0;
     sh->status = 0;
@@ -532,7 +533,7 @@ shell_round(uv_timer_t *timer)
     int       sig;
     shell    *sh;
     buffer    b;
-    uint64_t  elapsed;
+    uint64_t  now, last, elapsed;
 
     sh = timer->data;
 
@@ -540,11 +541,28 @@ shell_round(uv_timer_t *timer)
         return;
     }
 
-    elapsed = uv_now(agent.loop) - sh->since;
+    /* When nobody ran, neither did the shell: a machine that stood still must
+     * not cost it its life. */
+    now = uv_now(agent.loop);
+    last = sh->round_at > sh->since ? sh->round_at : sh->since;
+    if (now - last > SHELL_STALL_MS) {
+        sh->since += now - last - SHELL_STALL_MS;
+    }
+    sh->round_at = now;
+
+    elapsed = now - sh->since;
 
     if (elapsed > SHELL_GIVE_UP_MS) {
         log_info("a shell doesn't come back to its prompt; ended");
         shell_shoot(sh);
+        return;
+    }
+
+    /* A shell that is still starting would die of a signal, or throw away the
+     * lines that it is set up with. */
+
+    if (!sh->up) {
+        shell_timer_set(sh, SHELL_ROUND_MS, shell_round);
         return;
     }
 
@@ -611,8 +629,10 @@ shell_kill(shell *sh, run *r, int grace_ms)
     }
 
     if (sh->state == SHELL_HOLDING) {
-        /* It hasn't begun: as if it had been interrupted at once. */
-        shell_feed(sh);
+        /* It hasn't begun, and mustn't before the shim knows what is older
+         * than it and to be spared: it is ended when it has. */
+        sh->ending = 1;
+        return;
     }
 
     sh->state = SHELL_ENDING;

@@ -10,7 +10,7 @@ use lib 't/lib';
 
 use AgentClient;
 use Harness;
-use IO::Select;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -94,49 +94,59 @@ sub finish {
         'while :; do sleep 1; done', 'sleep 9 | cat', 'x=$(sleep 9)',
         'sleep 9 & wait', 'read < <(sleep 9)', '( sleep 9 )',
         'set -m; sleep 5', 'cat /dev/zero >/dev/null');
-    my ($bad, $worst) = (0, 0);
-    my $text = '';
+    my ($bad, $worst, $text) = (0, 0, '');
+    my @shells = map { { } } @kinds;
 
     for my $round (1 .. 20) {
-        for my $kind (@kinds) {
-            my $start = time;
-            my $r = $agent->post('/api/execute', { command => $kind,
-                sessionId => 'to', timeoutMs => 20 + $round },
-                timeout => 20);
-            my $took = time - $start;
-            my $after = $agent->execute('echo ok', sessionId => 'to',
-                                        wait => 20);
-            $worst = $took if $took > $worst;
-            if ($r->{status} != 500 || ($after->{stdout} // '') ne 'ok') {
-                $bad++;
-                $text .= sprintf "%s: %s after %.1f s, then %s\n", $kind,
-                    substr($r->{body}, 0, 300), $took,
-                    json_encode($after);
-            }
+        my $start = time;
+        my @s = map { begin('/api/execute', { command => $kinds[$_],
+            sessionId => "to$_", timeoutMs => 20 + $round }) } 0 .. $#kinds;
+        my @r = map { finish($_) } @s;
+        my $took = time - $start;
+        $worst = $took if $took > $worst;
+        @s = map { begin('/api/execute', { command =>
+            'echo ok; echo $$ >&2', sessionId => "to$_" }) } 0 .. $#kinds;
+        for my $k (0 .. $#kinds) {
+            my $after = finish($s[$k])->{json};
+            $shells[$k]{$after->{stderr} // ''} = 1;
+            next if $r[$k]{status} == 500 && ($after->{stdout} // '') eq 'ok';
+            $bad++;
+            $text .= sprintf "%s: %s within %.1f s, then %s\n", $kinds[$k],
+                substr($r[$k]{body}, 0, 300), $took, json_encode($after);
         }
     }
     is($bad, 0, '200 timeouts, the session usable after each')
         or diag($text);
-    cmp_ok($worst, '<', 3, 'none took long');
+    cmp_ok($worst, '<', 30, 'none took long');
+    is(scalar(grep { keys %$_ > 1 } @shells), 0,
+       'and every session has kept its shell');
     ok(!-e "$agent->{dir}/bad", 'the rest of a list never ran');
 }
 
-for (['a child that ignores SIGINT and SIGTERM',
-      q{bash -c 'trap "" INT TERM; sleep 60'; true}, 500],
-     ['a shell that ignores SIGINT', 'trap "" INT; while :; do :; done', 410],
-     ['a shell that traps SIGINT', 'trap : INT; while :; do :; done', 410])
 {
-    my ($name, $command, $status) = @$_;
-    my $job = $agent->execute('sleep 900 & echo $!', sessionId => 'hard');
+    my @hard = (['a child that ignores SIGINT and SIGTERM',
+          q{bash -c 'trap "" INT TERM; sleep 60'; true}, 500],
+         ['a shell that ignores SIGINT', 'trap "" INT; while :; do :; done',
+          410],
+         ['a shell that traps SIGINT', 'trap : INT; while :; do :; done',
+          410]);
     my $start = time;
-    my $r = $agent->post('/api/execute', { command => $command,
-        sessionId => 'hard', timeoutMs => 100 }, timeout => 30);
-    is($r->{status}, $status, $name);
-    cmp_ok(time - $start, '<', 8, 'ends in time');
-    is($agent->execute('echo ok', sessionId => 'hard')->{stdout}, 'ok',
-       'and the session is usable');
-    ok(process_alive($job->{stdout}), 'an older job was spared');
-    kill 'KILL', $job->{stdout};
+    my @running = map {
+        my $job = $agent->execute('sleep 900 & echo $!',
+                                  sessionId => "hard$_");
+        [$job->{stdout}, begin('/api/execute', { command => $hard[$_][1],
+            sessionId => "hard$_", timeoutMs => 100 })];
+    } 0 .. $#hard;
+    for my $n (0 .. $#hard) {
+        my ($name, undef, $status) = @{ $hard[$n] };
+        my ($job, $s) = @{ $running[$n] };
+        is(finish($s)->{status}, $status, $name);
+        cmp_ok(time - $start, '<', 30, 'ends in time');
+        is($agent->execute('echo ok', sessionId => "hard$n", wait => 60)
+               ->{stdout}, 'ok', 'and the session is usable');
+        ok(process_alive($job), 'an older job was spared');
+        kill 'KILL', $job;
+    }
 }
 
 # Many sessions.
@@ -161,45 +171,78 @@ for (['a child that ignores SIGINT and SIGTERM',
 # Nothing adds up.  Warm everything first, then count.
 
 sub round {
-    my ($n) = @_;
+    my ($name, $n) = @_;
+    my %leak = (sessionId => "leak$name");
+    my %no = (sessionId => '__DISABLE_SESSION__');
 
     for my $i (1 .. $n) {
-        $agent->execute('echo x; (true &)', sessionId => 'leak');
-        $agent->execute('true', sessionId => '__DISABLE_SESSION__');
-        $agent->post('/api/execute/stream', { command => 'echo y',
-                                              sessionId => 'leak' });
-        $agent->execute('exit 1', sessionId => 'leak2');
+        $agent->execute('echo x; (true &)', %leak);
+        $agent->execute('true', %no);
+        $agent->post('/api/execute/stream', { command => 'echo y', %leak });
+        $agent->execute('exit 1', sessionId => "exit$name");
         my $p = $agent->post('/api/process/start', { command => 'sleep 50',
-            sessionId => $i % 2 ? 'leak' : '__DISABLE_SESSION__' });
+            $i % 2 ? %leak : %no });
         $agent->request('DELETE', "/api/process/$p->{json}{processId}");
-        $agent->post('/api/session/create', { id => 'leak3' });
-        $agent->post('/api/session/delete', { sessionId => 'leak3' });
+        $agent->post('/api/session/create', { id => "made$name" });
+        $agent->post('/api/session/delete', { sessionId => "made$name" });
         my $s = begin('/api/execute/stream', { command => 'sleep 0.01',
-                                               sessionId => 'leak' });
+                                               %leak });
         close $s;
         $s = $agent->connect("CONNECT 9 $agent->{key}\n");
         sysread $s, my $gone, 64;
         close $s;
     }
-    sleep 0.5;
+}
+
+
+# Four clients at one time.
+sub rounds {
+    my ($n) = @_;
+    my @kids = map {
+        my $kid = fork // die "fork: $!";
+        if ($kid == 0) {
+            round($_, $n);
+            POSIX::_exit(0);
+        }
+        $kid;
+    } 1 .. 4;
+
+    waitpid $_, 0 for @kids;
+
+    # What was left behind ends by itself; on a busy machine that takes a while.
+    wait_for(sub { !@{ $agent->get('/api/process/list?status=running')
+                           ->{json}{processes} } }, 60);
+}
+
+
+# The number, when it has stayed the same for a second.
+sub at_rest {
+    my ($code) = @_;
+    my ($n, $since) = (-1, time);
+
+    wait_for(sub {
+        my $now = $code->();
+        ($n, $since) = ($now, time) if $now != $n;
+        return time - $since > 1;
+    }, 60);
+
+    return $n;
 }
 
 {
-    round(20);
-    my ($fds, $kids, $memory) = ($agent->fd_count,
-                                 scalar($agent->children), rss());
-    round(100);
-    wait_for(sub { $agent->children <= $kids + 2 }, 5);
-    cmp_ok($agent->fd_count, '<=', $fds + 8, 'no descriptor is left')
-        or diag(`ls -l /proc/$pid/fd`);
-    cmp_ok(scalar($agent->children), '<=', $kids + 3, 'no process is left');
+    rounds(5);
+    my $kids = at_rest(sub { scalar $agent->children });
+    my $fds = at_rest(sub { $agent->fd_count });
+    my $memory = rss();
+    rounds(25);
+    ok(wait_for(sub { $agent->children <= $kids + 3 }, 60),
+       'no process is left') or diag(scalar($agent->children) . " of $kids");
+    ok(wait_for(sub { $agent->fd_count <= $fds + 8 }, 60),
+       'no descriptor is left') or diag(`ls -l /proc/$pid/fd`);
     cmp_ok(rss(), '<=', $memory + (is_san() ? 100000 : 2000),
            'no memory is left');
-    my @zombies = grep { (slurp("/proc/$_/stat") // '') =~ /\) Z / }
-        $agent->children;
-    sleep 0.3;
-    @zombies = grep { (slurp("/proc/$_/stat") // '') =~ /\) Z / } @zombies;
-    is(scalar @zombies, 0, 'no zombie');
+    ok(wait_for(sub { !grep { (slurp("/proc/$_/stat") // '') =~ /\) Z / }
+                      $agent->children }, 30), 'no zombie');
 }
 
 # Nothing inside can look into the agent.
@@ -240,12 +283,12 @@ SKIP: {
                                     sessionId => 'shim' });
     sleep 0.3;
     kill 'KILL', $parent;
-    my $r = finish($s, 10);
+    my $r = finish($s);
     is($r->{status}, 410, 'the shim of a session is killed');
     is($agent->execute('echo ok', sessionId => 'shim')->{stdout}, 'ok',
        'a fresh shell');
     ok(wait_for(sub { !grep { (slurp("/proc/$_/cmdline") // '')
-                              =~ /^sleep\x00950/ } $agent->children }, 5),
+                              =~ /^sleep\x00950/ } $agent->children }, 30),
        'nothing is left of it');
 
     my $p = $agent->post('/api/process/start', { command => 'sleep 951',
@@ -253,8 +296,8 @@ SKIP: {
     ($parent) = slurp("/proc/$p->{json}{pid}/stat") =~ /\) \S (\d+)/;
     kill 'KILL', $parent;
     ok(wait_for(sub { $agent->get('/api/process/lost')->{json}{process}
-                      {status} eq 'error' }, 5), 'a process is told as lost');
-    ok(wait_for(sub { !process_alive($p->{json}{pid}) }, 5), 'and dead');
+                      {status} eq 'error' }, 30), 'a process is told as lost');
+    ok(wait_for(sub { !process_alive($p->{json}{pid}) }, 30), 'and dead');
 }
 
 # SIGTERM while all kinds of things run.
@@ -268,7 +311,7 @@ SKIP: {
     sleep 0.3;
     my $start = time;
     is($agent->stop, 0, 'ends in order');
-    cmp_ok(time - $start, '<', 6, 'soon');
+    cmp_ok(time - $start, '<', 9, 'soon');
     ok(!$agent->{left}, 'and leaves nothing') or diag("@{ $agent->{left} }");
 }
 
@@ -283,7 +326,7 @@ SKIP: {
     my @below = $other->children;
     cmp_ok(scalar @below, '>', 4, 'an agent with processes');
     $other->stop('KILL');
-    ok(wait_for(sub { !grep { process_alive($_) } @below }, 10),
+    ok(wait_for(sub { !grep { process_alive($_) } @below }, 30),
        'is killed: nothing of it is left');
 }
 

@@ -134,7 +134,7 @@ sub stop {
     my $status = stop_process(delete $self->{pid}, $signal);
 
     $self->{left} = [grep { process_alive($_) } @below]
-        unless wait_for(sub { !grep { process_alive($_) } @below }, 5);
+        unless wait_for(sub { !grep { process_alive($_) } @below }, 30);
 
     return $status;
 }
