@@ -1,6 +1,8 @@
 /*
  * Keeps what the tar part of libarchive would drag in, and never needs, out of
- * the static binary.
+ * the static binary.  All of it is weak: where a release of a library has one
+ * of these in an object that is linked anyway, that one is taken, and where it
+ * has none, nothing calls ours.
  *
  * Names in archives are bytes that are UTF-8 by convention: nothing is
  * converted, so there is no iconv() (glibc's own loads shared libraries of the
@@ -16,6 +18,12 @@
 #include <errno.h>
 #include <iconv.h>
 #include <langinfo.h>
+
+#pragma weak iconv_open
+#pragma weak iconv
+#pragma weak iconv_close
+#pragma weak nl_langinfo
+#pragma weak __archive_write_entry_filetype_unsupported
 
 void __archive_write_entry_filetype_unsupported(struct archive *a,
     struct archive_entry *entry, const char *format);
