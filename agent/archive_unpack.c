@@ -404,7 +404,9 @@ unpack_entries(unpack *u, const char *dir)
 
         u->in_header = false;
 
-        if (rc < ARCHIVE_WARN) {
+        /* A header that is damaged can be retried, says the library. */
+
+        if (rc != ARCHIVE_OK && rc != ARCHIVE_WARN && rc != ARCHIVE_EOF) {
             return unpack_broken(u);
         }
 

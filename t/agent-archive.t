@@ -530,6 +530,8 @@ subtest 'damaged archives' => sub {
         ok($r->{status} == 200 || $r->{status} == 400 || $r->{status} == 404,
             "damaged, $n") or diag("$r->{status} $r->{body}");
     }
+    is_error(push_to(fresh(), $tar =~ s{\./b\0}{./c\0}r), 400,
+        'VALIDATION_FAILED', qr/Damaged tar archive/, 'a wrong checksum');
     is_error(push_to(fresh(), entry('x', type => 'x', content => 'y' x 3e6)
         . entry('z')), 400, 'VALIDATION_FAILED', qr/./, 'a long header');
     is_error(push_to(fresh(), entry('g', type => 'g', content => "9 a=bcd\n") x 9000),
