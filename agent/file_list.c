@@ -14,6 +14,9 @@
 #include "agent/path.h"
 #include "common/json_text.h"
 
+/* Entries that are looked at in one go, though none of them may be shown. */
+#define FILE_LIST_LOOKS  4096
+
 struct file_list {
     int       base;             /* where it began */
     DIR      *dir;              /* what is being read; NULL: take the next */
@@ -47,7 +50,7 @@ file_list_open(const char *path, bool recursive, bool hidden)
     l->base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 
     if (l->path != NULL && l->base != -1) {
-        l->dir = fdopendir(dup(l->base));
+        l->dir = fdopendir(fcntl(l->base, F_DUPFD_CLOEXEC, 3));
     }
 
     if (l->dir == NULL) {
@@ -68,9 +71,10 @@ file_list_open(const char *path, bool recursive, bool hidden)
 int
 file_list_more(file_list *l, buffer *out, size_t enough)
 {
+    unsigned        looks;
     struct dirent  *e;
 
-    while (out->len < enough) {
+    for (looks = 0; looks < FILE_LIST_LOOKS && out->len < enough; looks++) {
 
         if (l->dir == NULL && (l->dir = file_list_next(l)) == NULL) {
             return 0;

@@ -24,7 +24,7 @@ typedef struct file_list  file_list;
 file_list *file_list_open(const char *path, bool recursive, bool hidden);
 
 /* Appends entries, separated by commas, until about `enough` bytes are in the
- * buffer.  1: there may be more, 0: that was all, -1 with errno: gone wrong
+ * buffer, or less where many are hidden.  1: there may be more, 0: that was all, -1 with errno: gone wrong
  * (ENOMEM: more directories than may be pending). */
 int file_list_more(file_list *l, buffer *out, size_t enough);
 

@@ -691,6 +691,15 @@ subtest 'list' => sub {
     my %seen = map { $_->{relativePath} => 1 } @{ $r->{json}{files} };
     is(scalar keys %seen, 3050, 'each once');
 
+    # Slices end where nothing is shown, too: nobody waits for it.
+    mkdir "$w/dark";
+    spew("$w/dark/.$_", '') for 1 .. 5000;
+    spew("$w/dark/seen", '');
+    $r = post('list-files', { path => "$w/dark" });
+    is("$r->{json}{count} $r->{json}{files}[0]{name}", '1 seen',
+        'one of thousands');
+    is($r->{headers}{'content-length'}, undef, 'in several slices');
+
     my $deep = "$w/pit";
     mkdir $deep;
     SKIP: {
