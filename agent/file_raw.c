@@ -41,6 +41,7 @@ typedef struct {
     int64_t      size;
     int64_t      off;               /* of the next piece */
     int64_t      left;              /* to be read */
+    bool         unsized;           /* it is read to its end: /proc */
     bool         stalled;           /* the client has enough for now */
     bool         ready;             /* a piece waits for the client */
     char        *piece[2];
@@ -207,13 +208,13 @@ raw_get_dispose(file_job *job)
 static void
 raw_get_read(file_job *job)
 {
-    char             *p;
-    size_t            want, n;
-    ssize_t           got;
+    char     *p;
+    size_t    want, n;
+    ssize_t   got;
     raw_get  *d;
 
     d = (raw_get *) job;
-    want = d->left < RAW_PIECE ? (size_t) d->left : RAW_PIECE;
+    want = d->unsized || d->left > RAW_PIECE ? RAW_PIECE : (size_t) d->left;
 
     if (d->piece[d->turn] == NULL) {
         d->piece[d->turn] = malloc(want);
@@ -233,6 +234,11 @@ raw_get_read(file_job *job)
             continue;
         }
 
+        if (got == 0 && d->unsized) {
+            d->left = (int64_t) n;
+            break;
+        }
+
         if (got <= 0) {
             d->errnum = got == 0 ? EIO : errno;     /* it became shorter */
             return;
@@ -241,7 +247,10 @@ raw_get_read(file_job *job)
 
     d->len[d->turn] = n;
     d->off += (off_t) n;
-    d->left -= (int64_t) n;
+
+    if (!d->unsized || n < want) {
+        d->left -= (int64_t) n;
+    }
 }
 
 
@@ -332,6 +341,15 @@ raw_get_open(file_job *job)
     d->size = st.st_size;
     file_tag_of(&d->tag, &st);
     d->type = raw_get_type(d);
+
+    if (d->size == 0) {
+        d->unsized = true;
+        d->left = INT64_MAX;
+        raw_get_read(job);
+        d->unsized = d->len[d->turn] > 0;
+        return;
+    }
+
     (void) posix_fadvise(d->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
@@ -443,13 +461,34 @@ raw_get_sendable(http_request *r)
 }
 
 
+/* What has content but no size has no version and no parts either. */
+
+static void
+raw_get_begin_unsized(raw_get *d)
+{
+    http_request  *r;
+
+    r = d->job.r;
+    http_begin(r, 200, d->type, -1);
+
+    if (r->method == METHOD_HEAD) {
+        http_end(r);
+        file_job_end(&d->job);
+        return;
+    }
+
+    http_on_drain(r, raw_get_drained);
+    raw_get_pump(d);
+}
+
+
 static void
 raw_get_begin(file_job *job)
 {
     char              text[64];
+    raw_get          *d;
     http_request     *r;
     file_range_kind   kind;
-    raw_get  *d;
 
     d = (raw_get *) job;
     r = job->r;
@@ -461,8 +500,14 @@ raw_get_begin(file_job *job)
         return;
     }
 
-    http_set_header(r, "ETag", d->tag.tag);
     http_set_header(r, "X-Content-Type-Options", "nosniff");
+
+    if (d->unsized) {
+        raw_get_begin_unsized(d);
+        return;
+    }
+
+    http_set_header(r, "ETag", d->tag.tag);
 
     if (d->tag.date[0] != '\0') {
         http_set_header(r, "Last-Modified", d->tag.date);

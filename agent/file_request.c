@@ -37,7 +37,8 @@ void
 file_request_error(http_request *r, error *err, const char *path,
     const char *operation, const char *detail)
 {
-    api_error_context(r, err, json_pack("{s:s, s:s, s:s*}", "path", path,
+    api_error_context(r, err, json_pack("{s:o, s:s, s:s*}",
+                                        "path", http_text(path),
                                         "operation", operation,
                                         "stderr", detail));
 }

@@ -227,6 +227,26 @@ subtest 'any path' => sub {
         is($r->{json}{httpStatus}, $status, "$what: in this API's form");
     }
     is($agent->get('/api/file')->{status}, 400, 'no path');
+    is($at->(GET => "no\xff")->{json}{context}{operation}, 'file.read',
+        'a path that is no text, in an error');
+
+    # What has content but no size: read to its end.
+    $r = $at->(GET => '/proc/version', headers => { range => 'bytes=0-3' });
+    is("$r->{status} $r->{body}", '200 ' . slurp('/proc/version'),
+        'a file that does not tell its size');
+    is($r->{headers}{$_}, undef, "its $_") for 'content-length', 'etag';
+    is($at->(HEAD => '/proc/version')->{status}, 200, 'its head');
+    SKIP: {
+        my $symbols = slurp('/proc/kallsyms') // '';
+        length $symbols > 1_000_000 or skip 'no large file in /proc', 1;
+        my $lines = () = $at->(GET => '/proc/kallsyms')->{body} =~ /^\w+ /mg;
+        cmp_ok($lines, '>', 0.9 * ($symbols =~ tr/\n//), 'a large one');
+    }
+    spew("$w/empty", '');
+    $r = $at->(GET => 'empty');
+    is("$r->{status} $r->{headers}{'content-length'}", '200 0', 'an empty one');
+    is($at->(GET => 'empty', headers => { range => 'bytes=0-' })->{status},
+        416, 'has no parts');
     run_command(['rm', '-rf', "$out/any"], dir => $dir);
 };
 
