@@ -32,6 +32,17 @@ subtest 'files' => sub {
         return error_of($status, $code, $message, qq({"path":"$path",)
             . qq("operation":"$operation") . ($more // '<any>') . '}');
     };
+    my $listed = sub {
+        my ($path, $base, $type, $mode, $size) = @_;
+        my ($name) = $path =~ m{([^/]+)$};
+        my @may = map { $mode =~ /^.{0,2}$_/ ? 'true' : 'false' } qw(r w x);
+
+        return qq({"name":"$name","absolutePath":"$base/$path",)
+            . qq("relativePath":"$path","type":"$type",)
+            . '"size":' . ($size // '<n>') . ',"modifiedAt":<ts>,'
+            . qq("mode":"$mode","permissions":{"readable":$may[0],)
+            . qq("writable":$may[1],"executable":$may[2]}});
+    };
     my $w = '/workspace/f';
 
     rows_ok(
@@ -64,6 +75,13 @@ subtest 'files' => sub {
             400, invalid('content', '<any>')],
         ['no such encoding', POST => '/api/read', qq({"path":"$w/a.txt",)
             . '"encoding":"latin9"}', 400, invalid('encoding', '<any>')],
+        ['... to write', POST => '/api/write', qq({"path":"$w/f.txt",)
+            . '"content":"x","encoding":"zzz"}', 400,
+            invalid('encoding', '<any>')],
+        ['another media type', POST => '/api/read', qq({"path":"$w/b.bin"}),
+            200, $read->("$w/b.bin", 'AAEC//4=', 'base64',
+                'application/octet-stream', 5),
+            headers => { 'Content-Type' => 'text/plain' }],
         ['an empty file', POST => '/api/write', qq({"path":"$w/e.txt",)
             . '"content":""}', 200, $written->("$w/e.txt")],
         ['...', POST => '/api/read', qq({"path":"$w/e.txt"}), 200,
@@ -73,19 +91,24 @@ subtest 'files' => sub {
             $written->("$w/no/such/x.txt")],
         ['a relative path', POST => '/api/write',
             '{"path":"rel.txt","content":"x"}', 200, $written->('rel.txt')],
-        ['...', POST => '/api/read', '{"path":"/workspace/rel.txt"}', 200,
-            $read->('/workspace/rel.txt', 'x', 'utf-8', 'text/plain', 1)],
+        map({ ['...', POST => '/api/read', qq({"path":"$_"}), 200,
+            $read->($_, 'x', 'utf-8', 'text/plain', 1)] }
+            'rel.txt', '/workspace/rel.txt'),
         ['relative to a session', POST => '/api/execute',
             qq({"command":"cd $w/no","sessionId":"sfile"}), 200,
             result('', '', 0, 'sfile')],
         ['...', POST => '/api/read', '{"path":"such/x.txt",'
             . '"sessionId":"sfile"}', 200, $read->('such/x.txt', 'x', 'utf-8',
                 'text/plain', 1)],
-        ['dots', POST => '/api/read', '{"path":"../../etc/hostname"}', 200,
-            $read->('../../etc/hostname', 'c\n', 'utf-8', 'text/plain', 2)],
+        map({ ["dots: $_", POST => '/api/read', qq({"path":"$_"}), 200,
+            $read->($_, 'c\n', 'utf-8', 'text/plain', 2)] }
+            '../../etc/hostname', '/workspace/../etc/hostname'),
         ['quotes', POST => '/api/write', qq({"path":"$w/q'\\"\$x y.txt",)
             . q("content":"it's $HOME `id`\n"}), 200,
             $written->(qq($w/q'\\"\$x y.txt))],
+        ['...', POST => '/api/read', qq({"path":"$w/q'\\"\$x y.txt"}), 200,
+            $read->(qq($w/q'\\"\$x y.txt), q(it's $HOME `id`\n), 'utf-8',
+                'text/plain', 16)],
         ['lone surrogates', POST => '/api/write', qq({"path":"$w/uni.txt",)
             . '"content":"h\u00e9\ud83d\ude00\u0000\ud800"}', 200,
             $written->("$w/uni.txt")],
@@ -149,7 +172,8 @@ subtest 'files' => sub {
         . q(printf '\211PNG\r\n\032\n\0\0\0\rIHDR' > p.png; )
         . q(echo '{}' > j.json; echo 'print(1)' > x.py; )
         . q(echo '<html></html>' > h.html; echo 'a,b' > c.csv; )
-        . q(printf 'bad\377utf8 text\n' > l1.txt; : > .hid; ln -s a.txt lnk; )
+        . q(printf 'bad\377utf8 text\n' > l1.txt; )
+        . q(printf '\303\251' > u.txt; : > .hid; ln -s a.txt lnk; )
         . 'ln -s gone dangling; mkfifo ff; mkdir d1 d1/.h; : > d1/.h/in; '
         . 'cd /workspace' }, 200, result('', '', 0)]);
     rows_ok(
@@ -157,8 +181,9 @@ subtest 'files' => sub {
             { path => "$w/$name" }, 200, $read->("$w/$name", @want)] }
             ['p.png', 'iVBORw0KGgoAAAANSUhEUg==', 'base64', 'image/png', 16],
             ['j.json', '{}\n', 'utf-8', 'application/json', 3],
-            ['x.py', 'print(1)\n', 'utf-8', 'text/<any>', 9],
+            ['x.py', 'print(1)\n', 'utf-8', 'text/plain', 9],
             ['h.html', '<html></html>\n', 'utf-8', 'text/html', 14],
+            ['u.txt', "\xc3\xa9", 'utf-8', 'text/plain', 2],
             ['c.csv', 'a,b\n', 'utf-8', 'text/csv', 4],
             ['l1.txt', "bad\xef\xbf\xbdutf8 text" . '\n', 'utf-8',
                 'text/plain', 14]),
@@ -167,14 +192,15 @@ subtest 'files' => sub {
             . qq("exists":$is,"timestamp":<ts>})] }
             ['a.txt', 'true'], ['zz', 'false'], ['d1', 'true'],
             ['lnk', 'true'], ['dangling', 'false']),
+        ['exists: nothing', POST => '/api/exists', '{"path":""}', 400,
+            invalid('path', 'Path must be a non-empty string')],
         ['mkdir', POST => '/api/mkdir', qq({"path":"$w/m"}), 200,
             qq({"success":true,"path":"$w/m","recursive":false,)
             . '"timestamp":<ts>}'],
-        ['a path of them', POST => '/api/mkdir', qq({"path":"$w/m2/x/y",)
+        map({ [$_, POST => '/api/mkdir', qq({"path":"$w/m2/x/y",)
             . '"recursive":true}', 200, qq({"success":true,"path":)
-            . qq("$w/m2/x/y","recursive":true,"timestamp":<ts>})],
-        ['... again', POST => '/api/mkdir', qq({"path":"$w/m2/x/y",)
-            . '"recursive":true}', 200, '{"success":true,<any>}'],
+            . qq("$w/m2/x/y","recursive":true,"timestamp":<ts>})] }
+            'a path of them', '... again'),
         map({ my ($name, $path) = @$_; [$name, POST => '/api/mkdir',
             { path => "$w/$path" }, 500, error_of(500, 'FILESYSTEM_ERROR',
                 'mkdir operation failed with exit code 1', qq({"path":)
@@ -182,13 +208,19 @@ subtest 'files' => sub {
                 =~ s/<any>/"operation":"directory.create",<any>/r)] }
             ['it exists', 'm'], ['no parent', 'm3/x/y'],
             ['it is a file', 'a.txt']),
-        ['list', POST => '/api/list-files', qq({"path":"$w/m2"}), 200,
-            qq({"success":true,"path":"$w/m2","files":[{"name":"x",)
-            . qq("absolutePath":"$w/m2/x","relativePath":"x",)
-            . '"type":"directory","size":<n>,"modifiedAt":<s>,'
-            . '"mode":"rwxr-xr-x","permissions":{"readable":true,'
-            . '"writable":true,"executable":true}}],"count":1,'
-            . '"timestamp":<ts>}'],
+        map({ ["list $_", POST => '/api/list-files', qq({"path":"$_"}), 200,
+            qq({"success":true,"path":"$_","files":[)
+            . $listed->('x', "$w/m2", 'directory', 'rwxr-xr-x')
+            . '],"count":1,"timestamp":<ts>}'] } "$w/m2", 'f/m2'),
+        ['list everything', POST => '/api/list-files', qq({"path":"$w/m2",)
+            . '"options":{"recursive":true}}', 200,
+            qq({"success":true,"path":"$w/m2","files":[)
+            . join(',', map { $listed->($_, "$w/m2", 'directory',
+                'rwxr-xr-x') } 'x', 'x/y') . '],"count":2,"timestamp":<ts>}'],
+        ['list a file', POST => '/api/list-files', qq({"path":"$w/no/such"}),
+            200, qq({"success":true,"path":"$w/no/such","files":[)
+            . $listed->('x.txt', "$w/no/such", 'file', 'rw-r--r--', 1)
+            . '],"count":1,"timestamp":<ts>}'],
         ['an empty one', POST => '/api/list-files', qq({"path":"$w/m"}), 200,
             qq({"success":true,"path":"$w/m","files":[],"count":0,)
             . '"timestamp":<ts>}'],
@@ -207,7 +239,8 @@ subtest 'files' => sub {
             . '"timestamp":<ts>}'],
         ['into a directory', POST => '/api/move',
             qq({"sourcePath":"$w/d1/a3.txt","destinationPath":"$w/m"}), 200,
-            '{"success":true,<any>}'],
+            qq({"success":true,"path":"$w/d1/a3.txt","newPath":"$w/m",)
+            . '"timestamp":<ts>}'],
         ['... is where it is', POST => '/api/exists',
             qq({"path":"$w/m/a3.txt"}), 200, '{<any>"exists":true,<any>}'],
         ['rename: missing', POST => '/api/rename', qq({"oldPath":"$w/zz",)
@@ -278,6 +311,16 @@ subtest 'files' => sub {
     row_ok(['/proc', POST => '/api/read', '{"path":"/proc/version"}', 200,
         $read->('/proc/version', 'Linux<any>', 'utf-8', 'text/plain',
         '<n>')]);
+
+    # The slices that clients know.
+    call(POST => '/api/execute', { command =>
+        "head -c 200000 /dev/zero | tr '\\0' y > $w/big.txt" });
+    row_ok(['a stream in slices', POST => '/api/read/stream',
+        qq({"path":"$w/big.txt"}), 200, sse('{"type":"metadata","mimeType":'
+        . '"text/plain","size":200000,"isBinary":false,"encoding":"utf-8"}',
+        map({ '{"type":"chunk","data":"' . 'y' x $_ . '"}' }
+            65535, 65535, 65535, 3395),
+        '{"type":"complete","bytesRead":200000}')]);
 
     # Text in pieces of bytes: characters stay whole.
     call(POST => '/api/execute', { command =>

@@ -571,8 +571,11 @@ subtest 'watch' => sub {
     like($version, qr/^watch-\d+-\d{13}:0$/, 'its version');
     call(POST => '/api/execute', { command => 'touch /workspace/w/f' });
     row_ok(['what has changed', POST => '/api/watch/check',
-        { path => 'w', since => $version }, 200,
-        '{"success":true,"status":"changed","version":<s>,"timestamp":<ts>}']);
+        { path => 'w', since => $version }, 200, '{"success":true,'
+        . '"status":"changed","version":"' . $version =~ s/:0$/:1/r
+        . '","timestamp":<ts>}']);
+    row_ok(['no JSON', POST => '/api/watch', '{', 400, error_of(400,
+        'VALIDATION_FAILED', '<any>', '{<any>}')]);
     row_ok(['what is unknown', POST => '/api/watch/check',
         { path => 'w', since => 'watch-1-1:0' }, 200,
         '{"success":true,"status":"resync","reason":"restarted",'
