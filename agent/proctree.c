@@ -39,11 +39,12 @@ proctree_read(const char *path, char *out, size_t size)
 }
 
 
-char
-proctree_state(pid_t pid, pid_t *pgrp)
+/* State, parent and process group; 0 if there is no such process. */
+
+static char
+proctree_stat(pid_t pid, int *parent, int *group)
 {
-    int    ppid, group;
-    char   path[64], text[512], state, *p;
+    char  path[64], text[512], state, *p;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
 
@@ -53,15 +54,57 @@ proctree_state(pid_t pid, pid_t *pgrp)
 
     /* The name in parentheses may hold anything, more of them too. */
     p = strrchr(text, ')');
-    if (p == NULL || sscanf(p + 1, " %c %d %d", &state, &ppid, &group) != 3) {
+    if (p == NULL || sscanf(p + 1, " %c %d %d", &state, parent, group) != 3) {
         return 0;
     }
 
-    if (pgrp != NULL) {
+    return state;
+}
+
+
+char
+proctree_state(pid_t pid, pid_t *pgrp)
+{
+    int   parent, group;
+    char  state;
+
+    state = proctree_stat(pid, &parent, &group);
+
+    if (state != 0 && pgrp != NULL) {
         *pgrp = group;
     }
 
     return state;
+}
+
+
+pid_t
+proctree_parent(pid_t pid)
+{
+    int  parent, group;
+
+    return proctree_stat(pid, &parent, &group) != 0 ? parent : 0;
+}
+
+
+int
+proctree_catches(pid_t pid, int sig)
+{
+    char                path[64], text[4096], *p;
+    unsigned long long  caught;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
+
+    if (proctree_read(path, text, sizeof(text)) <= 0) {
+        return 0;
+    }
+
+    p = strstr(text, "\nSigCgt:");
+    if (p == NULL || sscanf(p + 8, " %llx", &caught) != 1) {
+        return 0;
+    }
+
+    return (int) (caught >> (sig - 1) & 1);
 }
 
 

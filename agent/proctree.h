@@ -24,6 +24,12 @@ size_t proctree_below(pid_t *out, size_t from, size_t n, size_t max,
  * process group; 0 if there is no such process. */
 char proctree_state(pid_t pid, pid_t *pgrp);
 
+/* 0: there is no such process. */
+pid_t proctree_parent(pid_t pid);
+
+/* Has the process a handler for this signal? */
+int proctree_catches(pid_t pid, int sig);
+
 /* Was the process started with this environment entry ("NAME=value")? */
 int proctree_env_has(pid_t pid, const char *entry);
 

@@ -38,14 +38,20 @@ typedef struct {
 } shim_job;
 
 typedef struct {
-    pid_t     pid;                  /* 0: everything */
-    uint32_t  number;
-    int64_t   deadline;             /* of the grace period */
-    int       active;
-    int       killed;
-    int       sig;                  /* that asks */
-    size_t    ntold;                /* who has had it */
-    pid_t     told[SHIM_TOLD_MAX];
+    pid_t  pid;
+    int    spared;                  /* helps another to end */
+} shim_told;
+
+typedef struct {
+    pid_t      pid;                 /* 0: everything */
+    uint32_t   number;
+    int64_t    deadline;            /* of the grace period */
+    int        active;
+    int        killed;
+    int        asked;               /* all that was there at the start */
+    int        sig;                 /* that asks */
+    size_t     ntold;               /* who has had it */
+    shim_told  told[SHIM_TOLD_MAX];
 } shim_kill;
 
 static int        shim_null;
@@ -467,38 +473,81 @@ shim_stops(int sig)
 }
 
 
+static const shim_told *
+shim_told_find(const shim_kill *k, pid_t pid)
+{
+    size_t  i;
+
+    for (i = 0; i < k->ntold; i++) {
+        if (k->told[i].pid == pid) {
+            return &k->told[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Was it begun by one that was asked and has a handler for that?  What such a
+ * handler runs, say to save its state, must not be ended under its hands. */
+
+static int
+shim_is_helper(const shim_kill *k, pid_t pid)
+{
+    const shim_told  *parent;
+
+    parent = shim_told_find(k, proctree_parent(pid));
+
+    return parent != NULL
+           && (parent->spared || proctree_catches(parent->pid, k->sig));
+}
+
+
 /* Asks each of them once; a child that was just being born when its parent got
  * the signal is met the next time.  Returns how many are alive. */
 
 static size_t
 shim_kill_ask(shim_kill *k)
 {
-    char    state;
-    size_t  i, j, n, alive;
+    char        state;
+    pid_t       pid;
+    size_t      i, n, alive;
+    shim_told  *told;
 
     n = shim_list_for(k);
     alive = 0;
 
     for (i = 0; i < n; i++) {
-        state = proctree_state(shim_list[i], NULL);
+        pid = shim_list[i];
+        state = proctree_state(pid, NULL);
         if (state == 0 || state == 'Z' || state == 'X') {
             continue;
         }
 
         alive++;
 
-        for (j = 0; j < k->ntold && k->told[j] != shim_list[i]; j++) {
-            /* look on */
+        if (k->ntold == SHIM_TOLD_MAX || shim_now() >= k->deadline
+            || shim_told_find(k, pid) != NULL)
+        {
+            continue;
         }
 
-        if (j == k->ntold && j < SHIM_TOLD_MAX && shim_now() < k->deadline) {
-            k->told[k->ntold++] = shim_list[i];
-            kill(shim_list[i], k->sig);
-            if (!shim_stops(k->sig)) {
-                kill(shim_list[i], SIGCONT);
-            }
+        told = &k->told[k->ntold];
+        told->pid = pid;
+        told->spared = k->asked && shim_is_helper(k, pid);
+        k->ntold++;
+
+        if (told->spared) {
+            continue;
+        }
+
+        kill(pid, k->sig);
+        if (!shim_stops(k->sig)) {
+            kill(pid, SIGCONT);
         }
     }
+
+    k->asked = 1;
 
     return alive;
 }
@@ -528,6 +577,7 @@ shim_kill_start(pid_t pid, int sig, int grace)
     k->deadline = shim_now() + grace;
     k->active = 1;
     k->killed = 0;
+    k->asked = 0;
     k->sig = sig != 0 ? sig : SIGTERM;
     k->ntold = 0;
 

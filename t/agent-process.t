@@ -221,6 +221,16 @@ for my $session ({ sessionId => 'kill' }, \%no) {
     like($agent->get("/api/process/trap-$name/logs")->{json}{stdout},
          qr/^up\n(term\n)+$/, "$name: its last words");
 
+    # Nothing ends what a handler runs to end in order.
+    start('trap "sh -c \"sleep 0.7; echo saved\"; exit 0" TERM; echo up; '
+          . 'while :; do sleep 0.1; done', processId => "saves-$name",
+          %$session);
+    wait_for(sub { $agent->get("/api/process/saves-$name/logs")
+                       ->{json}{stdout} }, 10);
+    $agent->request('DELETE', "/api/process/saves-$name", timeout => 20);
+    is($agent->get("/api/process/saves-$name/logs")->{json}{stdout},
+       "up\nsaved\n", "$name: a handler's own programs have their time");
+
     start("echo up; exec sleep 100", processId => "fast-$name", %$session);
     $begin = time;
     $agent->request('DELETE', "/api/process/fast-$name");
