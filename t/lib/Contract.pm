@@ -3,16 +3,19 @@ package Contract;
 # What the tests of the two APIs' contract share: a system with a sandbox `c`,
 # requests to it, and answers compared with texts.
 #
-#   my $s = Contract->start;
+#   my $s = Contract->start;        # a whole system; or
+#   my $s = Contract->agent(...);   # just an agent, with AgentClient's options
 #   rows_ok([name, METHOD, path, body, status, answer, %http_options], ...);
 #
-# A path is one below /v1/sandbox/c, a body text or a structure.  In an answer
-# <n> stands for a number, <ts> for a time, <s> for any string, <id> for a
-# generated id and <any> for anything; a suggestion may be there or not.
+# A path is one below /v1/sandbox/c (or the agent's), a body text or a
+# structure.  In an answer <n> stands for a number, <ts> for a time, <s> for any
+# string, <id> and <uuid> for generated ids and <any> for anything; a suggestion
+# may be there or not.
 
 use strict;
 use warnings;
 
+use AgentClient;
 use Exporter 'import';
 use Harness;
 use MIME::Base64;
@@ -28,6 +31,7 @@ my %stands_for = (
     n => '\d+', any => '.*',
     ts => '"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"',
     s => '"(?:[^"\\\\]|\\\\.)*"',
+    uuid => '"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"',
     id => '"(?:proc_\d{13}_[a-z0-9]{6}|session_\d{13}_[0-9a-f]{12})"',
 );
 
@@ -48,11 +52,22 @@ sub start {
 }
 
 
+sub agent {
+    my ($class, %o) = @_;
+    $s = AgentClient->start(%o);
+
+    return $s;
+}
+
+
 sub call {
     my ($method, $path, $body, %o) = @_;
 
-    return $s->api($method => "/v1/sandbox/c$path", timeout => 60, %o,
-        !defined $body ? () : ref $body ? (json => $body) : (body => $body));
+    %o = (timeout => 60, %o, !defined $body ? () : ref $body
+          ? (json => $body) : (body => $body));
+
+    return $s->isa('AgentClient') ? $s->request($method, $path, %o)
+                                  : $s->api($method => "/v1/sandbox/c$path", %o);
 }
 
 
@@ -63,6 +78,7 @@ sub row_ok {
     (my $got = $r->{body} // '') =~ s/,"suggestion":"[^"]*"\}$/}/;
 
     $got = merged($got) if $got =~ /^event: /;
+    $got = one_text($got) if $got =~ /^data: /;
 
     Test::More::ok($r->{status} == $status && $got =~ expected($answer),
         $name)
@@ -134,7 +150,19 @@ sub joined {
 }
 
 
-# The same for the bridge's events, as bytes again.
+# The same, as bytes again.
+sub one_text {
+    my ($body) = @_;
+    my $string = qr/(?:[^"\\]++|\\.)*+/;
+
+    1 while $body =~ s/^(data:[ ]\{"type":"(std\w+)","\w+":"$string)"[^\n]*\n
+        \ndata:[ ]\{"type":"\2","\w+":"/$1/mx;
+
+    return $body;
+}
+
+
+# And for the bridge's events.
 sub merged {
     my ($body) = @_;
     my @events;
