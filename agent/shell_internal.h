@@ -63,6 +63,7 @@ struct shell {
 
     uv_timer_t         *timer;
     uint64_t            since;      /* loop time when this state began */
+    uint64_t            prodded;    /* loop time, while a barrier waits */
     uint64_t            round_at;   /* and of the last round of an end */
     int                 probed;
     unsigned            looks;

@@ -162,6 +162,7 @@ shell_report(shell *sh, char **field)
          * lines: one more report, asked for until it comes. */
         sh->state = SHELL_BARRIER;
         sh->since = uv_now(agent.loop);
+        sh->prodded = sh->since;
         sh->status = status;
         shell_new_token(sh);
         shell_timer_set(sh, 0, shell_round);
@@ -169,6 +170,9 @@ shell_report(shell *sh, char **field)
     }
 
     if (sh->state == SHELL_BARRIER) {
+        if (sh->signalling) {
+            return;                 /* asked for again when it is through */
+        }
         status = sh->status;
     }
 

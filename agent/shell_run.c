@@ -577,6 +577,19 @@ shell_round(uv_timer_t *timer)
                          == 0;
     }
 
+    /* A child that was just being born when the signal came may have missed it
+     * while the shell gave up waiting for it, and then waits for it all the
+     * same. */
+
+    if (sh->state == SHELL_BARRIER && !sh->signalling
+        && now - sh->prodded > SHELL_INT_MS)
+    {
+        sig = elapsed < 2 * SHELL_INT_MS ? SIGINT
+              : elapsed < SHELL_TERM_MS ? SIGTERM : SIGKILL;
+        sh->signalling = shim_interrupt_below(sh->sh, sig) == 0;
+        sh->prodded = now;
+    }
+
     if (sh->state == SHELL_ENDING || !sh->signalling) {
         memset(&b, 0, sizeof(b));
         buffer_puts(&b, "\n");

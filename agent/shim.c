@@ -260,6 +260,15 @@ shim_end(shim *s, pid_t pid, int sig, int grace_ms)
 }
 
 
+int
+shim_interrupt_below(shim *s, int sig)
+{
+    shim_msg  m = { SHIM_INTERRUPT, 0, sig, 1 };
+
+    return shim_post(s, &m, NULL, 0);
+}
+
+
 void
 shim_signal(shim *s, pid_t pid, int sig, int tree)
 {

@@ -45,6 +45,10 @@ int shim_send(shim *s, shim_op op, pid_t pid, int value, const int *fds,
  * after grace_ms by SIGKILL.  Answered by GONE. */
 void shim_end(shim *s, pid_t pid, int sig, int grace_ms);
 
+/* A signal to what the session's current command has started, not to the
+ * shell; answered by INTERRUPTED.  Returns what shim_send() does. */
+int shim_interrupt_below(shim *s, int sig);
+
 /* A signal to a watched job, or with pid 0 to the command: to its process, or
  * to its whole tree. */
 void shim_signal(shim *s, pid_t pid, int sig, int tree);

@@ -676,7 +676,7 @@ shim_quit(void)
 
 
 static void
-shim_interrupt(int sig)
+shim_interrupt(int sig, int below)
 {
     size_t  n;
 
@@ -684,7 +684,7 @@ shim_interrupt(int sig)
 
     /* The shell first: it gives up the rest of its list only if it has seen
      * the signal before its child dies of it. */
-    if (shim_child != 0) {
+    if (shim_child != 0 && !below) {
         kill(shim_child, SIGINT);
     }
 
@@ -758,7 +758,7 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
         break;
 
     case SHIM_INTERRUPT:
-        shim_interrupt(m->value);
+        shim_interrupt(m->value, m->extra);
         break;
 
     case SHIM_KILL:

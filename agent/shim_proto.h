@@ -57,8 +57,9 @@ typedef enum {
                          * value: its job number */
     SHIM_MARK,          /* value 0: what lives now is not of the next command;
                          * 1: nothing but that command lives */
-    SHIM_INTERRUPT,     /* SIGINT to the shell, signal `value` to what is of
-                         * the current command; answered by INTERRUPTED */
+    SHIM_INTERRUPT,     /* SIGINT to the shell (extra 1: not to it), signal
+                         * `value` to what is of the current command; answered
+                         * by INTERRUPTED */
     SHIM_KILL,          /* pid: a watched job, 0: all; value: milliseconds
                          * from the signal in extra (0: SIGTERM) to SIGKILL;
                          * answered by GONE */

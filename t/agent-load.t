@@ -149,6 +149,29 @@ sub finish {
     }
 }
 
+# A limit of time that is over while the shell is still starting.
+
+{
+    my ($bad, $slow, %shells) = (0, 0);
+    for my $ms (1, 3, 6, 10, 15) {
+        my @ids = map { "new$ms.$_" } 1 .. 8;
+        my $start = time;
+        my @s = map { begin('/api/execute', { command => 'sleep 20',
+            sessionId => $_, timeoutMs => $ms }) } @ids;
+        for (@s) {
+            my $r = finish($_);
+            next if $r->{status} == 500;
+            $bad++;
+            diag($r->{body});
+        }
+        $slow++ if time - $start > 15;
+        @s = map { begin('/api/session/delete', { sessionId => $_ }) } @ids;
+        finish($_) for @s;
+    }
+    is($bad, 0, 'no shell is lost by it');
+    is($slow, 0, 'and nobody waits for the command');
+}
+
 # Many sessions.
 
 {

@@ -421,16 +421,17 @@ for my $session ({ sessionId => 'wait' }, \%no) {
     # Many wait, some leave.
     my $fds = $agent->fd_count;
     my @s = map { begin('/api/process/b/wait', { pattern => "x$_" }) }
-        1 .. 256;
+        1 .. 270;
     ok(wait_for(sub { $r = wait_of('b', timeoutMs => 1);
-                      $r->{status} == 503 }, 20), 'one too many');
-    close pop @s for 1 .. 128;
-    ok(wait_for(sub { wait_of('b', timeoutMs => 1)->{status} == 408 }, 20),
+                      $r->{status} == 503 }, 30), 'one too many');
+    close shift @s for 1 .. 128;
+    ok(wait_for(sub { wait_of('b', timeoutMs => 1)->{status} == 408 }, 30),
        'some leave: there is room');
     $agent->request('DELETE', '/api/process/b');
     my @r = map { finish($_)->{json}{code} } @s;
-    is(scalar(grep { $_ eq 'PROCESS_EXITED_BEFORE_READY' } @r), 128,
-       'all the others are told');
+    is(scalar(grep { !/^(?:PROCESS_EXITED_BEFORE_READY|RESOURCE_BUSY)$/ } @r),
+       0, 'all the others are told');
+    cmp_ok(scalar(grep { /EXITED/ } @r), '>=', 120, 'of the end');
     close $_ for @s;
     ok(wait_for(sub { $agent->fd_count <= $fds }, 10), 'nothing is left')
         or diag($agent->fd_count . " of $fds");
