@@ -39,8 +39,10 @@ typedef struct {
     char          *target;              /* absolute */
     json_int_t     depth;               /* 0: all */
     uint64_t       timeout_ms;
-    int            existed;             /* the target, before */
 } git_clone;
+
+/* What is written first if there was no target when it was git's turn. */
+#define GIT_NEW  "new\n"
 
 static unsigned  git_running;
 
@@ -165,6 +167,23 @@ git_answer_error(git_clone *g, program *p)
 }
 
 
+/* Whatever was there before is somebody else's, also what came there while git
+ * waited for the session. */
+
+static int
+git_made_target(program *p)
+{
+    char      first[sizeof(GIT_NEW) - 1];
+    uint64_t  off;
+
+    off = 0;
+
+    return spool_read(&p->of->out, &off, first, sizeof(first))
+           == sizeof(first)
+           && memcmp(first, GIT_NEW, sizeof(first)) == 0;
+}
+
+
 static void
 git_answer(git_clone *g, program *p)
 {
@@ -175,8 +194,13 @@ git_answer(git_clone *g, program *p)
 
     memset(&out, 0, sizeof(out));
     program_output(p, &p->of->out, &out);
-    branch = out.len != 0 ? buffer_bytes(&out)
-                          : g->branch != NULL ? g->branch : "unknown";
+    branch = buffer_bytes(&out);
+    if (git_made_target(p)) {
+        branch += out.len < strlen(GIT_NEW) ? out.len : strlen(GIT_NEW);
+    }
+    if (*branch == '\0') {
+        branch = g->branch != NULL ? g->branch : "unknown";
+    }
     http_timestamp(ts, sizeof(ts));
 
     o = json_object();
@@ -198,17 +222,17 @@ git_removed(program *p)
 
 
 /* git removes what it began when it is told to stop; if it had to be killed,
- * this does, unless the directory was there before. */
+ * this does. */
 
 static int
-git_remove(git_clone *g)
+git_remove(git_clone *g, program *p)
 {
     error         *err;
     buffer         text;
     struct stat    st;
     program_spec   spec;
 
-    if (g->existed || lstat(g->target, &st) != 0) {
+    if (!git_made_target(p) || lstat(g->target, &st) != 0) {
         return 0;
     }
 
@@ -252,7 +276,9 @@ git_done(program *p)
         g->r = NULL;
     }
 
-    if ((of->timed_out || p->flooded || p->cancelled) && git_remove(g)) {
+    if ((of->timed_out || p->flooded || p->cancelled)
+        && git_remove(g, p))
+    {
         return;
     }
 
@@ -296,7 +322,11 @@ git_text(const git_clone *g, buffer *b)
 {
     char  setting[GIT_URL_MAX + 300];
 
-    buffer_puts(b, "{\n");
+    buffer_puts(b, "{\n\\builtin test -e");
+    git_option(b, "", g->target);
+    buffer_puts(b, " || \\builtin test -L");
+    git_option(b, "", g->target);
+    buffer_puts(b, " || \\builtin echo new\n");
 
     if (g->url.ssh) {
         /* Whoever has an ssh of his own knows better. */
@@ -578,11 +608,10 @@ git_read(http_request *r, git_clone *g, const json_t *o, const char **name)
 static void
 git_body(http_request *r, char *body, size_t len)
 {
-    error        *err;
-    json_t       *o;
-    git_clone    *g;
-    const char   *name;
-    struct stat   st;
+    error       *err;
+    json_t      *o;
+    git_clone   *g;
+    const char  *name;
 
     if (http_json_object(r, body, len, &o) != 0) {
         return;
@@ -603,7 +632,6 @@ git_body(http_request *r, char *body, size_t len)
 
     } else if (git_read(r, g, o, &name) == 0) {
 
-        g->existed = lstat(g->target, &st) == 0;
         g->r = r;
 
         if (git_start(g, name, &err) == 0) {

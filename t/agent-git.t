@@ -308,6 +308,33 @@ close $s;
 ok(wait_for(sub { !gits() }, 30), 'it ends with its client');
 ok(wait_for(sub { !-e "$work/left" }, 30), 'and its directory with it');
 
+# What comes there while it waits for its session is not its own.
+{
+    my $begin = sub {
+        my ($path, $o) = @_;
+        my $c = $agent->connect;
+        my $b = json_encode({ sessionId => 'turn', %$o });
+        http_send($c, "POST $path HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                  . length($b) . "\r\n\r\n$b");
+        return $c;
+    };
+    my $busy = $begin->('/api/execute', { command => "touch $dir/busy; until "
+        . "[ -e $dir/go ]; do sleep 0.05; done; mkdir $work/mine; "
+        . "echo x >$work/mine/f; until [ -e $dir/end ]; do sleep 0.05; done" });
+    ok(wait_for(sub { -e "$dir/busy" }, 30), 'a session is busy');
+    my $clone = $begin->($PATH, { repoUrl => "$dir/srv/repo.git",
+                                  targetDir => "$work/mine" });
+    sleep 0.3;
+    spew("$dir/go", '');
+    ok(wait_for(sub { -s "$work/mine/f" }, 30), 'it writes where one waits');
+    close $clone;
+    spew("$dir/end", '');
+    is($agent->execute("cat $work/mine/f", sessionId => 'turn')->{stdout}, 'x',
+       'it has its turn');
+    ok(!wait_for(sub { !-e "$work/mine/f" }, 2), 'and leaves that alone');
+    close $busy;
+}
+
 # Not more than 16 at once.
 my @many = map {
     my $c = $agent->connect;
