@@ -141,18 +141,23 @@ terminal_drained(terminal *t)
 void
 terminal_settle(terminal *t)
 {
+    int  trim;
+
     if (t->state == TERMINAL_ENDING && t->nviewers == 0) {
         terminal_drained(t);
     }
 
     if (t->state == TERMINAL_OVER && t->nviewers == 0) {
+        trim = t->out.size != 0;
         terminal_ring_free(&t->out);
         if (t->sh == NULL) {
             terminal_free(t);
         }
 
         /* Rings and queues are large, and terminals are seldom. */
-        malloc_trim(0);
+        if (trim) {
+            malloc_trim(0);
+        }
         return;
     }
 
@@ -415,9 +420,11 @@ terminal_spawn(terminal *t, const char *cwd, const char *program,
 
     close(slave);
 
-    if (rc != 0 && t->sh != NULL) {
-        shim_quit(t->sh);
-        t->sh = NULL;
+    if (rc != 0) {
+        if (t->sh != NULL) {
+            shim_quit(t->sh);
+            t->sh = NULL;
+        }
         errno = EAGAIN;
     }
 
@@ -432,6 +439,7 @@ terminal_start(terminal *t, const char *cwd, const char *program,
     error  *err;
 
     t->state = TERMINAL_STARTING;
+    t->deadline = uv_now(agent.loop) + TERMINAL_START_MS;
 
     if (terminal_spawn(t, cwd, program, env) != 0) {
         err = NULL;
@@ -452,6 +460,24 @@ terminal_fail(terminal *t, error *err)
     terminal_refuse_all(t, err);
     error_free(err);
     terminal_settle(t);
+}
+
+
+/* Its supervisor hangs: stopped by somebody, or in a directory of a file
+ * system that doesn't answer. */
+
+static void
+terminal_start_late(terminal *t)
+{
+    error  *err;
+
+    err = NULL;
+    error_set(&err, 503, "resource_busy", "The terminal's shell was not "
+              "started within %d s", TERMINAL_START_MS / 1000);
+    err->retry_after = 1;
+    shim_quit(t->sh);
+    t->sh = NULL;
+    terminal_fail(t, err);
 }
 
 
@@ -483,6 +509,11 @@ terminal_sweep(uint64_t now)
                 t->late = 1;
                 terminal_ask_late(t);
             }
+            continue;
+        }
+
+        if (t->state == TERMINAL_STARTING && now >= t->deadline) {
+            terminal_start_late(t);
             continue;
         }
 

@@ -132,10 +132,16 @@ terminal_tell(terminal_viewer *v, const char *text)
 }
 
 
+/* One that doesn't read what it was told is not told more. */
+
 static void
 terminal_tell_error(terminal_viewer *v, const char *message)
 {
     char  text[256];
+
+    if (ws_waiting(v->ws) >= TERMINAL_OUT_HIGH) {
+        return;
+    }
 
     snprintf(text, sizeof(text), "{\"type\":\"error\",\"message\":\"%s\"}",
              message);
@@ -469,8 +475,8 @@ terminal_too_slow(terminal_viewer *v, uint64_t now)
     t = v->of;
     behind = (size_t) (t->out.end - v->at);
 
-    if (behind < TERMINAL_RING_MAX - TERMINAL_PACE
-        && t->state == TERMINAL_LIVE)
+    if (behind == 0 || (behind < TERMINAL_RING_MAX - TERMINAL_PACE
+                        && t->state == TERMINAL_LIVE))
     {
         v->pace_since = 0;
         return 0;

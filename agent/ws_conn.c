@@ -27,7 +27,7 @@ struct ws_conn {
     buffer             out;
     uint64_t           last_in, last_out;
     uint64_t           asked;       /* when a ping was sent; 0: none is out */
-    uint64_t           close_until; /* 0: open */
+    uint64_t           close_at;    /* when it began to close; 0: open */
     unsigned           holds;
     unsigned           paused:1;
     unsigned           full:1;      /* drain() is owed */
@@ -378,7 +378,7 @@ ws_begin_close(ws_conn *c, unsigned code, const char *reason, int last)
     ws_put(c, WS_OP_CLOSE, payload, n);
     c->handler = NULL;
     c->paused = 0;
-    c->close_until = uv_now(agent.loop) + WS_CLOSE_MS;
+    c->close_at = uv_now(agent.loop);
     c->shut = last != 0;
     buffer_free(&c->in);
     ws_flush(c);
@@ -584,12 +584,14 @@ ws_resume(ws_conn *c)
 static void
 ws_sweep_one(ws_conn *c, uint64_t now)
 {
+    uint64_t  since;
     unsigned  dead_ms;
 
     dead_ms = ws_ping_ms < WS_DEAD_MS ? ws_ping_ms : WS_DEAD_MS;
 
-    if (c->close_until != 0) {
-        if (now >= c->close_until) {
+    if (c->close_at != 0) {
+        since = c->last_out > c->close_at ? c->last_out : c->close_at;
+        if (now - since >= (c->out.len != 0 ? WS_LAST_MS : WS_CLOSE_MS)) {
             ws_die(c, WS_LOST);
         }
 

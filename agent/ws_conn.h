@@ -18,6 +18,7 @@
 #define WS_PING_MS     30000        /* a peer that is silent is asked, */
 #define WS_DEAD_MS     30000        /* and is dead if still silent then */
 #define WS_CLOSE_MS    5000         /* for the peer's part of closing */
+#define WS_LAST_MS     30000        /* to take some of what came before it */
 #define WS_LOW_WATER   (16 * 1024)
 
 typedef struct ws_conn ws_conn;
