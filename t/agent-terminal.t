@@ -269,6 +269,7 @@ sub ends {
 # ---- what it starts with
 
 # In the background: a session that is busy for longer than anybody waits.
+prepare('busy');
 my $busy_exec = $agent->connect;
 http_send($busy_exec, "POST /api/execute HTTP/1.1\r\nHost: x\r\n"
     . "Content-Length: 62\r\n\r\n"

@@ -25,10 +25,19 @@ alarm_after(240);
 my $dir = tmp_dir();
 my $agent = AgentClient->start(args => ['--workspace', $dir],
     env => { SANDBOX_WS_PING_MS => 600_000 });
-$agent->post('/api/session/create', { id => 'w', env => { HOME => $dir } });
+prepare($agent, 'w');
 my $path = '/ws/pty?sessionId=w';
 my $key = 'dGhlIHNhbXBsZSBub25jZQ==';
 
+
+# Makes a session whose shells know nothing of this machine's dotfiles: a shell
+# that is killed in them may leave a lock there.
+sub prepare {
+    my ($on, $session) = @_;
+
+    $on->post('/api/session/create', { id => $session,
+                                       env => { HOME => $dir } });
+}
 
 # A handshake by hand: what Harness::http returns.
 sub shake {
@@ -291,6 +300,7 @@ for (['', 1005], [pack('n', 1000), 1000], [pack('n', 1001) . 'bye', 1001],
         close $w->{s};
     }
     for (1 .. 5) {
+        prepare($agent, "gone$_");
         my $s = $agent->connect;
         http_send($s, "GET /ws/pty?sessionId=gone$_ HTTP/1.1\r\nHost: x\r\n"
             . join('', map { "$_->[0]: $_->[1]\r\n" } good()) . "\r\n");
@@ -304,6 +314,7 @@ for (['', 1005], [pack('n', 1000), 1000], [pack('n', 1001) . 'bye', 1001],
     # Pings, and none that answers.
     my $quick = AgentClient->start(args => ['--workspace', $dir],
         env => { SANDBOX_WS_PING_MS => 1000 });
+    prepare($quick, 'q');
     my $w = open_one($quick, 'q');
     my $lazy = open_one($quick, 'q');
     my $pings = 0;
