@@ -11,9 +11,10 @@
  * Unpacking: every dialect that libarchive reads.  Nothing is written outside
  * the directory: absolute names, "..", and device nodes are errors, and no
  * symbolic link in the archive's paths is followed - one that is in the way is
- * replaced.  Files appear whole, under a name of their own until then.  What
- * was extracted before an error stays.  Modes, times and, for root, the owners
- * are those of the archive, except for the directory itself.
+ * replaced.  Files appear whole; until then they have no name, or one of their
+ * own where the file system wants one.  What was extracted before an error
+ * stays.  Modes, times and, for root, the owners are those of the archive,
+ * except for the directory itself.
  */
 
 #ifndef AGENT_ARCHIVE_TAR_H

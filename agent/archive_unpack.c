@@ -16,6 +16,7 @@
 #include "agent/archive_path.h"
 #include "agent/archive_place.h"
 #include "agent/archive_tar.h"
+#include "agent/file_writer.h"
 
 typedef struct {
     struct archive        *in;
@@ -29,7 +30,8 @@ typedef struct {
     bool                   in_header;
     uint32_t               salt, turn;
     char                   path[ARCHIVE_PATH_MAX];
-    char                   temp[40];
+    char                   temp[40];    /* "": it has no name yet */
+    bool                   named;       /* there are no files without one */
 } unpack;
 
 
@@ -206,16 +208,60 @@ unpack_content(unpack *u, int fd)
 }
 
 
+/* A file that is written: nothing of it is left if the agent is killed, where
+ * it can go without a name until it is complete. */
+
+static int
+unpack_create(unpack *u, int dir)
+{
+    int  fd;
+
+    if (!u->named) {
+        u->temp[0] = '\0';
+        fd = file_nameless_open(dir, 0600);
+
+        if (fd != -1 || errno != EOPNOTSUPP) {
+            return fd;
+        }
+
+        u->named = true;
+    }
+
+    unpack_temp(u);
+
+    return openat(dir, u->temp,
+                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+
+/* 1: it has its own name now; 0: one that is to be published. */
+
+static int
+unpack_name(unpack *u, int fd, int dir, const char *name)
+{
+    if (file_nameless_link(fd, dir, name) == 0) {
+        return 1;
+    }
+
+    if (errno == EEXIST) {
+        unpack_temp(u);
+        if (file_nameless_link(fd, dir, u->temp) == 0) {
+            return 0;
+        }
+        u->temp[0] = '\0';
+    }
+
+    return unpack_failed(u);
+}
+
+
 static int
 unpack_file(unpack *u, int dir, const char *name)
 {
     int           fd, rc;
     archive_attr  attr;
 
-    unpack_temp(u);
-
-    fd = openat(dir, u->temp,
-                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    fd = unpack_create(u, dir);
     if (fd == -1) {
         return unpack_failed(u);
     }
@@ -227,15 +273,22 @@ unpack_file(unpack *u, int dir, const char *name)
         archive_attr_set_fd(&attr, fd);
     }
 
+    if (rc == 0 && u->temp[0] == '\0') {
+        rc = unpack_name(u, fd, dir, name);
+    }
+
     /* Some file systems tell only now that they couldn't keep the data. */
 
-    if (close(fd) != 0 && errno != EINTR && rc == 0) {
+    if (close(fd) != 0 && errno != EINTR && rc >= 0) {
         rc = unpack_failed(u);
     }
 
-    if (rc != 0) {
+    if (rc < 0 && u->temp[0] != '\0') {
         unlinkat(dir, u->temp, 0);
-        return -1;
+    }
+
+    if (rc != 0) {
+        return rc < 0 ? -1 : 0;
     }
 
     return unpack_publish(u, dir, name);
@@ -455,6 +508,7 @@ archive_unpack(const char *dir, archive_source source, void *arg,
 
     u->place.root = -1;
     u->place.dir = -1;
+    u->named = access("/proc/self/fd", X_OK) != 0;  /* where names come from */
 
     if (archive_read_support_format_tar(u->in) != ARCHIVE_OK
         || archive_read_open(u->in, u, NULL, unpack_read, NULL) < ARCHIVE_WARN)

@@ -13,7 +13,6 @@
 
 static int file_writer_temp(file_writer *w);
 static int file_writer_publish(file_writer *w);
-static int file_writer_link(file_writer *w, const char *name);
 static int file_writer_fail(file_writer *w, int errnum);
 
 
@@ -38,22 +37,14 @@ file_writer_open(file_writer *w, const char *path, const char *root)
         return file_writer_fail(w, errno);
     }
 
-    w->fd = openat(w->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    w->fd = file_nameless_open(w->dir, 0666);
 
     if (w->fd != -1) {
         return 0;
     }
 
-    switch (errno) {
-    case EOPNOTSUPP:
-    case EISDIR:
-    case EINVAL:
-    case ENOSYS:
-        return file_writer_temp(w);
-
-    default:
-        return file_writer_fail(w, errno);
-    }
+    return errno == EOPNOTSUPP ? file_writer_temp(w)
+                               : file_writer_fail(w, errno);
 }
 
 
@@ -173,6 +164,32 @@ file_temp_name(char *dst, size_t room)
 }
 
 
+int
+file_nameless_open(int dir, mode_t mode)
+{
+    int  fd;
+
+    fd = openat(dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+
+    if (fd == -1 && (errno == EISDIR || errno == EINVAL || errno == ENOSYS)) {
+        errno = EOPNOTSUPP;
+    }
+
+    return fd;
+}
+
+
+int
+file_nameless_link(int fd, int dir, const char *name)
+{
+    char  self[32];
+
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+
+    return linkat(AT_FDCWD, self, dir, name, AT_SYMLINK_FOLLOW);
+}
+
+
 static int
 file_writer_temp(file_writer *w)
 {
@@ -207,7 +224,7 @@ file_writer_publish(file_writer *w)
     int  saved;
 
     if (w->old.st_mode == 0) {
-        if (file_writer_link(w, w->name) == 0) {
+        if (file_nameless_link(w->fd, w->dir, w->name) == 0) {
             file_writer_cancel(w);
             return 0;
         }
@@ -219,7 +236,7 @@ file_writer_publish(file_writer *w)
 
     file_temp_name(w->temp, sizeof(w->temp));
 
-    if (file_writer_link(w, w->temp) != 0) {
+    if (file_nameless_link(w->fd, w->dir, w->temp) != 0) {
         w->temp[0] = '\0';
         return file_writer_fail(w, errno);
     }
@@ -248,17 +265,6 @@ file_writer_publish(file_writer *w)
     w->temp[0] = '\0';
 
     return 0;
-}
-
-
-static int
-file_writer_link(file_writer *w, const char *name)
-{
-    char  self[32];
-
-    snprintf(self, sizeof(self), "/proc/self/fd/%d", w->fd);
-
-    return linkat(AT_FDCWD, self, w->dir, name, AT_SYMLINK_FOLLOW);
 }
 
 

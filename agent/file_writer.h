@@ -46,4 +46,9 @@ void file_writer_cancel(file_writer *w);
 /* A name for something temporary beside its final place. */
 void file_temp_name(char *dst, size_t room);
 
+/* A file in a directory that has no name, and goes when it is closed without
+ * one; EOPNOTSUPP: not there.  The link fails with EEXIST like any other. */
+int file_nameless_open(int dir, mode_t mode);
+int file_nameless_link(int fd, int dir, const char *name);
+
 #endif

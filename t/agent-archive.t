@@ -24,7 +24,7 @@ my $w = "$dir/w";
 my $seq = 0;
 
 mkdir $w;
-my $agent = AgentClient->start(args => ['--workspace', $w]);
+our $agent = AgentClient->start(args => ['--workspace', $w]);
 
 
 sub escape { my $p = $_[0]; $p =~ s{([^A-Za-z0-9/._~-])}{sprintf '%%%02X', ord $1}ge; return $p }
@@ -633,9 +633,8 @@ subtest 'clients that leave or stall' => sub {
     my $up = begin(PUT => '/api/archive?path=' . escape($to), 'Content-Length: 9000000');
     http_send($up, entry('done', content => 'whole') . entry('half', size => 8000000)
         . $piece x 20);
-    ok(wait_for(sub { (temp_files($to))[0] && -e "$to/done" }, 30),
-        'what was sent before is there');
-    ok(!-e "$to/half", 'the rest has no name yet');
+    ok(wait_for(sub { -e "$to/done" }, 30), 'what was sent before is there');
+    ok(!-e "$to/half" && !temp_files($to), 'the rest has no name yet');
     is($agent->get('/api/ping')->{status}, 200, 'nobody waits for it');
     close $up;
     ok(wait_for(sub { !temp_files($to) }, 30), 'it leaves nothing behind');
@@ -655,6 +654,41 @@ subtest 'clients that leave or stall' => sub {
     pull($src, on_data => sub { 0 }) for 1 .. 20;
     ok(wait_for(sub { $tasks->() <= $idle }, 30), 'no thread is left');
     is($agent->get('/api/ping')->{status}, 200, 'the agent answers');
+};
+
+
+# The rest of a file that is never complete, where a file can go without a
+# name, and where it can't since there is no /proc.
+subtest 'an agent that is killed, and one without /proc' => sub {
+    my $tar = entry('done', content => 'whole') . entry('half', size => 8e6);
+    my @without = ('unshare', $> ? '-rm' : '-m', 'sh', '-c',
+        'umount -l /proc && exec "$@"', 'sh');
+    my ($cannot) = run_command([@without, 'true']);
+
+    for my $before ([], $cannot ? () : [@without]) {
+        my $name = @$before ? 'without /proc' : 'with /proc';
+        my $to = fresh();
+        local $agent = AgentClient->start(args => ['--workspace', $w],
+            before => $before);
+
+        is(push_to($to, entry('half', content => 'old'))->{status}, 200,
+            "$name: a file");
+        is(push_to($to, entry('half', content => 'now'))->{status}, 200,
+            "$name: and again");
+        is(slurp("$to/half"), 'now', "$name: is replaced");
+        is_deeply([temp_files($to)], [], "$name: and nothing else is there");
+
+        my $s = begin(PUT => '/api/archive?path=' . escape($to),
+            'Content-Length: 9000000');
+        http_send($s, $tar . 'x' x 1e6);
+        ok(wait_for(sub { -e "$to/done" }, 30), "$name: one file is whole");
+        $agent->stop('KILL') if !@$before;
+        close $s;
+        ok(wait_for(sub { !temp_files($to) }, @$before ? 30 : 0),
+            "$name: nothing temporary is left");
+        is(slurp("$to/half"), 'now', "$name: the old file is");
+        $agent->stop if @$before;
+    }
 };
 
 
@@ -703,9 +737,11 @@ print $f 'x' x 65536 for 1 .. 400;
 close $f;
 my @open = (begin(GET => '/api/archive?path=' . escape($half)),
     begin(PUT => '/api/archive?path=' . escape($half), 'Content-Length: 1000000'));
-http_send($open[1], entry('half', size => 900000) . 'x' x 1000);
-ok(wait_for(sub { temp_files($half) }, 30), 'one is being extracted');
+http_send($open[1], entry('first') . entry('half', size => 900000)
+    . 'x' x 1000);
+ok(wait_for(sub { -e "$half/first" }, 30), 'one is being extracted');
 is($agent->stop, 0, 'the agent ends');
+is_deeply([temp_files($half)], [], 'nothing temporary is left');
 is($agent->log_text =~ /runtime error|Sanitizer/ ? $agent->log_text : '', '',
     'its log has no error');
 done_testing();
