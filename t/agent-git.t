@@ -319,19 +319,19 @@ ok(wait_for(sub { !-e "$work/left" }, 30), 'and its directory with it');
         return $c;
     };
     my $busy = $begin->('/api/execute', { command => "touch $dir/busy; until "
-        . "[ -e $dir/go ]; do sleep 0.05; done; mkdir $work/mine; "
-        . "echo x >$work/mine/f; until [ -e $dir/end ]; do sleep 0.05; done" });
+        . "[ -e $dir/go ]; do sleep 0.05; done; mkdir $work/late; "
+        . "echo x >$work/late/f; until [ -e $dir/end ]; do sleep 0.05; done" });
     ok(wait_for(sub { -e "$dir/busy" }, 30), 'a session is busy');
     my $clone = $begin->($PATH, { repoUrl => "$dir/srv/repo.git",
-                                  targetDir => "$work/mine" });
+                                  targetDir => "$work/late" });
     sleep 0.3;
     spew("$dir/go", '');
-    ok(wait_for(sub { -s "$work/mine/f" }, 30), 'it writes where one waits');
+    ok(wait_for(sub { -s "$work/late/f" }, 30), 'it writes where one waits');
     close $clone;
     spew("$dir/end", '');
-    is($agent->execute("cat $work/mine/f", sessionId => 'turn')->{stdout}, 'x',
+    is($agent->execute("cat $work/late/f", sessionId => 'turn')->{stdout}, 'x',
        'it has its turn');
-    ok(!wait_for(sub { !-e "$work/mine/f" }, 2), 'and leaves that alone');
+    ok(!wait_for(sub { !-e "$work/late/f" }, 2), 'and leaves that alone');
     close $busy;
 }
 
