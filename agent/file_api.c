@@ -17,10 +17,12 @@
 #include "agent/file_job.h"
 #include "agent/file_move.h"
 #include "agent/file_open.h"
+#include "agent/file_quick.h"
 #include "agent/file_request.h"
 #include "agent/file_routes.h"
 #include "agent/file_writer.h"
 #include "common/base64.h"
+#include "common/json_text.h"
 
 #define FILE_BODY_LIMIT   (256 * 1024)          /* where only paths are in it */
 #define FILE_WRITE_LIMIT  (64 * 1024 * 1024)
@@ -147,6 +149,31 @@ file_op_succeed(file_op *op, json_t *answer)
 }
 
 
+/* The same for the frequent ones, whose answer is a path and more. */
+
+static void
+file_op_told(file_op *op, const char *more)
+{
+    char    *room, ts[32];
+    size_t   n, used;
+    buffer   b;
+
+    memset(&b, 0, sizeof(b));
+    n = strlen(op->given[0]);
+    room = buffer_room(&b, n * JSON_TEXT_GROWTH + 128);
+    memcpy(room, "{\"success\":true,\"path\":\"", 24);
+    buffer_added(&b, 24);
+    buffer_added(&b, json_text_escape(room + 24, n * JSON_TEXT_GROWTH,
+                                      op->given[0], n, &used, true));
+    http_timestamp(ts, sizeof(ts));
+    buffer_printf(&b, "\"%s,\"timestamp\":\"%s\"}", more, ts);
+
+    http_send(op->job.r, 200, "application/json", buffer_bytes(&b), b.len);
+    buffer_free(&b);
+    file_job_end(&op->job);
+}
+
+
 /* write */
 
 static void
@@ -197,8 +224,7 @@ file_write_done(file_job *job)
     op = (file_op *) job;
 
     if (op->errnum == 0) {
-        file_op_succeed(op, json_pack("{s:b, s:s}", "success", 1,
-                                      "path", op->given[0]));
+        file_op_told(op, "");
         return;
     }
 
@@ -677,18 +703,30 @@ file_exists_done(file_job *job)
 
     op = (file_op *) job;
 
-    file_op_succeed(op, json_pack("{s:b, s:s, s:b}", "success", 1,
-                                  "path", op->given[0],
-                                  "exists", (int) op->flag));
+    file_op_told(op, op->flag ? ",\"exists\":true" : ",\"exists\":false");
 }
 
 
 static void
 file_exists_body(http_request *r, char *body, size_t len)
 {
-    file_op_run(file_op_paths(r, "file.exists", "Exists", body, len, "path",
-                              NULL),
-                file_exists_run, file_exists_done);
+    int       there;
+    file_op  *op;
+
+    op = file_op_paths(r, "file.exists", "Exists", body, len, "path", NULL);
+    if (op == NULL) {
+        return;
+    }
+
+    there = file_quick_exists(op->full[0]);
+
+    if (there != -1) {
+        op->flag = there;
+        file_exists_done(&op->job);
+        return;
+    }
+
+    file_op_run(op, file_exists_run, file_exists_done);
 }
 
 

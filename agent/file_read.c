@@ -14,6 +14,7 @@
 #include "agent/file_error.h"
 #include "agent/file_job.h"
 #include "agent/file_open.h"
+#include "agent/file_quick.h"
 #include "agent/file_request.h"
 #include "agent/file_routes.h"
 #include "agent/mime.h"
@@ -256,6 +257,21 @@ file_read_run(file_job *job)
 
 
 static void
+file_read_first(file_read *t)
+{
+    t->mime = mime_by_name(t->given);
+    if (t->mime == NULL) {
+        t->mime = mime_sniff(t->in, t->held, t->last);
+    }
+
+    t->text = t->encoding == FILE_ENCODING_NONE
+              ? mime_is_text(t->mime) : t->encoding == FILE_ENCODING_UTF8;
+
+    file_read_piece(t, true);
+}
+
+
+static void
 file_read_open(file_job *job)
 {
     file_read    *t;
@@ -285,15 +301,29 @@ file_read_open(file_job *job)
         return;
     }
 
-    t->mime = mime_by_name(t->given);
-    if (t->mime == NULL) {
-        t->mime = mime_sniff(t->in, t->held, t->last);
+    file_read_first(t);
+}
+
+
+/* On the loop, if it is sure that nothing is waited for. */
+
+static bool
+file_read_quick(file_read *t)
+{
+    ssize_t  n;
+
+    n = file_quick_read(t->full, FILE_CARRY, &t->in);
+    if (n == -1) {
+        return false;
     }
 
-    t->text = t->encoding == FILE_ENCODING_NONE
-              ? mime_is_text(t->mime) : t->encoding == FILE_ENCODING_UTF8;
+    t->size = n;
+    t->done = n;
+    t->held = (size_t) n;
+    t->last = true;
+    file_read_first(t);
 
-    file_read_piece(t, true);
+    return true;
 }
 
 
@@ -483,6 +513,11 @@ file_read_start(http_request *r, char *body, size_t len, bool stream)
         || file_request_encoding(r, &o, &t->encoding) != 0)
     {
         file_job_end(&t->job);
+        return;
+    }
+
+    if (file_read_quick(t)) {
+        file_read_done(&t->job);
         return;
     }
 
