@@ -1,13 +1,16 @@
 /*
  * The routes that read a file as JSON: /api/read and /api/read/stream.  Both
- * go through the file in pieces: a thread reads one and turns it into what is
- * sent, the loop sends it, and only then comes the next, so that a file of any
- * size needs the memory of one piece.
+ * go through the file in pieces: a thread reads one, turns it into what is
+ * sent and sends it, and only then comes the next, so that a file of any size
+ * needs the memory of one piece.
  */
 
 #include <errno.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -29,6 +32,10 @@
 #define FILE_READ_PIECE    (4 * 65535)
 #define FILE_STREAM_PIECE  65535
 
+#define FILE_READ_TURN     (4 * 1024 * 1024)   /* sent by a thread at once */
+#define FILE_READ_MOMENT   2                   /* ms it waits for room */
+#define FILE_CHUNK_HEAD    10                  /* eight digits, CR, LF */
+
 #define FILE_CARRY         4        /* of a character that a piece cuts */
 
 typedef struct {
@@ -49,13 +56,14 @@ typedef struct {
     char           *in;
     size_t          held;           /* bytes in `in`, not encoded yet */
     buffer          out;            /* what the thread made last */
-    buffer          sending;
-    bool            ready;          /* out waits for the client */
-    bool            stalled;        /* which has enough for now */
+    int             socket;         /* what a thread sends on */
+    bool            chunked;
+    bool            broken;         /* the client can't be sent to */
+    size_t          at;             /* of out, where the rest begins */
+    size_t          sent;           /* by the last turn */
 } file_read;
 
-static void file_read_next(file_read *t);
-static void file_read_send(file_read *t);
+static void file_read_sendable(http_request *r);
 
 
 static void
@@ -70,8 +78,11 @@ file_read_dispose(file_job *job)
     }
 
     buffer_free(&t->body);
+    if (t->socket != -1) {
+        close(t->socket);
+    }
+
     buffer_free(&t->out);
-    buffer_free(&t->sending);
     free(t->full);
     free(t->in);
     free(t);
@@ -234,25 +245,88 @@ file_read_piece(file_read *t, bool first)
 }
 
 
-static void
-file_read_run(file_job *job)
+/* The next chunk of the answer; events are small, several at a time. */
+
+static int
+file_read_chunk(file_read *t)
 {
-    file_read  *t;
+    size_t  head;
+    char    size[FILE_CHUNK_HEAD + 1];
 
-    t = (file_read *) job;
+    t->at = 0;
     t->out.len = 0;
-
-    /* Events are small: several at a time. */
+    head = t->chunked ? FILE_CHUNK_HEAD : 0;
+    buffer_room(&t->out, head);
+    buffer_added(&t->out, head);
 
     do {
         if (file_read_fill(t) != 0) {
-            t->errnum = errno;
-            return;
+            t->out.len = 0;
+            return -1;
         }
 
         file_read_piece(t, false);
 
     } while (!t->last && t->out.len < FILE_READ_PIECE);
+
+    if (t->out.len == head) {
+        t->out.len = 0;
+
+    } else if (t->chunked) {
+        snprintf(size, sizeof(size), "%08x\r\n",
+                 (unsigned) (t->out.len - head));
+        memcpy(buffer_bytes(&t->out), size, FILE_CHUNK_HEAD);
+        buffer_append(&t->out, "\r\n", 2);
+    }
+
+    return 0;
+}
+
+
+/* Makes and sends what the client takes now.  One that reads as fast as it can
+ * has room again in a moment: that is cheaper than a turn of the loop. */
+
+static void
+file_read_turn(file_job *job)
+{
+    ssize_t        n;
+    file_read     *t;
+    struct pollfd  p;
+
+    t = (file_read *) job;
+    t->sent = 0;
+
+    while (t->sent < FILE_READ_TURN) {
+        if (t->at == t->out.len) {
+            if (t->last) {
+                return;
+            }
+            if (file_read_chunk(t) != 0) {
+                t->errnum = errno;
+                return;
+            }
+            continue;
+        }
+
+        n = send(t->socket, buffer_bytes(&t->out) + t->at,
+                 t->out.len - t->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n >= 0) {
+            t->at += (size_t) n;
+            t->sent += (size_t) n;
+
+        } else if (errno == EAGAIN) {
+            p.fd = t->socket;
+            p.events = POLLOUT;
+            if (poll(&p, 1, FILE_READ_MOMENT) <= 0) {
+                return;
+            }
+
+        } else if (errno != EINTR) {
+            t->broken = true;
+            return;
+        }
+    }
 }
 
 
@@ -405,90 +479,99 @@ file_read_fail(file_read *t)
 
 
 static void
-file_read_drained(http_request *r)
+file_read_end(file_read *t)
 {
-    file_read  *t;
-
-    t = r->data;
-    t->stalled = false;
-
-    if (t->ready) {
-        file_read_send(t);
-    }
+    http_end(t->job.r);
+    file_job_end(&t->job);
 }
 
 
 static void
 file_read_done(file_job *job)
 {
-    file_read  *t;
+    file_read     *t;
+    http_request  *r;
 
     t = (file_read *) job;
+    r = job->r;
 
     if (t->errnum != 0) {
         file_read_fail(t);
         return;
     }
 
-    if (!t->begun && !t->stream && t->last) {
-        http_send(job->r, 200, "application/json", buffer_bytes(&t->out),
+    if (!t->stream && t->last) {
+        http_send(r, 200, "application/json", buffer_bytes(&t->out),
                   t->out.len);
         file_job_end(job);
         return;
     }
 
-    if (!t->begun) {
-        t->begun = true;
-        http_on_drain(job->r, file_read_drained);
+    t->begun = true;
 
-        if (t->stream) {
-            sse_begin(job->r);
-        } else {
-            http_begin(job->r, 200, "application/json", -1);
-        }
+    if (t->stream) {
+        sse_begin(r);
+    } else {
+        http_begin(r, 200, "application/json", -1);
     }
 
-    t->ready = true;
+    http_write(r, buffer_bytes(&t->out), t->out.len);
+    t->at = t->out.len;
 
-    if (!t->stalled) {
-        file_read_send(t);
+    if (t->last) {
+        file_read_end(t);
+        return;
+    }
+
+    t->chunked = http_is_chunked(r);
+    http_when_ready(r, file_read_sendable);
+}
+
+
+/* The rest is sent by a thread. */
+
+static void
+file_read_turned(file_job *job)
+{
+    file_read  *t;
+
+    t = (file_read *) job;
+    http_sent(job->r, t->sent);
+
+    if (t->broken) {
+        http_abort(job->r);
+        file_job_end(job);
+
+    } else if (t->errnum != 0) {
+        file_read_fail(t);
+
+    } else if (t->last && t->at == t->out.len) {
+        file_read_end(t);
+
+    } else {
+        http_when_ready(job->r, file_read_sendable);
     }
 }
 
 
-/* Sends a piece while a thread makes the next one. */
-
 static void
-file_read_send(file_read *t)
+file_read_sendable(http_request *r)
 {
-    bool           last;
-    buffer         made;
-    http_request  *r;
+    file_read  *t;
 
-    r = t->job.r;
-    last = t->last;
-    made = t->out;
-    t->out = t->sending;
-    t->sending = made;
-    t->ready = false;
+    t = r->data;
 
-    if (!last) {
-        file_read_next(t);
+    if (t->socket == -1) {
+        t->socket = http_socket(r);
     }
 
-    t->stalled = http_write(r, buffer_bytes(&t->sending), t->sending.len);
-
-    if (last) {
-        http_end(r);
+    if (t->socket == -1) {
+        http_abort(r);
         file_job_end(&t->job);
+        return;
     }
-}
 
-
-static void
-file_read_next(file_read *t)
-{
-    file_job_start(&t->job, file_read_run, file_read_done);
+    file_job_start(&t->job, file_read_turn, file_read_turned);
 }
 
 
@@ -504,6 +587,7 @@ file_read_start(http_request *r, char *body, size_t len, bool stream)
     }
 
     t->fd = -1;
+    t->socket = -1;
     t->stream = stream;
     http_take_body(r, &t->body);
     file_job_init(&t->job, r, file_read_dispose);

@@ -120,14 +120,15 @@ void http_begin(http_request *r, int status, const char *ctype,
 int http_write(http_request *r, const void *p, size_t n);
 void http_end(http_request *r);
 
-/* For bodies of a known length that a thread sends by itself: on_ready is
- * called, once, when all that was written before has left and the socket takes
+/* For bodies that a thread sends by itself (in chunks of its own making if
+ * http_is_chunked() says so, else bytes of a known length): on_ready is called, once, when all that was written before has left and the socket takes
  * more; until the answer ends or http_write() is called again, nobody else
  * sends.  http_socket() gives a descriptor of the caller's own (close it), and
  * http_sent() counts what went that way. */
 void http_when_ready(http_request *r, void (*on_ready)(http_request *r));
 int http_socket(http_request *r);
 void http_sent(http_request *r, size_t n);
+int http_is_chunked(http_request *r);
 
 /* What is written between the two calls goes out together, the end of the
  * answer included.  The connection lives until it is uncorked, whatever becomes

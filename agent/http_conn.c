@@ -303,6 +303,7 @@ http_conn_writable(http_conn *c)
     {
         on_ready = c->x->on_ready;
         c->x->on_ready = NULL;
+        c->x->lent = 1;
         on_ready(&c->x->pub);
     }
 }
@@ -659,7 +660,7 @@ http_conn_check(http_conn *c, uint64_t now)
             http_conn_abort(c);
         }
 
-    } else if (x->sse && !x->ended && now - c->last_out >= HTTP_BEAT_MS) {
+    } else if (x->sse && !x->ended && !x->lent && now - c->last_out >= HTTP_BEAT_MS) {
         http_write(&x->pub, ": ping\n\n", 8);
     }
 }

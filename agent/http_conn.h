@@ -67,6 +67,7 @@ typedef struct {
     unsigned         ended:1;
     unsigned         stalled:1;         /* http_write() said stop */
     unsigned         sse:1;
+    unsigned         lent:1;            /* a thread sends */
     unsigned         keep_alive:1;
     unsigned         http10:1;
 } http_exchange;

@@ -487,8 +487,23 @@ http_socket(http_request *r)
 void
 http_sent(http_request *r, size_t n)
 {
-    http_exchange_of(r)->left -= (int64_t) n;
+    http_exchange  *x;
+
+    x = http_exchange_of(r);
+    x->lent = 0;
+
+    if (x->left >= 0) {
+        x->left -= (int64_t) n;
+    }
+
     r->conn->last_out = uv_now(agent.loop);
+}
+
+
+int
+http_is_chunked(http_request *r)
+{
+    return http_exchange_of(r)->chunked;
 }
 
 

@@ -70,7 +70,7 @@ main(void)
 {
     int     i;
     bool    all;
-    char    in[4] = "AAAA", out[3];
+    char    in[4] = "AAAA", out[3], text[48], back[36];
 
     ok(encodes("", ""), "nothing");
     ok(encodes("f", "Zg=="), "one byte");
@@ -105,6 +105,17 @@ main(void)
         all = all && round_trip((size_t) i);
     }
     ok(all, "lengths 0 to 299 come back, decoded in place");
+
+    for (all = true, i = 0; i < 48 * 256; i++) {
+        memset(text, 'A', sizeof(text));
+        text[i / 256] = (char) i;
+        memcpy(in, "AAAA", 4);
+        in[0] = (char) i;
+        all = all && (base64_decode(back, text, sizeof(text)) == -1)
+                     == (base64_decode(out, in, 4) == -1
+                         && i != 47 * 256 + '=');
+    }
+    ok(all, "and so at each place of a long text");
 
     return done_testing();
 }
