@@ -29,7 +29,7 @@
 
 /* Both are divisible by three: the base64 of the pieces is that of the whole.
  * The clients know the second one's slices. */
-#define FILE_READ_PIECE    (4 * 65535)
+#define FILE_READ_PIECE    (2 * 65535)
 #define FILE_STREAM_PIECE  65535
 
 #define FILE_READ_TURN     (4 * 1024 * 1024)   /* sent by a thread at once */
