@@ -223,10 +223,10 @@ $i->cells($py, ['a counter', 'n = 0', 'done']);
     like($refused->[1], qr/\r\nRetry-After: 1\r\n.*"RESOURCE_BUSY"/s,
          'which is said');
     $i->request('DELETE', "/api/contexts/$c");
-    my ($s, $got) = @{ (grep { $_->[1] =~ / 200 / } @waiting)[-1] };
+    my ($last, $got) = @{ (grep { $_->[1] =~ / 200 / } @waiting)[-1] };
     while ($got !~ /0\r\n\r\n$/) {
-        last unless IO::Select->new($s)->can_read(30)
-            && sysread $s, $got, 65536, length $got;
+        last unless IO::Select->new($last)->can_read(30)
+            && sysread $last, $got, 65536, length $got;
     }
     like($got, qr/ContextDeleted/, 'all told');
 }

@@ -142,7 +142,7 @@ my $quiet_since = time;
     start('back', 'for i in $(seq 4000); do echo "line $i"; done; ' .
           'sleep 0.3; echo end', %no);
     my ($off, $text, $times, $done) = (0, '', 0);
-    until ($done || $times > 200) {
+    until ($done || $times > 4000) {
         my $part = '';
         $s = begin(GET => "/api/process/back/stream?stdoutOffset=$off&" .
                           'offsets=1');
