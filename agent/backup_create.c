@@ -31,6 +31,7 @@ typedef struct {
     unsigned     threads;
     int          gitignore;
     buffer       excludes;          /* lines */
+    buffer       words;             /* of mksquashfs, NUL-terminated */
     int          fd;                /* of the archive; -1 */
     int          to;                /* its directory; -1 */
     char         name[PATH_NAME_ROOM];
@@ -54,7 +55,59 @@ create_dispose(backup_job *job)
         close(c->to);
     }
     buffer_free(&c->excludes);
+    buffer_free(&c->words);
     free(c);
+}
+
+
+/* What can't be read is left out or empty, and that's all right with
+ * mksquashfs.  What has gone meanwhile is in no backup; what is still there has
+ * to be in it. */
+
+static void
+create_check_line(create_job *c, char *line)
+{
+    char         *path, *end, full[PATH_ROOM * 2];
+    struct stat   st;
+
+    if (strstr(line, "creating empty file") == NULL
+        && strstr(line, "skipping") == NULL
+        && strstr(line, "Permission denied") == NULL)
+    {
+        return;
+    }
+
+    path = strstr(line, " ./");
+    end = strrchr(line, ',');
+
+    if (path != NULL && end != NULL && end > path) {
+        snprintf(full, sizeof(full), "%s/%.*s", c->real,
+                 (int) (end - path - 1), path + 1);
+
+        if (lstat(full, &st) != 0 && errno == ENOENT) {
+            return;
+        }
+    }
+
+    backup_fail(&c->job, 500, NULL, "Failed to create the archive: %.400s",
+                line);
+}
+
+
+static void
+create_check(create_job *c)
+{
+    char  *line, *rest;
+
+    if (c->words.len == 0) {
+        return;
+    }
+
+    for (rest = buffer_bytes(&c->words);
+         (line = strsep(&rest, "\n")) != NULL; )
+    {
+        create_check_line(c, line);
+    }
 }
 
 
@@ -70,6 +123,10 @@ create_finish(backup_job *job)
 
     if (c->fd == -1) {
         return;
+    }
+
+    if (job->err == NULL) {
+        create_check(c);
     }
 
     if (job->err == NULL && job->r != NULL) {
@@ -106,27 +163,14 @@ create_end(backup_job *job)
 }
 
 
-/* A file that can't be read becomes an empty one, and that's all right with
- * mksquashfs; one that went away meanwhile is in no backup. */
-
 static void
 create_packed(backup_job *job)
 {
-    buffer  words;
-
     backup_program_check(job, "mksquashfs (package squashfs-tools)",
                          "Failed to create the archive");
 
     if (job->p != NULL && job->err == NULL) {
-        memset(&words, 0, sizeof(words));
-        program_output(job->p, &job->p->of->err, &words);
-
-        if (strstr(buffer_bytes(&words), "Permission denied") != NULL) {
-            backup_fail(job, 500, NULL, "Failed to create the archive: "
-                        "%.400s", buffer_bytes(&words));
-        }
-
-        buffer_free(&words);
+        program_output(job->p, &job->p->of->err, &((create_job *) job)->words);
     }
 
     backup_job_thread(job, create_finish, create_end);

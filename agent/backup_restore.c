@@ -98,7 +98,13 @@ restore_clean(backup_job *job)
 
     buffer_printf(&path, "%s/%s", c->real, c->temp);
     buffer_append(&path, "", 1);
-    buffer_puts(&text, "exec rm -rf -- ");
+
+    /* Who isn't root can't remove what is in a read-only directory. */
+    buffer_puts(&text, "rm -rf -- ");
+    shell_quote(&text, buffer_bytes(&path));
+    buffer_puts(&text, " 2>/dev/null && exit\nchmod -R u+rwX -- ");
+    shell_quote(&text, buffer_bytes(&path));
+    buffer_puts(&text, "\nexec rm -rf -- ");
     shell_quote(&text, buffer_bytes(&path));
     buffer_append(&text, "", 1);
 
@@ -110,6 +116,46 @@ restore_clean(backup_job *job)
 
     buffer_free(&text);
     buffer_free(&path);
+}
+
+
+/* A directory that is moved elsewhere is written to: its "..". */
+
+static int
+restore_rename(int from, int to, const char *name)
+{
+    int          fd, rc, saved;
+    struct stat  st;
+
+    if (renameat(from, name, to, name) == 0) {
+        return 0;
+    }
+
+    if (errno != EACCES) {
+        return -1;
+    }
+
+    fd = openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd == -1) {
+        errno = EACCES;
+        return -1;
+    }
+
+    rc = -1;
+    saved = EACCES;
+
+    if (fstat(fd, &st) == 0 && (st.st_mode & 0200) == 0
+        && fchmod(fd, (st.st_mode & 07777) | 0200) == 0)
+    {
+        rc = renameat(from, name, to, name);
+        saved = errno;
+        (void) !fchmod(fd, st.st_mode & 07777);
+    }
+
+    close(fd);
+    errno = saved;
+
+    return rc;
 }
 
 
@@ -131,7 +177,7 @@ restore_move_some(DIR *d, int from, int to, const char *spare,
             continue;
         }
 
-        if (renameat(from, e->d_name, to, e->d_name) != 0) {
+        if (restore_rename(from, to, e->d_name) != 0) {
             snprintf(which, PATH_NAME_ROOM, "%s", e->d_name);
             return -1;
         }

@@ -302,6 +302,47 @@ SKIP: {
     run_command(['umount', "$work/dist"]);
 }
 
+# Who isn't root meets what can't be read, moved or removed.
+{
+    my $d = tmp_dir();
+    my @as = $> == 0 ? qw(setpriv --reuid=65534 --regid=65534 --clear-groups)
+                     : ();
+
+    mkdir "$d/$_" for qw(bin w b);
+    is((run_command(['cp', build_dir() . '/sandbox-agent', "$d/bin/"]))[0], 0,
+       'an agent that all may run');
+    chmod 0755, $d, "$d/bin", "$d/bin/sandbox-agent";
+    is((run_command(['chown', '-R', '65534', $d]))[0], 0, 'and a place') if @as;
+
+    local $ENV{SANDBOX_BUILD} = "$d/bin";
+    my $plain = AgentClient->start(dir => $d, before => \@as,
+        args => ['--workspace', "$d/w", '--backups', "$d/b"]);
+    my $ask = sub { $plain->post("/api/backup/$_[0]", { dir => "$d/w",
+        archivePath => "$d/b/x" }, timeout => 60) };
+
+    for (['file', 'f', 'chmod 0 dd/f'], ['directory', 'dd',
+          'chmod 600 dd/f; chmod 0 dd'])
+    {
+        my ($name, $path, $command) = @$_;
+        $plain->execute("mkdir -p dd; echo 1 >>dd/f; $command");
+        my $r = $ask->('create');
+        is($r->{json}{code}, 'BACKUP_CREATE_FAILED', "an unreadable $name");
+        like($r->{json}{message}, qr{\Q$path\E}, 'which is named');
+    }
+    $plain->execute('chmod 700 dd; mkdir -p ro/sub; echo x >ro/sub/f; '
+                    . 'chmod 500 ro/sub ro');
+    is($ask->('create')->{status}, 200, 'a read-only directory');
+    for (1, 2) {
+        my $r = $ask->('restore');
+        is($r->{status}, 200, "is restored over itself: $_")
+            or diag($r->{body});
+    }
+    is($plain->execute('ls -A; stat -c %a ro ro/sub; cat ro/sub/f')->{stdout},
+       "dd\nro\n500\n500\nx", 'as it was, and nothing besides');
+    $plain->execute('chmod -R u+w .');
+    $plain->stop;
+}
+
 # No program to do it, one that fails and one that hangs.
 mkdir "$dir/bin";
 symlink $_, "$dir/bin/" . s{.*/}{}r for '/bin/bash', '/bin/rm';
