@@ -77,12 +77,12 @@ sub rest {
 {
     my $w = view('slow');
 
-    $w->send_binary("stty -echo; head -c 250000 /dev/zero | tr '\\0' '\\045'; "
+    $w->send_binary("stty -echo; head -c 275000 /dev/zero | tr '\\0' '\\045'; "
         . "exit 3\n");
     sleep 8;
 
     my ($out, $texts, $code) = rest($w);
-    is($out =~ tr/%//, 250_000, 'all output comes, to who reads late');
+    is($out =~ tr/%//, 275_000, 'all output comes, to who reads late');
     like($texts, qr/\{"type":"exit","code":3\}\z/, '... and the exit');
     is($code, 1000, '... and the close');
 }
