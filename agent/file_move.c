@@ -8,18 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "agent/archive_links.h"
 #include "agent/file_move.h"
 #include "agent/file_open.h"
 #include "agent/file_writer.h"
 
 #define FILE_COPY_PIECE  (256 * 1024)
+#define FILE_COPY_ATTRS  65536          /* the kernel's own limits */
 
 typedef struct {
-    char    *piece;             /* where the kernel can't copy by itself */
-    dev_t    dev;               /* of the directory that the copy goes to: */
-    ino_t    ino;               /* it must not lie within the source */
+    char           *piece;          /* where the kernel can't copy by itself */
+    dev_t           dev;            /* of the directory that the copy goes */
+    ino_t           ino;            /* to: it must not lie in the source */
+    int             top;            /* the same directory */
+    archive_links   links;          /* what has several names, by the first */
+    size_t          len;            /* of the path, below top */
+    char            path[PATH_ROOM];
 } file_copy;
 
 static int file_move_target(const char *from, const char *to, char *target);
@@ -31,6 +38,10 @@ static int file_move_copy(int source, const char *name, int target,
     const char *as);
 static int file_copy_entry(file_copy *c, int from, const char *name, int to,
     const char *as, int depth);
+static int file_copy_any(file_copy *c, int from, const char *name, int to,
+    const char *as, int depth);
+static int file_copy_as_link(file_copy *c, const struct stat *st, int to,
+    const char *as);
 static int file_copy_dir(file_copy *c, int from, const char *name, int to,
     const char *as, const struct stat *st, int depth);
 static int file_copy_regular(file_copy *c, int from, const char *name, int to,
@@ -224,7 +235,7 @@ file_move_copy(int source, const char *name, int target, const char *as)
 {
     int          rc, saved;
     char         temp[48];
-    file_copy    c = { NULL, 0, 0 };
+    file_copy   *c;
     struct stat  st, at, old;
 
     if (fstatat(source, name, &st, AT_SYMLINK_NOFOLLOW) != 0
@@ -240,18 +251,27 @@ file_move_copy(int source, const char *name, int target, const char *as)
         return -1;
     }
 
-    c.dev = at.st_dev;
-    c.ino = at.st_ino;
+    c = calloc(1, sizeof(file_copy));
+    if (c == NULL) {
+        return -1;
+    }
+
+    c->dev = at.st_dev;
+    c->ino = at.st_ino;
+    c->top = target;
+    archive_links_init(&c->links);
     file_temp_name(temp, sizeof(temp));
 
-    rc = file_copy_entry(&c, source, name, target, temp, 0);
+    rc = file_copy_entry(c, source, name, target, temp, 0);
 
     if (rc == 0) {
         rc = renameat(target, temp, target, as);
     }
 
     saved = errno;
-    free(c.piece);
+    archive_links_free(&c->links);
+    free(c->piece);
+    free(c);
 
     if (rc != 0) {
         file_remove(target, temp, 0);
@@ -263,8 +283,34 @@ file_move_copy(int source, const char *name, int target, const char *as)
 }
 
 
+/* An entry, whose path is kept while it is copied. */
+
 static int
 file_copy_entry(file_copy *c, int from, const char *name, int to,
+    const char *as, int depth)
+{
+    int     rc, n;
+    size_t  len;
+
+    len = c->len;
+    n = snprintf(c->path + len, sizeof(c->path) - len, "%s%s",
+                 len == 0 ? "" : "/", as);
+
+    /* One that is too long only loses its links: it is copied by name. */
+    c->len = n > 0 && (size_t) n < sizeof(c->path) - len ? len + (size_t) n
+                                                         : sizeof(c->path) - 1;
+
+    rc = file_copy_any(c, from, name, to, as, depth);
+
+    c->len = len;
+    c->path[len] = '\0';
+
+    return rc;
+}
+
+
+static int
+file_copy_any(file_copy *c, int from, const char *name, int to,
     const char *as, int depth)
 {
     struct stat      st;
@@ -277,6 +323,12 @@ file_copy_entry(file_copy *c, int from, const char *name, int to,
 
     if (fstatat(from, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return -1;
+    }
+
+    if (!S_ISDIR(st.st_mode) && st.st_nlink > 1
+        && file_copy_as_link(c, &st, to, as) == 0)
+    {
+        return 0;
     }
 
     if (S_ISREG(st.st_mode)) {
@@ -305,18 +357,94 @@ file_copy_entry(file_copy *c, int from, const char *name, int to,
 }
 
 
+/* A further name of what was copied already; -1: it wasn't, or can't be had. */
+
+static int
+file_copy_as_link(file_copy *c, const struct stat *st, int to, const char *as)
+{
+    const char  *first;
+
+    if (c->len == sizeof(c->path) - 1) {
+        return -1;
+    }
+
+    first = archive_links_find(&c->links, st->st_dev, st->st_ino, c->path);
+
+    return first == NULL ? -1 : linkat(c->top, first, to, as, 0);
+}
+
+
+static int
+file_copy_piece(file_copy *c)
+{
+    if (c->piece == NULL) {
+        c->piece = malloc(FILE_COPY_PIECE);
+    }
+
+    return c->piece == NULL ? -1 : 0;
+}
+
+
+/* Extended attributes, access lists among them, as far as the other file
+ * system and our rights allow.  `all`: also what gives a program rights. */
+
+static int
+file_copy_xattrs(file_copy *c, int in, int out, int all)
+{
+    char     *value;
+    size_t    at;
+    ssize_t   n, len;
+
+    len = flistxattr(in, NULL, 0);
+    if (len <= 0) {
+        return 0;
+    }
+
+    if (file_copy_piece(c) != 0) {
+        return -1;
+    }
+
+    value = c->piece + FILE_COPY_ATTRS;
+    len = flistxattr(in, c->piece, FILE_COPY_ATTRS);
+
+    for (at = 0; len > 0 && at < (size_t) len; at += strlen(c->piece + at) + 1)
+    {
+        if (!all && strncmp(c->piece + at, "security.", 9) == 0) {
+            continue;
+        }
+
+        n = fgetxattr(in, c->piece + at, value, FILE_COPY_ATTRS);
+
+        if (n >= 0 && fsetxattr(out, c->piece + at, value, (size_t) n, 0) != 0
+            && errno != EOPNOTSUPP && errno != EPERM && errno != EACCES
+            && errno != EINVAL)
+        {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* Owner, mode and times of what was copied, in the order that keeps them. */
 
 static int
-file_copy_attributes(int fd, const struct stat *st)
+file_copy_attributes(file_copy *c, int in, int fd, const struct stat *st)
 {
+    int              owned;
     mode_t           mode;
     struct timespec  times[2];
 
     mode = st->st_mode & 07777;
+    owned = fchown(fd, st->st_uid, st->st_gid) == 0;
 
-    if (fchown(fd, st->st_uid, st->st_gid) != 0) {
+    if (!owned) {
         mode &= 01777;
+    }
+
+    if (file_copy_xattrs(c, in, fd, owned) != 0) {
+        return -1;
     }
 
     times[0] = st->st_atim;
@@ -363,7 +491,7 @@ file_copy_dir(file_copy *c, int from, const char *name, int to,
         e = readdir(d);
 
         if (e == NULL) {
-            rc = errno ? -1 : file_copy_attributes(out, st);
+            rc = errno ? -1 : file_copy_attributes(c, in, out, st);
             break;
         }
 
@@ -414,7 +542,7 @@ file_copy_regular(file_copy *c, int from, const char *name, int to,
         rc = file_copy_data(c, in, out);
 
         if (rc == 0) {
-            rc = file_copy_attributes(out, st);
+            rc = file_copy_attributes(c, in, out, st);
         }
 
         saved = errno;
@@ -454,7 +582,7 @@ file_copy_data(file_copy *c, int in, int out)
     /* Also where it reported the end: files of /proc and some others have
      * content that only read() gives. */
 
-    if (c->piece == NULL && (c->piece = malloc(FILE_COPY_PIECE)) == NULL) {
+    if (file_copy_piece(c) != 0) {
         return -1;
     }
 

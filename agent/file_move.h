@@ -2,7 +2,8 @@
  * What mv does, without a shell: renames, moves into a directory, and copies
  * and deletes where source and destination are on different file systems.
  * A copy is made under a temporary name and then renamed, so that the
- * destination is never seen half done.
+ * destination is never seen half done.  It keeps owners, modes, times, extended
+ * attributes and, within what is moved, hard links; not the holes of files.
  *
  * Blocks for as long as the copy takes: belongs on the thread pool.
  */

@@ -681,6 +681,13 @@ SKIP: {
         symlink '/nowhere', "$here/dang";
         mkfifo("$here/p", 0600);
         utime 1_000_000_000, 1_100_000_000, "$here/f", "$here/sub";
+        link "$here/f", "$here/sub/f2";
+        link "$here/sub/g", "$see/here/outside";
+        my $with = $a->execute("python3 -c 'import os; "
+            . "[os.setxattr(p, \"user.note\", p.encode()) "
+            . "for p in (\"f\", \"sub\")]'", cwd => "$m/here/t",
+            sessionId => '__DISABLE_SESSION__')->{exitCode} == 0;
+        utime 1_000_000_000, 1_100_000_000, "$here/f", "$here/sub";
         chmod 0500, "$here/locked";
 
         my $move = sub { return $a->post('/api/move', {
@@ -699,6 +706,19 @@ SKIP: {
         ok(-d "$there/sub/empty", 'an empty directory');
         is(readlink("$there/l") . readlink("$there/dang"), 'f/nowhere', 'links');
         ok(-p "$there/p", 'a FIFO');
+        is((stat "$there/sub/f2")[1], (stat "$there/f")[1],
+            'two names of a file');
+        is((stat "$there/f")[3], 2, '... and no more');
+        is((stat "$there/sub/g")[3], 1, 'a name that stays is no name there');
+        is(slurp("$see/here/outside"), 'g', '... and has its file still');
+        SKIP: {
+            skip 'no extended attributes on tmpfs', 1 unless $with;
+            is($a->execute("python3 -c 'import os; "
+                . "print([os.getxattr(p, \"user.note\").decode() "
+                . "for p in (\"f\", \"sub\", \"sub/f2\")])'",
+                cwd => "$m/other/t", sessionId => '__DISABLE_SESSION__')
+                ->{stdout}, "['f', 'sub', 'f']\n", 'extended attributes')
+        }
 
         $a->request('PUT', url("$m/here/one"), body => 'one');
         $a->request('PUT', url("$m/other/two"), body => 'two');
