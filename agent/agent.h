@@ -26,6 +26,7 @@ typedef struct {
     char      **command;            /* to be run beside; NULL: none */
     unsigned    epoch;
     uint64_t    command_timeout_ms; /* when nothing else says one; 0: none */
+    uint64_t    request_ms;         /* for a request's head */
     const char *version;            /* what /api/version says */
     vm_config   vm;                 /* for its init */
     int         stopping;           /* from the first signal to the end */

@@ -1,6 +1,7 @@
 /* Accepting connections and their first line; see conn.h. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -34,6 +35,8 @@ static conn          conn_list = { .next = &conn_list, .prev = &conn_list };
 static io           *conn_listener;
 static unsigned      conn_pending;
 static uv_timer_t    conn_timer;
+static int           conn_spare = -1;   /* a descriptor for the worst case */
+static int           conn_full;         /* none was left lately */
 
 
 static void
@@ -192,6 +195,38 @@ conn_ready(io *w, int events)
 }
 
 
+/* No descriptor is left.  The one kept for this takes the connection, so that
+ * it hears why it is refused, rather than being waiting for ever while the loop
+ * is woken for it again and again. */
+
+static void
+conn_accept_refuse(io *w)
+{
+    int  fd;
+
+    if (conn_spare != -1) {
+        close(conn_spare);
+        fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd != -1) {
+            (void) !send(fd, "ERR limit\n", 10, MSG_DONTWAIT | MSG_NOSIGNAL);
+            close(fd);
+        }
+        conn_spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+
+    if (!conn_full) {
+        log_warn("connections are refused: %s", strerror(errno));
+    }
+
+    if (conn_spare == -1) {
+        /* Not even that: look again at the next tick. */
+        io_want(w, 0);
+    }
+
+    conn_full = 1;
+}
+
+
 static void
 conn_accept(io *w, int events)
 {
@@ -201,7 +236,13 @@ conn_accept(io *w, int events)
 
     for (i = 0; i < 64; i++) {
         fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
         if (fd == -1) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS
+                || errno == ENOMEM)
+            {
+                conn_accept_refuse(w);
+            }
             return;
         }
 
@@ -244,6 +285,15 @@ conn_tick(uv_timer_t *timer)
 
     now = uv_now(agent.loop);
 
+    if (conn_spare == -1) {
+        conn_spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+
+    conn_full = 0;
+    if (conn_listener != NULL) {
+        io_want(conn_listener, UV_READABLE);
+    }
+
     for (c = conn_list.next; c != &conn_list; c = next) {
         next = c->next;
         if (c->deadline <= now) {
@@ -267,6 +317,7 @@ conn_listen(int fd)
     }
 
     io_want(conn_listener, UV_READABLE);
+    conn_spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     uv_timer_init(agent.loop, &conn_timer);
     uv_timer_start(&conn_timer, conn_tick, 1000, 1000);

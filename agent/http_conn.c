@@ -21,8 +21,8 @@
 #define HTTP_READ_PIECE    (64 * 1024)
 #define HTTP_AHEAD_MAX     (64 * 1024)      /* unparsed bytes that may wait */
 #define HTTP_DISCARD_MAX   (1024 * 1024)    /* of a body nobody wants */
-#define HTTP_HEAD_MS       30000
-#define HTTP_BODY_MS       120000           /* without a byte */
+#define HTTP_WHOLE         20               /* of the time for a head */
+#define HTTP_BODY          4                /* the same, without a byte */
 #define HTTP_SEND_MS       600000           /* without a byte taken */
 #define HTTP_IDLE_MS       900000
 #define HTTP_LINGER_MS     2000
@@ -644,19 +644,27 @@ http_conn_check(http_conn *c, uint64_t now)
         }
 
     } else if (x == NULL) {
-        if (idle > (c->in.len != 0 ? HTTP_HEAD_MS : HTTP_IDLE_MS)) {
+        if (idle > (c->in.len != 0 ? agent.request_ms : HTTP_IDLE_MS)) {
             http_conn_abort(c);
         }
 
     } else if (!x->dispatched) {
-        if (now - c->last_in > HTTP_HEAD_MS) {
-            http_conn_abort(c);
+        /* From its first byte on: one byte from time to time is no progress.*/
+        if (now - c->since > agent.request_ms) {
+            http_reply_bad(c, 408, "The request head was not sent in time");
         }
 
     } else if (!x->body_done && !x->paused && !x->begun
                && x->mode != HTTP_BODY_UNREAD)
     {
-        if (now - c->last_in > HTTP_BODY_MS) {
+        if (x->mode == HTTP_BODY_WHOLE && !x->ended
+            && (now - c->last_in > agent.request_ms * HTTP_BODY
+                || now - c->since > agent.request_ms * HTTP_WHOLE))
+        {
+            x->mode = HTTP_BODY_DISCARD;
+            http_reply_bad(c, 408, "The request body was not sent in time");
+
+        } else if (now - c->last_in > agent.request_ms * HTTP_BODY) {
             http_conn_abort(c);
         }
 

@@ -80,6 +80,7 @@ struct http_conn {
     buffer           in;                /* received, not parsed */
     buffer           out;               /* to be sent */
     uint64_t         last_in, last_out; /* loop times of progress */
+    uint64_t         since;             /* when this request began */
     size_t           lingered;
     void           (*take)(void *data, io *w, buffer *in, buffer *out);
     void            *take_data;         /* NULL: it stays HTTP's */

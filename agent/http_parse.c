@@ -26,6 +26,7 @@ http_exchange_new(http_conn *c)
     if (x != NULL) {
         x->pub.conn = c;
         c->x = x;
+        c->since = uv_now(agent.loop);
     }
 
     return x;

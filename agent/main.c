@@ -237,6 +237,30 @@ main_watch_signals(void)
 }
 
 
+static void
+main_nothing(uv_work_t *work)
+{
+}
+
+
+static void
+main_nothing_done(uv_work_t *work, int status)
+{
+}
+
+
+/* libuv makes its threads when they are first needed, and aborts where that is
+ * impossible: it must not be when a sandbox is full of processes. */
+
+static void
+main_threads(void)
+{
+    static uv_work_t  work;
+
+    uv_queue_work(agent.loop, &work, main_nothing, main_nothing_done);
+}
+
+
 static int
 main_run(int listen_fd, char **env, const char *cwd)
 {
@@ -267,6 +291,7 @@ main_run(int listen_fd, char **env, const char *cwd)
         return 1;
     }
 
+    main_threads();
     shim_pool_start();
     pool_start();
 
@@ -335,6 +360,7 @@ main_boot(agent_options *o, char **inherited, error **err)
     int          bad;
     const char  *timeout;
 
+    agent.request_ms = o->request_ms;
     strcpy(agent.cwd, o->workspace);
     strcpy(agent.workspace, o->workspace);
     strcpy(agent.backups, o->backups);

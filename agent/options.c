@@ -255,6 +255,12 @@ options_environment(agent_options *o, char *const *env)
     if (n >= 0) {
         o->stop_ms = (uint64_t) n;
     }
+
+    n = options_number(env_get(env, "SANDBOX_REQUEST_MS"),
+                       OPTIONS_STOP_MS_MAX);
+    if (n > 0) {
+        o->request_ms = (uint64_t) n;
+    }
 }
 
 
@@ -318,6 +324,7 @@ options_parse(agent_options *o, char **argv, char *const *env, error **err)
     o->workspace = "/workspace";
     o->backups = "/var/backups";
     o->stop_ms = OPTIONS_STOP_MS;
+    o->request_ms = OPTIONS_REQUEST_MS;
     o->init = options_is_init(argv, env);
 
     /* What sandboxd hands over by descriptor is not mixed with what the

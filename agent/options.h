@@ -13,6 +13,7 @@
 
 #define OPTIONS_STOP_MS      5000
 #define OPTIONS_STOP_MS_MAX  600000
+#define OPTIONS_REQUEST_MS   30000
 
 typedef struct {
     int           version;          /* asked for, and nothing else */
@@ -32,6 +33,7 @@ typedef struct {
     const char   *told_version;     /* SANDBOX_VERSION */
     const char   *power;            /* how a virtual machine ends */
     uint64_t      stop_ms;          /* from SIGTERM to SIGKILL */
+    uint64_t      request_ms;       /* for the head of a request */
     char        **command;          /* NULL-terminated; NULL: none */
 } agent_options;
 

@@ -30,6 +30,7 @@
 #define SHIM_KILLS_MAX  (SHIM_JOBS_MAX + 1)
 #define SHIM_TOLD_MAX   1024
 #define SHIM_SPEC_MAX   (8 * 1024 * 1024)
+#define SHIM_OOM        100
 #define SHIM_STEP_MS    5           /* how often a dying tree is looked at */
 
 typedef struct {
@@ -859,6 +860,32 @@ shim_close_others(void)
 }
 
 
+/* Where memory is short, what runs inside goes before the agent does. */
+
+static void
+shim_oom(void)
+{
+    int      fd, n;
+    char     text[16];
+    ssize_t  len;
+
+    fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    if (fd == -1) {
+        return;
+    }
+
+    len = read(fd, text, sizeof(text) - 1);
+    if (len > 0) {
+        text[len] = '\0';
+        n = atoi(text) + SHIM_OOM;
+        n = snprintf(text, sizeof(text), "%d", n > 1000 ? 1000 : n);
+        (void) !pwrite(fd, text, (size_t) n, 0);
+    }
+
+    close(fd);
+}
+
+
 void
 shim_main(const char *nofile)
 {
@@ -871,6 +898,7 @@ shim_main(const char *nofile)
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     setsid();
     shim_nofile(nofile);
+    shim_oom();
     fcntl(SHIM_SOCKET, F_SETFD, FD_CLOEXEC);
     shim_close_others();
 
