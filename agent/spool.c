@@ -117,6 +117,18 @@ spool_cut(spool *s)
 }
 
 
+/* The disk is full: what is in the file can't be gone on with, since a gap
+ * would be a lie.  It makes room; memory keeps what comes from now on. */
+
+static void
+spool_give_up(spool *s)
+{
+    close(s->fd);
+    s->fd = 0;
+    s->start = s->end;
+}
+
+
 void
 spool_append(spool *s, const void *p, size_t n)
 {
@@ -128,23 +140,17 @@ spool_append(spool *s, const void *p, size_t n)
 
     if (s->fd != 0 && !s->failed) {
         s->failed = spool_put(s->fd, p, n, s->end);
-        s->end += n;
 
-        if (s->failed) {
-            s->start = s->end;          /* a gap would be a lie */
+        if (!s->failed) {
+            s->end += n;
+            spool_cut(s);
+            return;
         }
 
-        spool_cut(s);
-        return;
+        spool_give_up(s);
     }
 
     s->end += n;
-
-    if (s->fd != 0) {
-        s->start = s->end;
-        return;
-    }
-
     buffer_append(&s->mem, p, n);
 
     if (s->mem.len > SPOOL_MEMORY) {
