@@ -94,7 +94,7 @@ subtest 'exit codes' => sub {
         [['--', 'sh', '-c', 'kill -TERM $$'], 143 << 8, 'ended by a signal'],
         [['--', '/no/such/program'], 1 << 8, 'no such program'],
         [['--', 'no-such-program'], 1 << 8, 'not in PATH'],
-        [['--', '/etc/passwd'], 1 << 8, 'no program'],
+        [['--', '/etc/hostname'], 1 << 8, 'no program'],
         [['--', '/'], 1 << 8, 'a directory'],
     );
 
@@ -270,7 +270,7 @@ subtest 'where it listens' => sub {
 subtest 'wrong use' => sub {
     my $dir = tmp_dir();
     spew("$dir/key", "$KEY\n");
-    spew("$dir/passwd", slurp('/etc/passwd'));
+    spew("$dir/text", "root and others\n" x 50);
     my @cases = (
         [[], 2, qr/no key/],
         [['--key-file', "$dir/key"], 2, qr/no address/],
@@ -282,8 +282,8 @@ subtest 'wrong use' => sub {
         [['--key-file', "$dir/key", '--listen', 'unix:' . '/x' x 60], 1, qr/longer/],
         [['--key-file', "$dir/key", '--listen', "unix:$dir/no/dir"], 1, qr/No such file/],
         [['--key-file', "$dir/none", '--listen', "unix:$dir/a"], 1, qr/No such file/],
-        [['--key-file', '/etc/passwd', '--listen', "unix:$dir/a"], 1, qr/not a key/],
-        [['--boot-file', "$dir/passwd", '--listen', "unix:$dir/a"], 1, qr/no JSON object/],
+        [['--key-file', "$dir/text", '--listen', "unix:$dir/a"], 1, qr/not a key/],
+        [['--boot-file', "$dir/text", '--listen', "unix:$dir/a"], 1, qr/no JSON object/],
         [['--boot-file', '/dev/zero', '--listen', "unix:$dir/a"], 1, qr/no JSON object/],
         [['--key-file', "$dir/key", '--boot-fd', '5', '--listen-fd', 6], 2, qr/exclude/],
         [['--key-file', "$dir/key", '--listen-fd', 'x'], 2, qr/number of a descriptor/],
@@ -305,7 +305,7 @@ subtest 'wrong use' => sub {
     my ($status, $out) = run_command([$AGENT, '--help'], env => { %SAN });
     is($status, 0, '--help');
     like($out, qr/--key-file/, 'tells of the options');
-    like(slurp("$dir/passwd"), qr/root/, 'a boot object that is none is not wiped');
+    like(slurp("$dir/text"), qr/root/, 'a boot object that is none is not wiped');
 };
 
 
