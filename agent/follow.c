@@ -368,6 +368,10 @@ follow_event(run_watch *w, run_event event)
         follow_begin(f);
     }
 
+    if (event == RUN_BEGUN) {
+        http_flush(f->r);
+    }
+
     follow_pump(f);
 }
 

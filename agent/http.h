@@ -120,6 +120,9 @@ void http_begin(http_request *r, int status, const char *ctype,
 int http_write(http_request *r, const void *p, size_t n);
 void http_end(http_request *r);
 
+/* What was written leaves now rather than when the handler returns. */
+void http_flush(http_request *r);
+
 /* For bodies that a thread sends by itself (in chunks of its own making if
  * http_is_chunked() says so, else bytes of a known length): on_ready is called, once, when all that was written before has left and the socket takes
  * more; until the answer ends or http_write() is called again, nobody else

@@ -467,6 +467,15 @@ http_write(http_request *r, const void *p, size_t n)
 
 
 void
+http_flush(http_request *r)
+{
+    if (!r->conn->dead) {
+        http_conn_flush(r->conn);
+    }
+}
+
+
+void
 http_when_ready(http_request *r, void (*on_ready)(http_request *r))
 {
     http_exchange_of(r)->on_ready = on_ready;

@@ -74,6 +74,7 @@ struct shell {
     unsigned            own_pipes:1;
     unsigned            signalling:1;   /* the shim has not answered yet */
     unsigned            marked:1;
+    unsigned            alone:1;    /* was, when the last command was over */
     unsigned            reported:1; /* of a background start */
     unsigned            job_known:1;
     unsigned            empty:1;    /* the shim has no children */

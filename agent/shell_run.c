@@ -204,6 +204,32 @@ shell_alone(shell *sh)
 }
 
 
+/* The same when the answer is on its way rather than when the next client
+ * waits.  What the last one left in the pipes before it went is nobody's. */
+
+static void
+shell_look_around(shell *sh)
+{
+    sh->alone = sh->out != NULL && shell_alone(sh);
+
+    if (sh->alone) {
+        reader_drain_both(sh->out, sh->err);
+    }
+}
+
+
+/* Since then only the shell itself can have started something: for its prompt
+ * or in a trap, and not with the pipes. */
+
+static int
+shell_still_alone(shell *sh)
+{
+    char  c;
+
+    return sh->alone && pread(sh->kids_fd, &c, 1, 0) == 0;
+}
+
+
 int
 shell_children_fd(pid_t pid)
 {
@@ -257,6 +283,7 @@ shell_finished(shell *sh)
     run_finish(r);
 
     if (sh->state == SHELL_IDLE && sh->of != NULL) {
+        shell_look_around(sh);
         sh->owner->idle(sh->of);
     }
 }
@@ -407,7 +434,7 @@ shell_env_count(const json_t *env)
 void
 shell_begin(shell *sh, run *r)
 {
-    int  alone;
+    int  alone, known;
 
     sh->current = r;
     r->in = NULL;
@@ -431,7 +458,18 @@ shell_begin(shell *sh, run *r)
         return;
     }
 
-    alone = shell_alone(sh);
+    sh->since = uv_now(agent.loop);
+
+    /* Nothing but a lack of descriptors can hold a job up from here on, and
+     * that is told to who follows it as its end. */
+    if (!r->foreground && sh->njobs < SHIM_JOBS_MAX) {
+        sh->state = SHELL_HOLDING;
+        run_tell(r, RUN_BEGUN);
+    }
+
+    known = shell_still_alone(sh);
+    alone = known || shell_alone(sh);
+    sh->alone = 0;
 
     /* The shim may read this after the command has begun, unless it is asked
      * to hold something as well: then it must only forget. */
@@ -444,17 +482,16 @@ shell_begin(shell *sh, run *r)
 
     if (!r->foreground || !alone || r->input != NULL) {
         sh->state = SHELL_HOLDING;
-        sh->since = uv_now(agent.loop);
         if (sh->njobs >= SHIM_JOBS_MAX || shell_hold(sh, r) != 0) {
             shell_start_failed(sh);
-
-        } else if (!r->foreground) {
-            run_tell(r, RUN_BEGUN);
         }
         return;
     }
 
-    reader_drain_both(sh->out, sh->err);
+    if (!known) {
+        reader_drain_both(sh->out, sh->err);
+    }
+
     reader_aim(sh->out, &r->out, run_output, r);
     reader_aim(sh->err, &r->err, run_output, r);
 
