@@ -20,6 +20,7 @@ int
 file_writer_open(file_writer *w, const char *path, const char *root)
 {
     w->fd = -1;
+    w->replaced = -1;
     w->written = 0;
     w->temp[0] = '\0';
 
@@ -146,6 +147,11 @@ file_writer_cancel(file_writer *w)
         w->fd = -1;
     }
 
+    if (w->replaced != -1) {
+        close(w->replaced);
+        w->replaced = -1;
+    }
+
     close(w->dir);
     w->dir = -1;
 }
@@ -252,6 +258,10 @@ file_writer_publish(file_writer *w)
         w->temp[0] = '\0';
         return 0;
     }
+
+    /* While it is held its blocks aren't given back, which takes longer than
+     * the rest: the client doesn't wait for that either. */
+    w->replaced = openat(w->dir, w->temp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
     if (unlinkat(w->dir, w->temp, 0) != 0) {
 

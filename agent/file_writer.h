@@ -22,6 +22,7 @@
 typedef struct {
     int          dir;                   /* where the file will be */
     int          fd;                    /* what is written; -1: not open */
+    int          replaced;              /* the old file; -1: not held */
     int64_t      written;
     struct stat  old;                   /* st_mode 0: there is no old file */
     char         name[PATH_NAME_ROOM];
