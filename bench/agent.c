@@ -69,7 +69,7 @@ static const row  rows[] = {
       "HTTP + spawn of bash", 300, 1.2, 0, 1 },
     { "exec, 16 sessions at once", "op/s", exec_parallel, floor_parallel,
       "HTTP + 16 coprocesses", 5, 0.6, 0, 1 },
-    { "stream: first byte", "ms", stream_byte, floor_http, "HTTP", 300, 1.5,
+    { "stream: first byte", "ms", stream_byte, floor_http_paced, "HTTP", 300, 1.5,
       0, 1 },
     { "stream: first stdout", "ms", stream_stdout, floor_program,
       "HTTP + spawn of a program", 300, 1.5, 0, 1 },

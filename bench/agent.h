@@ -11,6 +11,7 @@
 #include "work.h"
 
 #define MEGS8     (8 * 1024 * 1024)
+#define PACE_US   3000
 #define PARALLEL  16
 
 extern const char  *bench_dir;
@@ -59,6 +60,7 @@ double exec_parallel(client *c, int i);
 
 /* These ask nginx. */
 double floor_http(client *c, int i);
+double floor_http_paced(client *c, int i);
 double floor_true(client *c, int i);
 double floor_bin_true(client *c, int i);
 double floor_bash(client *c, int i);

@@ -119,9 +119,13 @@ stream_until(client *c, const char *text)
 }
 
 
+/* At a pace at which the last command's processes are gone. */
+
 double
 stream_byte(client *c, int i)
 {
+    usleep(PACE_US);
+
     return stream_until(c, "");
 }
 

@@ -43,6 +43,15 @@ floor_http(client *c, int i)
 }
 
 
+double
+floor_http_paced(client *c, int i)
+{
+    usleep(PACE_US);
+
+    return floor_http(c, i);
+}
+
+
 static double
 floor_line(client *c, coproc *p, const char *line)
 {
