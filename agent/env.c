@@ -254,8 +254,7 @@ env_check(const json_t *vars, const char *field, error **err)
     json_object_foreach((json_t *) vars, name, v) {
         if (!env_name_valid(name)) {
             return error_set_field(err, 400, "validation_failed", field, 0,
-                                   "Invalid environment variable name: %.200s",
-                                   name);
+                                   ENV_NAME_ERROR "%.200s", name);
         }
 
         if (json_is_null(v)) {

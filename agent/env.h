@@ -10,7 +10,8 @@
 
 #include "common/error.h"
 
-#define ENV_MAX_VARS  4096
+#define ENV_MAX_VARS    4096
+#define ENV_NAME_ERROR  "Invalid environment variable name: "
 
 /* PATH, HOME, LANG, LC_ALL, SHELL, USER as befits the user we run as. */
 char **env_default(void);

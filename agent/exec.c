@@ -213,14 +213,21 @@ exec_session_checked(http_request *r, const exec_params *p, const char *name)
         return -1;
     }
 
-    if (env_check(p->env, "env", &err) != 0) {
+    if (env_check(p->env, "env", &err) == 0) {
+        return 0;
+    }
+
+    /* Clients know a wrong name as a command that failed. */
+    if (strncmp(err->message, ENV_NAME_ERROR, strlen(ENV_NAME_ERROR)) == 0) {
         exec_answer_error(r, p->command, name == NULL ? "default" : name,
                           err->message);
         error_free(err);
-        return -1;
+
+    } else {
+        api_error(r, err);
     }
 
-    return 0;
+    return -1;
 }
 
 

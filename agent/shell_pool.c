@@ -68,7 +68,9 @@ pool_env_fits(const json_t *env)
     };
 
     json_object_foreach((json_t *) env, name, v) {
-        if (strncmp(name, "BASH", 4) == 0 || strncmp(name, "COMP", 4) == 0) {
+        if (json_is_null(v) || strncmp(name, "BASH", 4) == 0
+            || strncmp(name, "COMP", 4) == 0)
+        {
             return 0;
         }
 
@@ -205,7 +207,7 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
     }
 
     all = env_copy(agent.env);
-    env_merge(&all, env, 0, "env", NULL);
+    env_merge(&all, env, 1, "env", NULL);
     env_set(&all, "PWD", cwd);
     sh = shell_start(s, owner, name, cwd, all, err);
     env_free(all);
