@@ -16,9 +16,7 @@
 #define EXECUTOR_PIECE      (48 * 1024)     /* of output at one time */
 #define EXECUTOR_TURNS      32              /* before others have theirs */
 #define EXECUTOR_DRAIN_MAX  (1088 * 1024)   /* what a pipe may hold, and more */
-#define EXECUTOR_STOP_MS    300             /* from SIGINT to the guard */
-#define EXECUTOR_RETRY_MS   1000
-#define EXECUTOR_TRIES      5
+#define EXECUTOR_END_MS     1000            /* from its last event to its end */
 
 static char  executor_scratch[EXECUTOR_PIECE];
 
@@ -36,7 +34,7 @@ executor_timer_closed(uv_handle_t *handle)
 }
 
 
-static void
+void
 executor_timer_stop(uv_timer_t **timer)
 {
     if (*timer != NULL) {
@@ -262,25 +260,6 @@ executor_read_event(executor *x)
 
 
 static void
-executor_done(executor *x)
-{
-    if (x->signals != 0) {
-        x->done = 1;
-        return;
-    }
-
-    x->done = 0;
-    x->run = 0;
-    x->tries = 0;
-    executor_timer_stop(&x->timer);
-
-    if (x->cb != NULL) {
-        x->cb(x, EXECUTOR_DONE, NULL, 0);
-    }
-}
-
-
-static void
 executor_tell_event(executor *x)
 {
     char               problem[INTERPRETER_PROBLEM_MAX + 1];
@@ -473,7 +452,7 @@ executor_pump(executor *x)
 
     } else if (x->events == NULL && !x->exited && !x->paused) {
         /* Without its events it is of no use; its end may tell more. */
-        executor_timer_start(x, &x->again, EXECUTOR_RETRY_MS,
+        executor_timer_start(x, &x->again, EXECUTOR_END_MS,
                              executor_abandoned);
     }
 }
@@ -555,7 +534,7 @@ executor_writable(io *w, int events)
 }
 
 
-static void
+void
 executor_send(executor *x, json_t *request)
 {
     char      *text, head[4];
@@ -618,54 +597,6 @@ executor_run(executor *x, uint32_t run, json_t *request)
     json_object_set_new(request, "op", json_string("run"));
     json_object_set_new(request, "id", json_integer(run));
     executor_send(x, request);
-}
-
-
-/* Interrupts. */
-
-static void
-executor_interrupt_again(uv_timer_t *timer)
-{
-    int32_t    id;
-    uint64_t   ms;
-    executor  *x;
-
-    x = timer->data;
-    ms = EXECUTOR_RETRY_MS;
-
-    if (x->tries > EXECUTOR_TRIES) {
-        x->killed = 1;
-        executor_die(x, NULL);
-        return;
-    }
-
-    if (x->tries == 0) {
-        ms = EXECUTOR_STOP_MS;
-
-    } else if (x->stop_fd != -1) {
-        id = (int32_t) x->run;
-        (void) !write(x->stop_fd, &id, sizeof(id));
-    }
-
-    if (x->tries != 1 && x->pid != 0) {
-        x->signals++;
-        shim_send(x->sh, SHIM_INTERRUPT, 0, SIGINT, NULL, 0);
-    }
-
-    x->tries++;
-    executor_timer_start(x, &x->timer, ms, executor_interrupt_again);
-}
-
-
-void
-executor_interrupt(executor *x)
-{
-    if (x->run == 0 || x->tries != 0 || x->exited) {
-        return;
-    }
-
-    executor_timer_start(x, &x->timer, 0, executor_interrupt_again);
-    executor_interrupt_again(x->timer);
 }
 
 

@@ -73,6 +73,7 @@ struct executor {
     int           signals;          /* on their way */
     int           tries;            /* of an interrupt; 0: there is none */
     int           done;             /* DONE waits for the signals */
+    int           syncing;          /* and until they have been seen */
 };
 
 /*
@@ -98,7 +99,10 @@ void executor_resume(executor *x);
 /* Kills it and all that it started. */
 void executor_end(executor *x);
 
-/* For interpreter_start.c. */
+/* For interpreter_start.c and interpreter_interrupt.c. */
+void executor_send(executor *x, json_t *request);
+void executor_done(executor *x);
+void executor_timer_stop(uv_timer_t **timer);
 void executor_readable(io *w, int events);
 void executor_writable(io *w, int events);
 void executor_shim_event(shim *s, const shim_msg *m);

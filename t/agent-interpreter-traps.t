@@ -65,6 +65,27 @@ $i->cells($py, ['with its state', 'l.locked()', 'text True', 'done']);
        'execution_complete', "a cell's goes before it");
 }
 
+# An interrupt that comes when its cell is just ending never meets the next.
+for ([$py, 'import time; time.sleep(0.02)',
+      "t = time.time()\nwhile time.time() < t + 0.005: pass\n7"],
+     [$js, 'await new Promise((r) => setTimeout(r, 20))',
+      'const t0 = Date.now(); while (Date.now() < t0 + 5); 7'],
+     [$js, 'require("child_process").execSync("sleep 0.02")',
+      'await null; for (const t1 = Date.now(); Date.now() < t1 + 5;); 7'])
+{
+    my ($context, $first, $second) = @$_;
+    my %seen;
+
+    for (1 .. 15) {
+        $i->execute($context, $first, timeout_ms => 20 + $_ % 4);
+        my $r = $i->execute($context, $second);
+        $seen{ join '|', $i->lines_of(grep { $_->{type} ne 'execution_complete' }
+                                      @{ $r->{frames} }) }++;
+    }
+    ok(($seen{'text 7'} || 0) == 15, 'no interrupt meets the next cell')
+        or diag(join "\n", %seen);
+}
+
 # What doesn't stop costs the context, and says so.
 {
     my $c = $i->context('python');

@@ -34,7 +34,7 @@ let session = null;         // of the inspector
 let current = null;         // the run: { id, interrupt }
 let language = 'javascript';
 let taken;                  // a value on its way out of the inspector
-let stopGuard = null;       // Int32Array shared with the guard: whom to stop
+let stopGuard = null;       // shared with the guard: whom to stop, is it at it
 let importModule = (name, options) => import(name, options);
 
 
@@ -548,7 +548,7 @@ function guard() {
         return;
     try {
         const { Worker } = require('worker_threads');
-        stopGuard = new Int32Array(new SharedArrayBuffer(4));
+        stopGuard = new Int32Array(new SharedArrayBuffer(8));
         Atomics.store(stopGuard, 0, current ? current.id : 0);
         const worker = new Worker(`
             const { workerData } = require('worker_threads');
@@ -557,6 +557,7 @@ function guard() {
                 readable: true, writable: false });
             stop.on('error', () => {});
             stop.on('data', (b) => {
+                Atomics.store(workerData, 1, 1);
                 for (let i = 0; i + 4 <= b.length; i += 4) {
                     if (b.readInt32LE(i) !== Atomics.load(workerData, 0))
                         continue;
@@ -564,8 +565,11 @@ function guard() {
                     s.connectToMainThread();
                     s.post('Runtime.terminateExecution', () => {
                         s.disconnect();
+                        Atomics.store(workerData, 1, 0);
                     });
+                    return;
                 }
+                Atomics.store(workerData, 1, 0);
             });`, { eval: true, workerData: stopGuard });
         worker.on('error', () => {});
         worker.unref();
@@ -732,9 +736,39 @@ async function execute(request) {
     for (const [k, v] of Object.entries(old))
         setEnv(k, v);
     current = null;
-    if (stopGuard !== null)
+    if (stopGuard !== null) {
         Atomics.store(stopGuard, 0, 0);
+        if (Atomics.load(stopGuard, 1) !== 0)
+            await guardIsQuiet();
+    }
     send('z', String(request.id));
+}
+
+// What it stops now must not be the next cell.
+function guardIsQuiet() {
+    return new Promise((resolve) => {
+        const look = setInterval(() => {
+            if (Atomics.load(stopGuard, 1) === 0) {
+                clearInterval(look);
+                resolve();
+            }
+        }, 1);
+    });
+}
+
+// A signal that has been sent is seen within two turns of the loop.  One that
+// comes when its script is just ending makes Node.js interrupt the next one
+// instead: let that be one of ours.
+function sync(request) {
+    const nothing = new Int32Array(new SharedArrayBuffer(4));
+
+    for (let i = 0; i < 5; i++) {
+        try {
+            interruptible(() => Atomics.wait(nothing, 0, 0, 20));
+            break;
+        } catch { /* that was it */ }
+    }
+    setTimeout(() => setImmediate(() => send('z', String(request.id))), 1);
 }
 
 function setEnv(k, v) {
@@ -814,6 +848,8 @@ async function handle(text) {
 
     if (request.op === 'open')
         configure(request);
+    else if (request.op === 'sync')
+        sync(request);
     else
         await execute(request);
 }

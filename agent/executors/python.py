@@ -520,6 +520,8 @@ def serve():
         request = loads(take(n))
         if request['op'] == 'open':
             configure(request)
+        elif request['op'] == 'sync':
+            send(b'z', b'%d' % request['id'])
         else:
             try:
                 execute(request)
