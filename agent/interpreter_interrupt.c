@@ -10,7 +10,7 @@
 #include "agent/agent.h"
 #include "agent/interpreter.h"
 
-#define EXECUTOR_STOP_MS    300             /* from SIGINT to the guard */
+#define EXECUTOR_STOP_MS    200             /* from SIGINT to the guard */
 #define EXECUTOR_RETRY_MS   1000
 #define EXECUTOR_TRIES      5
 #define EXECUTOR_SYNC_MS    5000

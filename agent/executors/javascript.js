@@ -27,7 +27,7 @@ const { isPromise, isProxy } = util.types;
 const { inspect } = util;
 const on = process.on.bind(process);
 
-const RUN = Symbol.for('sandbox.run'), TAKE = Symbol.for('sandbox.take');
+const TAKE = Symbol.for('sandbox.take');
 const IMPORT = '__sandbox_import__';
 let session = null;         // of the inspector
 
@@ -126,7 +126,7 @@ function cleanStack(stack) {
     const lines = stack.split('\n');
 
     return lines.filter((line) => !/^ {4}at /.test(line)
-        || !/<executor>|\(?node:|evalmachine\.<anonymous>|sandbox\.run|Session\.post|new Promise \(<anonymous>\)/
+        || !/<executor>|\(?node:|Session\.post|new Promise \(<anonymous>\)/
             .test(line)).join('\n');
 }
 
@@ -391,23 +391,6 @@ class KeyboardInterrupt extends Error {
     }
 }
 
-function isInterrupt(e) {
-    return e && e.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
-}
-
-// SIGINT ends what runs inside of this, which JavaScript can't do by itself.
-const runScript = new vm.Script(`globalThis[Symbol.for('sandbox.run')]()`);
-
-function interruptible(action) {
-    globalThis[RUN] = action;
-    try {
-        return runScript.runInThisContext({ breakOnSigint: true,
-                                            displayErrors: false });
-    } catch (e) {
-        throw isInterrupt(e) ? new KeyboardInterrupt() : e;
-    }
-}
-
 // The value that the inspector only describes.
 function fetchValue(remote) {
     if (remote.objectId === undefined) {
@@ -430,26 +413,16 @@ function fetchValue(remote) {
 }
 
 async function evaluateRepl(code, name) {
-    let answer;
-
     if (session === null) {
         session = new inspector.Session();
         session.connect();
     }
 
     const expression = `${code}\n//# sourceURL=${name}`;
-
-    await new Promise((resolve, reject) => {
-        try {
-            interruptible(() => session.post('Runtime.evaluate',
-                { expression, replMode: true, objectGroup: 'cell',
-                  silent: true },
-                (e, r) => { answer = r; e ? reject(e) : resolve(); }));
-        } catch (e) {
-            reject(e);
-            return;
-        }
-        setImmediate(() => { if (answer === undefined) guard(); });
+    const answer = await new Promise((resolve, reject) => {
+        session.post('Runtime.evaluate',
+            { expression, replMode: true, objectGroup: 'cell', silent: true },
+            (e, r) => e ? reject(e) : resolve(r));
     });
 
     const details = answer.exceptionDetails;
@@ -491,27 +464,18 @@ function asExpression(code) {
 
 const DECLARES = /\b(?:const|let|class|await|async|using|function|var)\b/;
 const SIMPLE = /^[\w\s.,+\-*%<>=!&|?:;'"]*$/;
-const LOOP = /\b(?:for|while|do)\b/;
 
 async function evaluateOnce(code, name) {
     if (DECLARES.test(code))
         return evaluateRepl(code, name);
 
-    const script = new vm.Script(code, { filename: name });
-    const options = { displayErrors: false };
-
-    // Without a call or a loop there is nothing to interrupt.
-    if (SIMPLE.test(code) && !LOOP.test(code))
-        return { value: script.runInThisContext(options) };
-
-    return { value: interruptible(() => script.runInThisContext(options)) };
+    return { value: new vm.Script(code, { filename: name })
+        .runInThisContext({ displayErrors: false }) };
 }
 
 async function evaluate(code, name) {
     if (/\bimport\b/.test(code))
         code = dynamicImports(code);
-    if (stopGuard === null && LATER.test(code))
-        guard();
     code = asExpression(code);
 
     for (let tries = 0; ; tries++) {
@@ -538,42 +502,63 @@ async function evaluate(code, name) {
     }
 }
 
-// What may go on behind the cell's own statements.
-const LATER = /\bawait\b|\basync\b|\bPromise\b|\.then\b|\bnextTick\b|\bqueueMicrotask\b|\bset(?:Timeout|Interval|Immediate)\b/;
+// Nothing in JavaScript can interrupt a loop: another thread does it, when the
+// agent asks for it and this thread hasn't answered the signal before.  What
+// it ends is all that is on the stack, so cells run on one of their own.
+const OF_RUN = 0, BUSY = 1, HEARD = 2;
 
-// A loop behind an await is not inside of anything: another thread, started
-// before a cell first waits, stops it when the agent asks for that.
 function guard() {
     if (stopGuard !== null)
         return;
+    stopGuard = new Int32Array(new SharedArrayBuffer(12));
+    if (current !== null)
+        Atomics.store(stopGuard, OF_RUN, current.id);
     try {
         const { Worker } = require('worker_threads');
-        stopGuard = new Int32Array(new SharedArrayBuffer(8));
-        Atomics.store(stopGuard, 0, current ? current.id : 0);
         const worker = new Worker(`
-            const { workerData } = require('worker_threads');
+            const { workerData: shared } = require('worker_threads');
             const inspector = require('inspector');
             const stop = new (require('net').Socket)({ fd: ${STOP},
                 readable: true, writable: false });
+
+            function wanted(b) {
+                for (let i = 0; i + 4 <= b.length; i += 4) {
+                    if (b.readInt32LE(i) === Atomics.load(shared, ${OF_RUN})
+                        && b.readInt32LE(i) !== Atomics.load(shared, ${HEARD}))
+                        return true;
+                }
+                return false;
+            }
+
             stop.on('error', () => {});
             stop.on('data', (b) => {
-                Atomics.store(workerData, 1, 1);
-                for (let i = 0; i + 4 <= b.length; i += 4) {
-                    if (b.readInt32LE(i) !== Atomics.load(workerData, 0))
-                        continue;
-                    const s = new inspector.Session();
-                    s.connectToMainThread();
-                    s.post('Runtime.terminateExecution', () => {
-                        s.disconnect();
-                        Atomics.store(workerData, 1, 0);
-                    });
+                Atomics.store(shared, ${BUSY}, 1);
+                if (!wanted(b)) {
+                    Atomics.store(shared, ${BUSY}, 0);
                     return;
                 }
-                Atomics.store(workerData, 1, 0);
+                const session = new inspector.Session();
+                session.connectToMainThread();
+                session.post('Runtime.terminateExecution', () => {
+                    session.disconnect();
+                    Atomics.store(shared, ${BUSY}, 0);
+                });
             });`, { eval: true, workerData: stopGuard });
         worker.on('error', () => {});
         worker.unref();
-    } catch { /* then such a loop costs the context */ }
+    } catch { /* then a loop costs the context */ }
+}
+
+// What the guard stops now must not be the next cell.
+function guardIsQuiet() {
+    return new Promise((resolve) => {
+        const look = setInterval(() => {
+            if (Atomics.load(stopGuard, BUSY) === 0) {
+                clearInterval(look);
+                resolve();
+            }
+        }, 1);
+    });
 }
 
 
@@ -685,45 +670,68 @@ async function flush() {
     }
 }
 
-async function execute(request) {
-    const old = {};
-    const name = `<cell-${request.count}>`;
-
-    const interrupted = new Promise((resolve, reject) => {
-        current = { id: request.id,
-                    interrupt: () => reject(new KeyboardInterrupt()) };
+function begin(request) {
+    current = { id: request.id, asked: false };
+    current.interrupted = new Promise((resolve, reject) => {
+        current.interrupt = () => reject(new KeyboardInterrupt());
     });
-    interrupted.catch(() => {});
-    if (stopGuard !== null)
-        Atomics.store(stopGuard, 0, request.id);
-    if (!process.listeners('SIGINT').includes(onSigint))
-        on('SIGINT', onSigint);
+    current.interrupted.catch(() => {});
+    current.env = {};
+
     for (const [k, v] of Object.entries(request.env || {})) {
-        old[k] = process.env[k];
+        current.env[k] = process.env[k];
         setEnv(k, v);
     }
+    if (!process.listeners('SIGINT').includes(onSigint))
+        on('SIGINT', onSigint);
+    if (stopGuard !== null) {
+        Atomics.store(stopGuard, HEARD, 0);
+        Atomics.store(stopGuard, OF_RUN, current.id);
+    }
+}
+
+function isSimple(code) {
+    return language !== 'typescript' && SIMPLE.test(code)
+        && !/\b(?:for|while|do)\b/.test(code) && !DECLARES.test(code);
+}
+
+// The value of a cell.  The stack it runs on may be ended at any place.
+async function valueOf(request) {
+    const name = `<cell-${request.count}>`;
+    let code = request.code;
+
+    if (isSimple(code))
+        return (await evaluate(code, name)).value;
+    guard();
+
+    if (language === 'typescript') {
+        const convert = findTranspiler();
+        if (convert === null)
+            throw new TranspileError(NO_TYPESCRIPT);
+        code = await convert(code);
+    }
+    const { value } = await evaluate(code, name);
+
+    return value;       // a promise is awaited
+}
+
+async function execute(request) {
+    begin(request);
+
+    const run = current;
+    const result = Promise.resolve(request).then(valueOf);
 
     try {
-        let code = request.code;
-
-        if (language === 'typescript') {
-            const convert = findTranspiler();
-            if (convert === null)
-                throw new TranspileError(NO_TYPESCRIPT);
-            code = await Promise.race([convert(code), interrupted]);
-        }
-
-        let { value } = await Promise.race([evaluate(code, name),
-                                            interrupted]);
-        if (isPromise(value)) {
-            setImmediate(guard);
-            value = await Promise.race([value, interrupted]);
-        }
+        const value = await Promise.race([result, run.interrupted]);
+        if (run.over)
+            return;
         if (unwritten())
             await flush();
         held = [];
         show(value);
     } catch (e) {
+        if (run.over)
+            return;
         if (unwritten())
             await flush();
         held ??= [];
@@ -732,42 +740,52 @@ async function execute(request) {
         else
             report(e);
     }
+    result.catch(() => {});
 
-    for (const [k, v] of Object.entries(old))
-        setEnv(k, v);
-    current = null;
     if (stopGuard !== null) {
-        Atomics.store(stopGuard, 0, 0);
-        if (Atomics.load(stopGuard, 1) !== 0)
+        Atomics.store(stopGuard, OF_RUN, 0);
+        if (Atomics.load(stopGuard, BUSY) !== 0)
             await guardIsQuiet();
     }
-    send('z', String(request.id));
+    finish(run);
 }
 
-// What it stops now must not be the next cell.
-function guardIsQuiet() {
-    return new Promise((resolve) => {
-        const look = setInterval(() => {
-            if (Atomics.load(stopGuard, 1) === 0) {
-                clearInterval(look);
-                resolve();
-            }
-        }, 1);
-    });
+function finish(run) {
+    if (run.over)
+        return;
+    run.over = true;
+    for (const [k, v] of Object.entries(run.env))
+        setEnv(k, v);
+    current = null;
+    send('z', String(run.id));
 }
 
-// A signal that has been sent is seen within two turns of the loop.  One that
-// comes when its script is just ending makes Node.js interrupt the next one
-// instead: let that be one of ours.
-function sync(request) {
-    const nothing = new Int32Array(new SharedArrayBuffer(4));
+// The agent asks again after a second: if the first time has led to nothing,
+// what should have ended the cell was ended itself.
+function onSigint() {
+    const run = current;
 
-    for (let i = 0; i < 5; i++) {
-        try {
-            interruptible(() => Atomics.wait(nothing, 0, 0, 20));
-            break;
-        } catch { /* that was it */ }
+    if (run === null)
+        return;
+    if (stopGuard !== null)
+        Atomics.store(stopGuard, HEARD, run.id);
+    if (!run.asked) {
+        run.asked = true;
+        run.interrupt();
+        return;
     }
+    held = [];
+    report(new KeyboardInterrupt());
+    if (stopGuard !== null)
+        Atomics.store(stopGuard, OF_RUN, 0);
+    finish(run);
+    working = false;
+    serve();
+}
+
+// The agent has interrupted a cell, and it is over: what is on its way must
+// not meet the next one.  The loop sees a signal within two turns.
+function sync(request) {
     setTimeout(() => setImmediate(() => send('z', String(request.id))), 1);
 }
 
@@ -776,11 +794,6 @@ function setEnv(k, v) {
         delete process.env[k];
     else
         process.env[k] = v;
-}
-
-function onSigint() {
-    if (current !== null)
-        current.interrupt();
 }
 
 function define(name, value, writable = true) {
@@ -841,6 +854,7 @@ function configure(request) {
     if (language === 'typescript' && findTranspiler() === null)
         problem = `!${NO_TYPESCRIPT}`;
     send('c', problem);
+    setImmediate(guard);
 }
 
 async function handle(text) {
@@ -883,14 +897,10 @@ function start() {
     on('exit', () => { try { session?.disconnect(); } catch { /* gone */ } });
     on('SIGINT', onSigint);
     on('unhandledRejection', (e) => {
-        if (!isInterrupt(e))
-            console.error(`Unhandled rejection: ${cleanStack(inspect(e))}`);
+        console.error(`Unhandled rejection: ${cleanStack(inspect(e))}`);
     });
     on('uncaughtException', (e) => {
-        if (isInterrupt(e) && current !== null)
-            current.interrupt();
-        else
-            console.error(`Uncaught ${cleanStack(inspect(e))}`);
+        console.error(`Uncaught ${cleanStack(inspect(e))}`);
     });
     process.argv.length = 1;
 
@@ -902,7 +912,6 @@ function start() {
     };
     process.stdout.on('error', () => {});
     process.stderr.on('error', () => {});
-    define(RUN, undefined);
     define(TAKE, undefined);
 
     const requests = new net.Socket({ fd: REQUESTS, readable: true,
