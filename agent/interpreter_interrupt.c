@@ -1,7 +1,7 @@
 /*
  * How a cell is interrupted: SIGINT to the interpreter and to what the cell has
  * started, again and again, a word to the guard of a Node.js that doesn't take
- * it, and in the end the death of the process.  See interpreter_executor.h.
+ * notice, and in the end the death of the process.  See interpreter_executor.h.
  */
 
 #include <signal.h>

@@ -80,7 +80,7 @@ for ([$py, 'import time; time.sleep(0.02)',
         $i->execute($context, $first, timeout_ms => 20 + $_ % 4);
         my $r = $i->execute($context, $second);
         push @bad, "$r->{status} $r->{body}"
-            if ($i->lines_of(@{ $r->{frames} }))[0] ne 'text 7';
+            if (($i->lines_of(@{ $r->{frames} }))[0] // '') ne 'text 7';
     }
     is(join("\n", @bad), '', 'no interrupt meets the next cell');
 }
