@@ -10,6 +10,7 @@
 #include "agent/exec.h"
 #include "agent/follow.h"
 #include "agent/result.h"
+#include "common/json_text.h"
 #include "common/utf8.h"
 
 /* Of each output of a command that timed out, the newest bytes are sent. */
@@ -254,17 +255,18 @@ exec_wait_close(http_request *r)
 static void
 exec_member(buffer *b, const char *key, const char *value)
 {
-    char    *text;
-    json_t  *v;
+    char    *room;
+    size_t   n, used;
 
-    v = json_string(value);
-    text = v == NULL ? NULL : json_dumps(v, JSON_ENCODE_ANY);
-    json_decref(v);
-
-    if (text != NULL) {
-        buffer_printf(b, ",\"%s\":%s", key, text);
-        free(text);
-    }
+    n = strlen(value);
+    buffer_puts(b, ",\"");
+    buffer_puts(b, key);
+    buffer_puts(b, "\":\"");
+    room = buffer_room(b, n * JSON_TEXT_GROWTH + JSON_TEXT_GROWTH);
+    buffer_added(b, json_text_escape(room, n * JSON_TEXT_GROWTH
+                                     + JSON_TEXT_GROWTH, value, n, &used,
+                                     true));
+    buffer_puts(b, "\"");
 }
 
 

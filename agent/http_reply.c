@@ -239,17 +239,25 @@ http_reason(int status)
 }
 
 
+/* The part up to the second is kept: it is asked for with every answer. */
+
 void
 http_timestamp(char *out, size_t size)
 {
-    size_t           n;
     struct tm        tm;
     struct timespec  ts;
+    static __thread char    text[24];  /* on threads too */
+    static __thread time_t  made = -1;
 
     clock_gettime(CLOCK_REALTIME, &ts);
-    gmtime_r(&ts.tv_sec, &tm);
-    n = strftime(out, size, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out + n, size - n, ".%03ldZ", ts.tv_nsec / 1000000);
+
+    if (ts.tv_sec != made) {
+        gmtime_r(&ts.tv_sec, &tm);
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+        made = ts.tv_sec;
+    }
+
+    snprintf(out, size, "%s.%03ldZ", text, ts.tv_nsec / 1000000);
 }
 
 

@@ -74,13 +74,23 @@ void
 buffer_printf(buffer *b, const char *fmt, ...)
 {
     int      n;
+    char    *at;
+    size_t   room;
     va_list  args;
 
+    at = b->data == NULL ? NULL : b->data + b->start + b->len;
+    room = b->size - b->start - b->len;
+
     va_start(args, fmt);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(at, room, fmt, args);
     va_end(args);
 
     if (n < 0) {
+        return;
+    }
+
+    if ((size_t) n < room) {
+        b->len += (size_t) n;
         return;
     }
 
