@@ -150,6 +150,7 @@ static const skeleton_link  links[] = {
  * machine: no name, address or account of this one is in it. */
 static const char *const  copied[] = {
     "etc/debian_version", "etc/ld.so.cache", "etc/ld.so.conf",
+    "etc/matplotlibrc",
     "etc/magic", "etc/mime.types", "etc/protocols", "etc/rpc",
     "etc/services", "etc/ssl/openssl.cnf",
     "etc/ssl/certs/ca-certificates.crt"

@@ -80,6 +80,12 @@ for ([python => "import os, time\nprint('now')\n" .
     like($seen, qr/now.*then.*execution_complete/s, "of $language");
 }
 
+# The machine's own libraries find what they need in the image made of it.
+($r) = cell($context{python}, "import matplotlib.pyplot as plt\n" .
+            "import pandas\nplt.plot([1, 2])\npandas.DataFrame({'a': [1]})");
+like($r->{body}, qr/"png":"iVBOR.*"html":.*execution_complete/s,
+     'a plot and a table') or diag(substr $r->{body}, 0, 1000);
+
 # A client that leaves stops its cell.
 cell($context{python}, "print('loops')\nwhile True: pass",
      on_data => sub { return $_[0] !~ /loops/ });

@@ -1,4 +1,4 @@
-/* sources: agent/archive_unpack.c agent/archive_pack.c agent/archive_attr.c agent/archive_place.c agent/archive_path.c agent/archive_links.c agent/archive_exclude.c agent/file_open.c agent/path.c */
+/* sources: agent/archive_unpack.c agent/archive_pack.c agent/archive_attr.c agent/archive_place.c agent/archive_path.c agent/archive_links.c agent/archive_exclude.c agent/file_writer.c agent/file_open.c agent/path.c */
 /* libs: -larchive */
 
 /*
