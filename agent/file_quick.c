@@ -144,6 +144,8 @@ file_quick_read(const char *path, size_t spare, char **data)
     ssize_t       n;
     struct stat   st, now;
 
+    *data = NULL;
+
     pinned = file_quick_open(path, O_PATH);
     if (pinned == -1) {
         return -1;
