@@ -279,6 +279,7 @@ executor_tell_event(executor *x)
     case INTERPRETER_OPENED:
         if (x->opening) {
             x->opening = 0;
+            executor_timer_stop(&x->timer);
             memcpy(problem, ev.p, ev.len);
             problem[ev.len] = '\0';
             x->cb(x, EXECUTOR_OPENED, problem, ev.len);
@@ -354,12 +355,14 @@ executor_step(executor *x)
         return executor_step_event(x, got);
     }
 
-    if (got && (!x->exited || x->drained < EXECUTOR_DRAIN_MAX)) {
+    if (got && x->drained < EXECUTOR_DRAIN_MAX) {
         return 1;
     }
 
+    /* Pipes that are never empty don't hide the events. */
+    x->drained = 0;
+
     if (executor_read_event(x)) {
-        x->drained = 0;
         return 1;
     }
 
@@ -367,7 +370,7 @@ executor_step(executor *x)
         executor_die(x, NULL);
     }
 
-    return 0;
+    return got && !x->gone;
 }
 
 
@@ -562,6 +565,7 @@ void
 executor_open(executor *x, json_t *request)
 {
     x->opening = 1;
+    executor_timer_start(x, &x->timer, x->wait_ms, executor_start_expired);
     json_object_set_new(request, "op", json_string("open"));
     executor_send(x, request);
 }

@@ -41,6 +41,7 @@ struct executor {
     void         *data;
     int           node;
     int           ready;            /* READY was told */
+    uint64_t      wait_ms;          /* for READY, and for OPENED */
 
     shim         *sh;
     pid_t         pid;
@@ -78,7 +79,8 @@ struct executor {
 
 /*
  * Starts program (an absolute path) with env in cwd.  NULL: no process can be
- * had.  READY or DEAD comes later, within wait_ms.
+ * had.  READY or DEAD comes later, within wait_ms; so does OPENED or DEAD after
+ * executor_open().
  */
 executor *executor_start(int node, const char *program, const char *cwd,
     char *const *env, uint64_t wait_ms, executor_cb cb, void *data);
@@ -102,6 +104,7 @@ void executor_end(executor *x);
 /* For interpreter_start.c and interpreter_interrupt.c. */
 void executor_send(executor *x, json_t *request);
 void executor_done(executor *x);
+void executor_start_expired(uv_timer_t *timer);
 void executor_timer_stop(uv_timer_t **timer);
 void executor_readable(io *w, int events);
 void executor_writable(io *w, int events);

@@ -10,7 +10,7 @@
 #include "agent/interpreter.h"
 
 
-static void
+void
 executor_start_expired(uv_timer_t *timer)
 {
     executor_die(timer->data, "The interpreter did not start in time");
@@ -144,6 +144,7 @@ executor_start(int node, const char *program, const char *cwd,
     }
 
     x->node = node;
+    x->wait_ms = wait_ms;
     x->stop_fd = -1;
     x->kids_fd = -1;
     x->orphans_fd = -1;

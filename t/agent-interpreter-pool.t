@@ -165,6 +165,13 @@ sub count_is {
     $r = $i->post('/api/contexts', { env_vars => { PATH => "$dir/lies" } });
     is($r->{status}, 500, 'one that lies');
 
+    spew("$dir/lies/python3", "#!/bin/sh\nprintf '\\0\\0\\0\\0r' >/proc/self/fd/" .
+         "241\nexec /bin/sleep 100\n", 0755);
+    $r = $i->post('/api/contexts', { env_vars => { PATH => "$dir/lies" } },
+                  timeout => 30);
+    like($r->{json}{message}, qr/did not start in time/,
+         'one that hangs behind its word to be ready');
+
     $r = $i->post('/api/contexts', { env_vars => { PATH => "$dir/folder" } });
     is($r->{status}, 501, 'a directory of the name is none');
 

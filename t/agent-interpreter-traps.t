@@ -129,6 +129,22 @@ for (['python', 'import os; os._exit(7)', qr/exited with code 7/],
     $i->request('DELETE', "/api/contexts/$c");
 }
 
+# Programs that write without an end don't hide the end of their cell.
+{
+    my $c = $i->context('python');
+    my ($bytes, $kept) = (0, '');
+
+    $i->execute($c, "import subprocess\nfor n in range(6): subprocess.Popen(" .
+                '["dd", "if=/dev/zero", "bs=1M"])' . "\n7", wait => 60,
+                on_data => sub {
+        $bytes += length $_[0];
+        $kept = substr $kept . $_[0], -200;
+    });
+    like($kept, qr/"text":"7".*"execution_complete"/s, 'a flood has its end');
+    cmp_ok($bytes, '<', 512 * 1024 * 1024, "after $bytes bytes");
+    $i->request('DELETE', "/api/contexts/$c");
+}
+
 # ---- what is left ---------------------------------------------------------
 
 my $fds = $i->agent->fd_count;
