@@ -185,7 +185,7 @@ subtest 'a machine' => sub {
     my $m = machine("echo command \$SANDBOX_STARTED > /dev/console\n"
         . "(setsid sleep 1000 &)\nwhile :; do sleep 1; done\n");
 
-    ok(wait_for(sub { ask($m, 'GET', '/api/ping', timeout => 5)->{status} == 200 },
+    ok(wait_for(sub { (ask($m, 'GET', '/api/ping', timeout => 5)->{status} // 0) == 200 },
         120), 'answers') or diag($m->{console}->());
     diag(sprintf 'start to first answer: %.1f s', time() - $begun);
     ok(wait_for(sub { $m->{console}->() =~ /command true/ }, 60),
