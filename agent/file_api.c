@@ -740,6 +740,8 @@ file_exists(http_request *r)
 void
 file_routes(router *t)
 {
+    file_quick_init();
+
     router_add(t, METHOD_POST, "/api/write", file_write);
     router_add(t, METHOD_POST, "/api/delete", file_delete);
     router_add(t, METHOD_POST, "/api/rename", file_rename);

@@ -1,6 +1,8 @@
 /* Blocking work on the thread pool; see file_job.h. */
 
+#include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/file_job.h"
@@ -77,5 +79,43 @@ file_job_end(file_job *job)
 
     if (!job->running) {
         job->dispose(job);
+    }
+}
+
+
+static void
+file_job_close_work(uv_work_t *work)
+{
+    close((int) (intptr_t) work->data);
+}
+
+
+static void
+file_job_close_after(uv_work_t *work, int status)
+{
+    free(work);
+}
+
+
+void
+file_job_close(int fd)
+{
+    uv_work_t  *work;
+
+    if (fd == -1) {
+        return;
+    }
+
+    work = malloc(sizeof(uv_work_t));
+    if (work == NULL) {
+        abort();
+    }
+
+    work->data = (void *) (intptr_t) fd;
+
+    if (uv_queue_work(agent.loop, work, file_job_close_work,
+                      file_job_close_after) != 0)
+    {
+        abort();                    /* only for a NULL callback */
     }
 }

@@ -40,4 +40,8 @@ void file_job_start(file_job *job, file_job_step run, file_job_step done);
  * that is running has ended. */
 void file_job_end(file_job *job);
 
+/* Closes a file on a thread: a file server is told of it, and the blocks of
+ * one that has no name any more are freed. */
+void file_job_close(int fd);
+
 #endif

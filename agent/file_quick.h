@@ -15,8 +15,14 @@
 
 #define FILE_QUICK_MAX  (64 * 1024)
 
+/* Once, when /proc is there. */
+void file_quick_init(void);
+
 /* Does the path, links followed, lead to something?  -1: ask a thread. */
 int file_quick_exists(const char *path);
+
+/* And to a directory? */
+int file_quick_is_dir(const char *path);
 
 /* A regular file of 1 to FILE_QUICK_MAX bytes, from its beginning to its end;
  * *data is to be freed.  Returns the length, or -1: ask a thread. */

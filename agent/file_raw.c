@@ -188,9 +188,7 @@ raw_get_dispose(file_job *job)
 
     d = (raw_get *) job;
 
-    if (d->fd != -1) {
-        close(d->fd);
-    }
+    file_job_close(d->fd);
 
     if (d->socket != -1) {
         close(d->socket);

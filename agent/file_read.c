@@ -73,10 +73,7 @@ file_read_dispose(file_job *job)
 
     t = (file_read *) job;
 
-    if (t->fd != -1) {
-        close(t->fd);
-    }
-
+    file_job_close(t->fd);
     buffer_free(&t->body);
     if (t->socket != -1) {
         close(t->socket);
@@ -287,13 +284,11 @@ file_read_chunk(file_read *t)
  * has room again in a moment: that is cheaper than a turn of the loop. */
 
 static void
-file_read_turn(file_job *job)
+file_read_send(file_read *t)
 {
     ssize_t        n;
-    file_read     *t;
     struct pollfd  p;
 
-    t = (file_read *) job;
     t->sent = 0;
 
     while (t->sent < FILE_READ_TURN) {
@@ -330,6 +325,29 @@ file_read_turn(file_job *job)
 }
 
 
+/* Where it may wait: see file_job_close(). */
+
+static void
+file_read_close(file_read *t)
+{
+    if (t->fd != -1 && (t->last || t->broken || t->errnum != 0)) {
+        close(t->fd);
+        t->fd = -1;
+    }
+}
+
+
+static void
+file_read_turn(file_job *job)
+{
+    file_read  *t;
+
+    t = (file_read *) job;
+    file_read_send(t);
+    file_read_close(t);
+}
+
+
 static void
 file_read_first(file_read *t)
 {
@@ -346,12 +364,9 @@ file_read_first(file_read *t)
 
 
 static void
-file_read_open(file_job *job)
+file_read_begin(file_read *t)
 {
-    file_read    *t;
-    struct stat   st;
-
-    t = (file_read *) job;
+    struct stat  st;
 
     t->fd = file_open_read(t->full, NULL, &st);
 
@@ -376,6 +391,17 @@ file_read_open(file_job *job)
     }
 
     file_read_first(t);
+}
+
+
+static void
+file_read_open(file_job *job)
+{
+    file_read  *t;
+
+    t = (file_read *) job;
+    file_read_begin(t);
+    file_read_close(t);
 }
 
 

@@ -136,6 +136,8 @@ int run_input_fd(run *r);
  * or the home directory, or /. */
 const char *run_default_cwd(void);
 
+int run_is_dir(const char *path);
+
 double run_duration_ms(const run *r);
 
 #endif

@@ -2,9 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "agent/agent.h"
+#include "agent/file_quick.h"
 #include "agent/session.h"
 #include "agent/shell.h"
 #include "agent/shell_pool.h"
@@ -94,15 +94,15 @@ session_free(session *s)
 static int
 session_start_shell(session *s, error **err)
 {
-    struct stat   st;
-    const char   *cwd;
+    int          there;
+    const char  *from;
 
-    cwd = s->cwd;
-    if (stat(cwd, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        cwd = run_default_cwd();
-    }
+    there = file_quick_is_dir(s->cwd);
+    from = there == 1 ? s->cwd : run_default_cwd();
 
-    s->sh = shell_pool_get(s, &session_owner, s->id, cwd, s->env, err);
+    /* If nobody can say it at once, the shell is to find out. */
+    s->sh = shell_pool_get(s, &session_owner, s->id, from,
+                           there == -1 ? s->cwd : from, s->env, err);
 
     return s->sh == NULL ? -1 : 0;
 }

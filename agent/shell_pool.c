@@ -173,7 +173,7 @@ pool_tick(uv_timer_t *timer)
 
 shell *
 shell_pool_get(session *s, const shell_owner *owner, const char *name,
-    const char *cwd, const json_t *env, error **err)
+    const char *from, const char *cwd, const json_t *env, error **err)
 {
     char      **all;
     shell      *sh;
@@ -208,9 +208,13 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
 
     all = env_copy(agent.env);
     env_merge(&all, env, 1, "env", NULL);
-    env_set(&all, "PWD", cwd);
-    sh = shell_start(s, owner, name, cwd, all, err);
+    env_set(&all, "PWD", from);
+    sh = shell_start(s, owner, name, from, all, err);
     env_free(all);
+
+    if (sh != NULL && from != cwd) {
+        shell_adopt(sh, s, owner, name, cwd, NULL);
+    }
 
     return sh;
 }

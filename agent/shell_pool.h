@@ -11,9 +11,10 @@
 #include "agent/shell.h"
 
 /* As shell_start(), with the agent's environment and, over it, the session's
- * own (NULL: none). */
+ * own (NULL: none).  If cwd isn't from, which is there, it may be anything: the
+ * shell itself goes there, if it can. */
 shell *shell_pool_get(session *s, const shell_owner *owner, const char *name,
-    const char *cwd, const json_t *env, error **err);
+    const char *from, const char *cwd, const json_t *env, error **err);
 
 /* A waiting one died. */
 void shell_pool_lost(shell *sh);

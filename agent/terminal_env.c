@@ -145,11 +145,10 @@ terminal_shell_path(const char *name, char *const *env)
 static void
 terminal_answered(terminal *t, char **env, const char *cwd)
 {
-    char         *path;
-    error        *err;
-    struct stat   st;
+    char   *path;
+    error  *err;
 
-    if (stat(cwd, &st) != 0 || !S_ISDIR(st.st_mode)) {
+    if (!run_is_dir(cwd)) {
         cwd = run_default_cwd();
     }
 
