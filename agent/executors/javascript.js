@@ -20,20 +20,24 @@ const PAYLOAD_MAX = 12 * 1024 * 1024;   // of one event; the agent takes 16 MiB
 const TEXT_MAX = 1024 * 1024;
 const REQUEST_MAX = 128 * 1024 * 1024;
 
-// A cell may replace what it finds: keep what is needed here.
+// A cell may replace what it finds, and a const of its own goes before what is
+// global: keep what is needed here.
+const { Atomics, BigInt, Buffer, Error, Int32Array, JSON, Math, Number, Object,
+        Promise, Set, SharedArrayBuffer, String, Symbol, clearInterval,
+        console, globalThis, process, setImmediate, setInterval,
+        setTimeout } = global;
 const { stringify, parse } = JSON;
 const { writeSync, closeSync } = fs;
 const { isPromise, isProxy } = util.types;
 const { inspect } = util;
 const on = process.on.bind(process);
 
-const TAKE = Symbol.for('sandbox.take');
-const IMPORT = '__sandbox_import__';
+const IMPORT = '__sandbox_import__', TAKE = '__sandbox_take__';
 let session = null;         // of the inspector
 
 let current = null;         // the run: { id, interrupt }
 let language = 'javascript';
-let taken;                  // a value on its way out of the inspector
+let taken, taker;           // a value on its way out of the inspector
 let stopGuard = null;       // shared with the guard: whom to stop, is it at it
 let importModule = (name, options) => import(name, options);
 
@@ -401,22 +405,28 @@ function fetchValue(remote) {
         return Number(remote.unserializableValue);
     }
 
-    globalThis[TAKE] = (value) => { taken = value; };
     session.post('Runtime.callFunctionOn', {
-        objectId: remote.objectId, arguments: [{ objectId: remote.objectId }],
-        functionDeclaration:
-            `function(v) { globalThis[Symbol.for('sandbox.take')](v); }`,
+        objectId: taker, arguments: [{ objectId: remote.objectId }],
+        functionDeclaration: 'function(v) { this(v); }',
         silent: true }, () => {});
     const value = taken;
     taken = undefined;
     return value;
 }
 
+// Before a cell of this kind nothing hides what is global.
+function openSession() {
+    session = new inspector.Session();
+    session.connect();
+    define(TAKE, (value) => { taken = value; });
+    session.post('Runtime.evaluate', { expression: `globalThis.${TAKE}` },
+                 (e, r) => { taker = r.result.objectId; });
+    delete globalThis[TAKE];
+}
+
 async function evaluateRepl(code, name) {
-    if (session === null) {
-        session = new inspector.Session();
-        session.connect();
-    }
+    if (session === null)
+        openSession();
 
     const expression = `${code}\n//# sourceURL=${name}`;
     const answer = await new Promise((resolve, reject) => {
@@ -912,7 +922,6 @@ function start() {
     };
     process.stdout.on('error', () => {});
     process.stderr.on('error', () => {});
-    define(TAKE, undefined);
 
     const requests = new net.Socket({ fd: REQUESTS, readable: true,
                                       writable: false });
