@@ -129,6 +129,21 @@ for (['python', 'import os; os._exit(7)', qr/exited with code 7/],
     $i->request('DELETE', "/api/contexts/$c");
 }
 
+# What a cell left behind comes when none runs.
+{
+    my $c = $i->context('python');
+
+    for my $how ('1/0', 'exit(3)', 'exec("raise TimeoutError")') {
+        $i->cells($c, ['an alarm is set', "import os, signal, threading\n" .
+            "signal.signal(14, lambda *a: (open('$dir/rang', 'w'), $how))\n" .
+            'signal.setitimer(0, 0.1); None', 'done']);
+        ok(wait_for(sub { -e "$dir/rang" }, 30), 'it rings when nothing runs');
+        $i->cells($c, ["$how ends nothing", '5', 'text 5', 'done']);
+        unlink "$dir/rang";
+    }
+    $i->request('DELETE', "/api/contexts/$c");
+}
+
 # Names that cells take are not in the executor's way, which has used them all
 # when it has interrupted a cell and shown a value.
 {

@@ -486,18 +486,24 @@ def execute(request):
 
 # ---- The agent ------------------------------------------------------------
 
-received = b''
+received = [b'']
 
 
-def take(n):
-    global received
-    while len(received) < n:
-        data = os_read(REQUESTS, max(65536, n - len(received)))
-        if not data:
+def await_request():
+    """The length of a request that is there.  What a cell left behind, an
+    alarm, may raise here: what is read goes to the list in one step."""
+    while True:
+        have = b''.join(received)
+        received[:] = [have]
+        n = 4
+        if len(have) >= 4:
+            n += int.from_bytes(have[:4], 'little')
+            if len(have) >= n:
+                return n
+        received.extend(map(os_read, (REQUESTS,),
+                            (max(65536, n - len(have)),)))
+        if not received[-1]:
             os_exit(0)
-        received = received + data if received else data
-    data, received = received[:n], received[n:]
-    return data
 
 
 def configure(request):
@@ -516,8 +522,16 @@ def configure(request):
 
 def serve():
     while True:
-        n = int.from_bytes(take(4), 'little')
-        request = loads(take(n))
+        try:
+            n = await_request()
+        except BaseException as e:
+            if isinstance(e, OSError) and e.errno is not None:
+                os_exit(1)
+            continue
+        have = received[0]
+        received[0] = have[n:]
+        request = loads(have[4:n])
+        have = None
         if request['op'] == 'open':
             configure(request)
         elif request['op'] == 'sync':
