@@ -251,7 +251,7 @@ sub ends {
     sleep 0.2;
     $w->send_binary("\x1a");
     like(types($w, 'jobs'), qr/Stopped +sleep 1000/, 'job control');
-    types($w, 'kill %1');
+    types($w, 'kill -9 %1; wait %1 2>/dev/null');
 
     $w->send_binary("(exit 7); exit\n");
     is(next_text($w), '{"type":"exit","code":7}', 'the shell ends');

@@ -33,28 +33,15 @@ sub send_watch {
 sub watch { return send_watch($agent, @_) }
 
 
-sub held {
-    my ($a) = @_;
-    my ($watches, $instances) = (0, 0);
+sub held { return WatchClient->held($_[0]->pid) }
 
-    for my $f (glob "/proc/$a->{pid}/fdinfo/*") {
-        my $n = () = (slurp($f) // '') =~ /^inotify wd:/mg;
-        $watches += $n;
-    }
-    for my $f (glob "/proc/$a->{pid}/fd/*") {
-        $instances++ if (readlink $f // '') =~ /inotify/;
-    }
 
-    return wantarray ? ($watches, $instances) : $watches;
-}
-
+sub holds { return WatchClient->holds($_[0]->pid, @_[1 .. 2]) }
 
 sub nothing_held {
     my ($what, $a) = @_;
-    $a ||= $agent;
 
-    ok(wait_for(sub { my ($w, $i) = held($a); !$w && !$i }, 30),
-       "$what: nothing is held") or diag(join ' ', held($a));
+    return holds($a || $agent, 0, "$what: nothing is held");
 }
 
 
@@ -84,7 +71,7 @@ sub nothing_held {
     }
     is($w->{frames}[0]{type}, 'watching', 'all of it is watched');
     cmp_ok($slow, '<', 10, 'no request waited for it');
-    is(held($agent), 10001, 'each directory');
+    holds($agent, 10001, 'each directory');
     spew("$top/100/99/f", '');
     ok($w->has('create 100/99/f'), 'the last one, too');
     $w->close;
@@ -114,8 +101,7 @@ sub nothing_held {
     my ($r) = $w->frames('resync');
     is("$r->{reason} " . join(' ', sort keys %$r),
        'overflow reason timestamp type', 'how');
-    ok($w->until(sub { $w->poll; held($agent) == 3 }, 60),
-       'and what was missed is watched');
+    holds($agent, 3, 'and what was missed is watched');
     spew("$top/late/deep/after", '');
     ok($w->has('create late/deep/after'), 'which is told');
     is($agent->post('/api/watch/check', { path => $top, since => $v })
@@ -238,7 +224,7 @@ sub nothing_held {
     is((grep { $_->{status} == 200 } @w), 256, 'many clients');
     $r = watch({ path => 'limit', include => ['s1'] });
     like("$r->{status} $r->{text}", qr/^503 .*at most 256/, 'but not any');
-    is(held($agent), 1, 'one directory is watched once');
+    holds($agent, 1, 'one directory is watched once');
     $_->close for @w;
     nothing_held('limits');
     is(watch({ path => 'limit' })->{status}, 200, 'then there is room again');
@@ -266,7 +252,7 @@ SKIP: {
     my $e = json_decode($r->{text});
     is($e->{code}, 'WATCH_START_ERROR', 'is an error');
     like($e->{message}, qr/user\.max_inotify_watches is 60$/, 'that says why');
-    ok(wait_for(sub { held($few) == 1 }, 30), 'which leaves nothing');
+    holds($few, 1, 'which leaves nothing');
 
     make_path(map { "$home/few/$_" } 1 .. 100);
     ok($ok->until(sub { $ok->{eof} }), 'a tree that grows too large ends');

@@ -38,28 +38,10 @@ sub check {
 }
 
 
-# The kernel's watches that the agent holds, and its inotify instances.
-sub held {
-    my ($watches, $instances) = (0, 0);
-
-    for my $f (glob "/proc/$agent->{pid}/fdinfo/*") {
-        my $n = () = (slurp($f) // '') =~ /^inotify wd:/mg;
-        $watches += $n;
-    }
-    for my $f (glob "/proc/$agent->{pid}/fd/*") {
-        $instances++ if (readlink $f // '') =~ /inotify/;
-    }
-
-    return wantarray ? ($watches, $instances) : $watches;
-}
+sub holds { return WatchClient->holds($agent->pid, @_) }
 
 
-sub nothing_held {
-    my ($what) = @_;
-
-    ok(wait_for(sub { my ($w, $i) = held(); !$w && !$i }, 30),
-       "$what: nothing is held") or diag(join ' ', held());
-}
+sub nothing_held { return holds(0, "$_[0]: nothing is held") }
 
 
 # A file made now is told: all that came before has been as well.
@@ -170,8 +152,8 @@ sub settled {
     rename "$top/x", "$out/x";
     ok($w->has('move_from x/'), 'a move out');
     spew("$out/x/bb/gone", '');
-    ok(wait_for(sub { settled($w, $top); held() == 2 }, 30),
-       'is no longer watched') or diag(scalar held());
+    settled($w, $top);
+    holds(2, 'is no longer watched');
     is((grep { /gone/ } $w->told), 0, 'nor told');
 
     rename "$out/in", "$top/in";
@@ -326,7 +308,7 @@ sub settled {
     is($a->{frames}[0]{watchId}, $b->{frames}[0]{watchId}, 'one watch');
     is($a->{frames}[0]{watchId}, $c->{frames}[0]{watchId}, 'by another name');
     isnt($a->{frames}[0]{watchId}, $d->{frames}[0]{watchId}, 'another');
-    is(held(), 2, 'each directory once');
+    holds(2, 'each directory once');
     spew("$top/sub/f", '');
     ok($a->has('create sub/f') && $b->has('create sub/f')
        && $d->has('create f'), 'all are told');

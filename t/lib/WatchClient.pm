@@ -11,6 +11,7 @@ use warnings;
 
 use Harness;
 use IO::Select;
+use Test::More ();
 use Time::HiRes qw(time);
 
 
@@ -160,5 +161,40 @@ sub has {
 
 sub count { my ($self, $what) = @_; return scalar grep { $_ eq $what } $self->told }
 sub close { close $_[0]{socket} }
+
+
+# The kernel's watches that an agent holds, and its inotify instances.
+sub held {
+    my ($class, $pid) = @_;
+    my ($watches, $instances) = (0, 0);
+
+    for my $f (glob "/proc/$pid/fdinfo/*") {
+        my $n = () = (slurp($f) // '') =~ /^inotify wd:/mg;
+        $watches += $n;
+    }
+    for my $f (glob "/proc/$pid/fd/*") {
+        $instances++ if (readlink $f // '') =~ /inotify/;
+    }
+
+    return wantarray ? ($watches, $instances) : $watches;
+}
+
+
+# A test: it comes to hold so many watches; with none, no instance either.
+sub holds {
+    my ($class, $pid, $n, $name) = @_;
+    my $t = Test::More->builder;
+
+    if ($> != 0) {
+        $t->skip("$name: only root sees what the agent holds");
+        return 1;
+    }
+
+    return $t->ok(scalar(wait_for(sub {
+        my ($watches, $instances) = $class->held($pid);
+
+        return $watches == $n && ($n || !$instances);
+    }, 30)), $name) || $t->diag(join ' ', $class->held($pid));
+}
 
 1;
