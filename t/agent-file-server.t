@@ -143,7 +143,7 @@ nobody_waits('POST /api/exists', $path);
 my %command = (command => 'true', cwd => "$dir/served/slow");
 for my $env ({}, { TERM => 'dumb' }) {
     nobody_waits('POST /api/session/create',
-        json_encode({ sessionId => 'there' . keys %$env, env => $env,
+        json_encode({ id => 'there' . keys %$env, env => $env,
                       cwd => "$dir/served/slow" }));
 }
 nobody_waits('POST /api/execute', json_encode(\%command));
