@@ -387,7 +387,8 @@ await_look(await *a)
         while ((rc = await_step(a, i)) == 0) {
             turn += sizeof(await_piece);
             if (turn >= most) {
-                uv_timer_start(&a->again, await_look_later, 0, 0);
+                /* Not 0: libuv would run it before it looks at anything. */
+                uv_timer_start(&a->again, await_look_later, 1, 0);
                 return;
             }
         }
