@@ -10,6 +10,7 @@ use lib 't/lib';
 
 use AgentClient;
 use Harness;
+use IO::Select;
 use MIME::Base64;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -435,6 +436,22 @@ for my $session ({ sessionId => 'wait' }, \%no) {
     close $_ for @s;
     ok(wait_for(sub { $agent->fd_count <= $fds }, 10), 'nothing is left')
         or diag($agent->fd_count . " of $fds");
+}
+
+# Who looks through much output lets the others in between.
+
+{
+    start('large', q{yes "$(printf 'a%.0s' $(seq 900))" | head -c 20000000},
+          %no);
+    ended('large');
+
+    my $s = begin('/api/process/large/wait',
+        { pattern => '(a|b)*c$', regex => JSON::PP::true() });
+    sysread $s, my $line, 3;
+    is($agent->get('/api/ping')->{status}, 200, 'a ping meanwhile');
+    ok(!IO::Select->new($s)->can_read(0), 'comes before the end of the search');
+    is(http_read($s, timeout => 60)->{json}{code},
+       'PROCESS_EXITED_BEFORE_READY', 'which comes, too');
 }
 
 is($agent->stop, 0, 'ends in order');
