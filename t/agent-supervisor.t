@@ -42,7 +42,8 @@ sub start {
     my $pid = start_process(
         cmd => [@{ $o{before} || [] }, $AGENT, @{ $o{args} || [] }],
         log => "$dir/log", cwd => $dir, name => 'sandbox-agent',
-        env => { %SAN, SANDBOX_LISTEN => "unix:$dir/agent",
+        env => { %SAN, SANDBOX_WORKSPACE => "$dir/workspace",
+                 SANDBOX_LISTEN => "unix:$dir/agent",
                  SANDBOX_KEY_FILE => "$dir/key", %{ $o{env} || {} } });
 
     return { pid => $pid, dir => $dir, log => sub { slurp("$dir/log") // '' } };
