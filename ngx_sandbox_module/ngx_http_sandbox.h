@@ -138,6 +138,7 @@ typedef struct {
 typedef struct {
     uint64_t                      seq;
     uint32_t                      slot;
+    uint32_t                      gen;         /* of what is signed for it */
     uint16_t                      port;
     u_char                        access;
     u_char                        host;

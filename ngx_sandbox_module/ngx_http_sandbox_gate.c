@@ -553,6 +553,7 @@ ngx_http_sandbox_resolved_read(json_t *result,
         if (rec.exposure) {
             exposures++;
             res->exposure.slot = rec.slot;
+            res->exposure.gen = rec.gen;
             res->exposure.port = rec.port;
             res->exposure.access = rec.access;
             res->exposure.host = rec.host;

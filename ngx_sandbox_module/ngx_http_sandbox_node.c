@@ -368,6 +368,7 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
     }
 
     entry->port = rec->port;
+    entry->gen = rec->gen;
     entry->access = rec->access;
     entry->host = rec->host;
     entry->seq = rec->seq;

@@ -59,7 +59,7 @@ struct ngx_http_sandbox_node_s {
 };
 
 
-/* An exposure: 29 bytes and its label. */
+/* An exposure: 33 bytes and its label. */
 
 struct ngx_http_sandbox_entry_s {
     uint64_t                      seq;
@@ -67,6 +67,7 @@ struct ngx_http_sandbox_entry_s {
     ngx_http_sandbox_ref_t        sibling;     /* or the next tombstone */
     ngx_http_sandbox_ref_t        node;        /* 0: gone */
     uint32_t                      mark;
+    uint32_t                      gen;
     uint16_t                      port;
     u_char                        access;
     u_char                        host;

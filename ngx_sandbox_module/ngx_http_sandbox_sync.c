@@ -421,7 +421,7 @@ ngx_int_t
 ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 {
     json_t      *name;
-    json_int_t   seq, slot, epoch, port;
+    json_int_t   seq, slot, epoch, port, gen;
     const char  *kind, *key;
 
     static const char *const  states[] = { "created", "starting", "running",
@@ -474,6 +474,11 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
         rec->access = ngx_http_sandbox_read_enum(object, "access", access);
         rec->host = ngx_http_sandbox_read_enum(object, "host", hosts);
         rec->port = (uint16_t) port;
+
+        /* without one, nothing that is signed can fit */
+
+        gen = ngx_http_sandbox_read_int(object, "gen", 0xffffffff);
+        rec->gen = gen > 0 ? (uint32_t) gen : 0;
 
         return port < 1 || rec->access == 0 || rec->host == 0 ? NGX_ERROR
                                                               : NGX_OK;

@@ -10,7 +10,7 @@
 
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   2
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   3
 
 
 static ngx_int_t ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone,
@@ -58,6 +58,7 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
         } else {
             exposure->seq = entry->seq;
             exposure->slot = node->slot;
+            exposure->gen = entry->gen;
             exposure->port = entry->port;
             exposure->access = entry->access;
             exposure->host = entry->host;

@@ -25,6 +25,7 @@ typedef struct {
     uint64_t                      seq;
     uint32_t                      slot;
     uint32_t                      epoch;
+    uint32_t                      gen;
     uint16_t                      port;
     u_char                        state;
     u_char                        access;

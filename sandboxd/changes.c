@@ -221,7 +221,7 @@ publish_item(registry *r, change *c)
 
     } else {
         ex = (exposure *) c->item;
-        ex->shown_host_public = c->host_public;
+        ex->shown = c->exposure;
     }
 }
 

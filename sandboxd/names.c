@@ -187,6 +187,19 @@ token_generate(char dst[TOKEN_GENERATED + 1], error **err)
 
 
 int
+generation_make(uint32_t *gen, uint32_t old, error **err)
+{
+    do {
+        if (RAND_bytes((unsigned char *) gen, sizeof(*gen)) != 1) {
+            return error_set(err, 500, "internal", "no random numbers");
+        }
+    } while (*gen == 0 || *gen == old);
+
+    return 0;
+}
+
+
+int
 port_check(long long port, error **err)
 {
     if (port < PORT_MIN || port > PORT_MAX || port == PORT_CONTROL) {

@@ -41,6 +41,9 @@ int token_check(const char *token, error **err);
 /* 16 random characters of base32, 80 bits. */
 int token_generate(char dst[TOKEN_GENERATED + 1], error **err);
 
+/* A random number that is neither 0 nor the old one. */
+int generation_make(uint32_t *gen, uint32_t old, error **err);
+
 /*
  * `<port>-<id>-<token>`, or `<port>-<id>` with token NULL.  Longer than a DNS
  * label is an error that says how long the id may be.

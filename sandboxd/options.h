@@ -79,12 +79,13 @@ uint64_t spec_queue_timeout(json_t *spec);
 
 typedef enum {
     ACCESS_TOKEN,
-    ACCESS_PUBLIC
+    ACCESS_PUBLIC,
+    ACCESS_PRIVATE
 } access_kind;
 
 const char *access_name(access_kind access);
 
-/* "token" and "public"; -1 for anything else. */
+/* "token", "public" and "private"; -1 for anything else. */
 int access_parse(const char *name);
 
 typedef struct {
@@ -92,6 +93,7 @@ typedef struct {
     bool         has_access, has_host;
     access_kind  access;
     bool         host_public;
+    bool         rotate;
     char         token[TOKEN_MAX + 1];              /* "" if not given */
     char         name[EXPOSURE_NAME_MAX + 1];       /* "" if not given */
 } expose_options;

@@ -7,25 +7,31 @@
 
 
 static const char *const  known_expose[] = {
-    "port", "name", "token", "access", "host", NULL
+    "port", "name", "token", "access", "host", "rotate", NULL
 };
 
 
 const char *
 access_name(access_kind access)
 {
-    return access == ACCESS_PUBLIC ? "public" : "token";
+    static const char *const  names[] = { "token", "public", "private" };
+
+    return names[access];
 }
 
 
 int
 access_parse(const char *name)
 {
-    if (strcmp(name, "token") == 0) {
-        return ACCESS_TOKEN;
+    int  kind;
+
+    for (kind = ACCESS_TOKEN; kind <= ACCESS_PRIVATE; kind++) {
+        if (strcmp(name, access_name((access_kind) kind)) == 0) {
+            return kind;
+        }
     }
 
-    return strcmp(name, "public") == 0 ? ACCESS_PUBLIC : -1;
+    return -1;
 }
 
 
@@ -37,15 +43,10 @@ expose_access(expose_options *dst, json_t *in, error **err)
 
     got = json_get_string(in, "access", 16, &text, err);
     if (got > 0) {
-        if (strcmp(text, "private") == 0) {
-            return error_set_field(err, 501, "unsupported", "access", 0,
-                                   "access \"private\" is not supported; use "
-                                   "\"token\" or \"public\"");
-        }
-
         if (access_parse(text) < 0) {
             return error_set_field(err, 400, "invalid_request", "access", 0,
-                                   "access must be \"token\" or \"public\"");
+                                   "access must be \"token\", \"public\" or "
+                                   "\"private\"");
         }
 
         dst->has_access = true;
@@ -127,9 +128,19 @@ expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
         return -1;
     }
 
-    if (dst->token[0] && dst->has_access && dst->access == ACCESS_PUBLIC) {
+    if (dst->token[0] && dst->has_access && dst->access != ACCESS_TOKEN) {
         return error_set_field(err, 400, "invalid_request", "token", 0,
-                               "a public exposure has no token");
+                               "a %s exposure has no token",
+                               access_name(dst->access));
+    }
+
+    if (json_get_bool(in, "rotate", &dst->rotate, err) < 0) {
+        return -1;
+    }
+
+    if (dst->token[0] && dst->rotate) {
+        return error_set_field(err, 400, "invalid_request", "rotate", 0,
+                               "rotate makes a token, so none may be given");
     }
 
     return 0;

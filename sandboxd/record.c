@@ -55,9 +55,10 @@ record_item(const item *it)
         json_object_set_new(record, "label", json_string(ex->label));
         json_object_set_new(record, "port", json_integer(ex->port));
         json_object_set_new(record, "access",
-                            json_string(access_name(ex->access)));
+                            json_string(access_name(ex->shown.access)));
+        json_object_set_new(record, "gen", json_integer(ex->shown.gen));
         json_object_set_new(record, "host",
-                            json_string(ex->shown_host_public ? "public"
+                            json_string(ex->shown.host_public ? "public"
                                                               : "local"));
         break;
 
@@ -227,11 +228,14 @@ record_exposure(const exposure *ex)
     json_object_set_new(record, "port", json_integer(ex->port));
     json_object_set_new(record, "label", json_string(ex->label));
     json_object_set_new(record, "access",
-                        json_string(access_name(ex->access)));
+                        json_string(access_name(ex->now.access)));
+    json_object_set_new(record, "slot", json_integer(ex->owner->slot));
+    json_object_set_new(record, "gen", json_integer(ex->now.gen));
     json_object_set_new(record, "token", text_or_null(ex->token));
     json_object_set_new(record, "name", text_or_null(ex->name));
     json_object_set_new(record, "host",
-                        json_string(ex->host_public ? "public" : "local"));
+                        json_string(ex->now.host_public ? "public"
+                                                        : "local"));
     json_object_set_new(record, "createdAt", record_time(ex->created_at));
 
     return record;

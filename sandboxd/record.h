@@ -16,8 +16,9 @@
  *               createTimeoutMs, timeoutMs, exposedPorts: those given
  *   driver      {"name","kernelIsolation","memorySnapshot"}
  *
- * A public exposure is {port, label, access, token, name, host, createdAt};
- * token and name are null if there is none.
+ * A public exposure is {port, label, access, token, name, host, createdAt},
+ * and for the workers, which sign with them, slot and gen; token and name are
+ * null if there is none.
  */
 
 #ifndef SANDBOXD_RECORD_H

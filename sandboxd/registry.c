@@ -17,12 +17,11 @@
 
 /* What an exposure is to become. */
 typedef struct {
-    access_kind  access;
-    bool         host_public;
-    int64_t      created_at;
-    char         token[TOKEN_MAX + 1];
-    char         name[EXPOSURE_NAME_MAX + 1];
-    char         label[LABEL_MAX + 1];
+    exposure_view  view;
+    int64_t        created_at;
+    char           token[TOKEN_MAX + 1];
+    char           name[EXPOSURE_NAME_MAX + 1];
+    char           label[LABEL_MAX + 1];
 } exposure_plan;
 
 
@@ -373,14 +372,15 @@ exposure_of_port(sandbox *sb, unsigned port)
 }
 
 
-static void
-exposure_put(registry *r, exposure *ex)
+static uint64_t
+exposure_put(registry *r, exposure *ex, bool ack)
 {
     change          *c;
     store_exposure   row;
 
     c = change_add(r, &ex->item, true);
-    c->host_public = ex->host_public;
+    c->ack = ack;
+    c->exposure = ex->now;
 
     row.slot = ex->owner->slot;
     row.seq = c->seq;
@@ -388,10 +388,13 @@ exposure_put(registry *r, exposure *ex)
     row.label = ex->label;
     row.token = ex->token[0] ? ex->token : NULL;
     row.name = ex->name[0] ? ex->name : NULL;
-    row.access = (int) ex->access;
-    row.host_public = ex->host_public;
+    row.access = (int) ex->now.access;
+    row.gen = ex->now.gen;
+    row.host_public = ex->now.host_public;
     row.created_at = ex->created_at;
     store_put_exposure(r->store, &row);
+
+    return c->seq;
 }
 
 
@@ -438,17 +441,23 @@ exposure_decide(sandbox *sb, const expose_options *o, const exposure *old,
     memset(plan, 0, sizeof(*plan));
 
     plan->created_at = old ? old->created_at : wall_ms();
-    plan->access = o->has_access ? o->access
-                   : old && !o->token[0] ? old->access : ACCESS_TOKEN;
-    plan->host_public = o->has_host ? o->host_public
-                        : old ? old->host_public : false;
+    plan->view.access = o->has_access ? o->access
+                        : old && !o->token[0] ? old->now.access
+                                              : ACCESS_TOKEN;
+    plan->view.host_public = o->has_host ? o->host_public
+                             : old ? old->now.host_public : false;
     strcpy(plan->name, o->name);
 
-    if (plan->access == ACCESS_TOKEN) {
+    if (o->rotate && plan->view.access == ACCESS_PUBLIC) {
+        return error_set_field(err, 400, "invalid_request", "rotate", 0,
+                               "a public exposure has nothing to rotate");
+    }
+
+    if (plan->view.access == ACCESS_TOKEN) {
         if (o->token[0]) {
             strcpy(plan->token, o->token);
 
-        } else if (old && old->token[0]) {
+        } else if (old && old->token[0] && !o->rotate) {
             strcpy(plan->token, old->token);
 
         } else if (token_generate(plan->token, err) < 0) {
@@ -456,8 +465,21 @@ exposure_decide(sandbox *sb, const expose_options *o, const exposure *old,
         }
     }
 
-    return label_build(plan->label, o->port, sb->id,
-                       plan->token[0] ? plan->token : NULL, err);
+    if (label_build(plan->label, o->port, sb->id,
+                    plan->token[0] ? plan->token : NULL, err)
+        < 0)
+    {
+        return -1;
+    }
+
+    if (old && !o->rotate && old->now.access == plan->view.access
+        && strcmp(old->label, plan->label) == 0)
+    {
+        plan->view.gen = old->now.gen;
+        return 0;
+    }
+
+    return generation_make(&plan->view.gen, old ? old->now.gen : 0, err);
 }
 
 
@@ -498,6 +520,8 @@ exposure *
 registry_expose(registry *r, sandbox *sb, const expose_options *o,
     uint64_t *revoked, error **err)
 {
+    bool            again;
+    uint64_t        seq;
     exposure       *old, *ex;
     exposure_plan   plan;
 
@@ -513,8 +537,10 @@ registry_expose(registry *r, sandbox *sb, const expose_options *o,
 
     if (old != NULL && strcmp(old->label, plan.label) == 0) {
         strcpy(old->name, plan.name);
-        old->host_public = plan.host_public;
-        exposure_put(r, old);
+        again = old->now.gen != plan.view.gen;
+        old->now = plan.view;
+        seq = exposure_put(r, old, again);
+        *revoked = again ? seq : 0;
         return old;
     }
 
@@ -523,12 +549,11 @@ registry_expose(registry *r, sandbox *sb, const expose_options *o,
     }
 
     ex = exposure_add(r, sb, o->port, plan.label);
-    ex->access = plan.access;
-    ex->host_public = plan.host_public;
+    ex->now = plan.view;
     ex->created_at = plan.created_at;
     strcpy(ex->token, plan.token);
     strcpy(ex->name, plan.name);
-    exposure_put(r, ex);
+    exposure_put(r, ex, false);
 
     return ex;
 }

@@ -82,6 +82,14 @@ typedef enum {
     RUN_CLEANUP         /* the driver clears away all of it, or will */
 } run_state;
 
+/* What of an exposure they hold beside its label and port. */
+typedef struct {
+    access_kind  access;
+    uint32_t     gen;           /* other than before: what was signed for the
+                                 * exposure doesn't count any more */
+    bool         host_public;
+} exposure_view;
+
 /* The lifecycle's part of a sandbox. */
 typedef struct start_waiter  start_waiter;
 
@@ -133,9 +141,8 @@ struct exposure {
     sandbox        *owner;      /* lives as long as the exposure */
     unsigned        refs;
     unsigned        port;
-    access_kind     access;
-    bool            host_public;
-    bool            shown_host_public;
+    exposure_view   now;
+    exposure_view   shown;      /* as published */
     int64_t         created_at;
     char            token[TOKEN_MAX + 1];
     char            name[EXPOSURE_NAME_MAX + 1];
@@ -226,8 +233,9 @@ uint64_t registry_remove(registry *r, sandbox *sb);
 void registry_release(registry *r, sandbox *sb);
 
 /*
- * Makes or changes an exposure.  *revoked is the sequence of the old label's
- * end, or 0; the change itself is the registry's last one then.
+ * Makes or changes an exposure.  *revoked is the sequence of the change that
+ * takes something away (the old label's end, or another generation), or 0; the
+ * change itself is the registry's last one then.
  */
 exposure *registry_expose(registry *r, sandbox *sb, const expose_options *o,
     uint64_t *revoked, error **err);
@@ -261,7 +269,7 @@ struct change {
     item          *item;        /* holds a reference */
     tombstone     *gone;        /* set: the item ends */
     sandbox_view   view;
-    bool           host_public;
+    exposure_view  exposure;
 };
 
 change *change_add(registry *r, item *it, bool durable);

@@ -115,16 +115,17 @@ load_exposure(void *data, const store_exposure *row, error **err)
         || strlen(row->label) > HOST_LABEL_MAX
         || (row->token && strlen(row->token) > TOKEN_MAX)
         || (row->name && strlen(row->name) > EXPOSURE_NAME_MAX)
-        || row->access < ACCESS_TOKEN || row->access > ACCESS_PUBLIC)
+        || row->access < ACCESS_TOKEN || row->access > ACCESS_PRIVATE)
     {
         return error_set(err, 500, "internal", "the record of exposure "
                          "\"%s\" is damaged", row->label ? row->label : "");
     }
 
     ex = exposure_add(l->r, sb, row->port, row->label);
-    ex->access = (access_kind) row->access;
-    ex->host_public = row->host_public;
-    ex->shown_host_public = row->host_public;
+    ex->now.access = (access_kind) row->access;
+    ex->now.gen = row->gen;
+    ex->now.host_public = row->host_public;
+    ex->shown = ex->now;
     ex->created_at = row->created_at;
     strcpy(ex->token, row->token ? row->token : "");
     strcpy(ex->name, row->name ? row->name : "");

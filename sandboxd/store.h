@@ -55,6 +55,7 @@ typedef struct {
     const char  *token;         /* or NULL */
     const char  *name;          /* or NULL */
     int          access;
+    uint32_t     gen;
     bool         host_public;
     int64_t      created_at;
 } store_exposure;

@@ -12,7 +12,8 @@
 #include "sandboxd/names.h"
 #include "sandboxd/store_db.h"
 
-#define SCHEMA_VERSION  1
+/* One more for each of the migrations below. */
+#define SCHEMA_VERSION  2
 
 
 typedef enum {
@@ -57,6 +58,11 @@ static const char  schema[] =
     " exposure INTEGER NOT NULL, name TEXT NOT NULL);"
     "CREATE TABLE gaps (above INTEGER PRIMARY KEY, upto INTEGER NOT NULL);";
 
+/* From one version to the next; a new file goes through all of them. */
+static const char *const  migrations[SCHEMA_VERSION - 1] = {
+    "ALTER TABLE exposures ADD COLUMN gen INTEGER NOT NULL DEFAULT 0"
+};
+
 static const char *const  sql_texts[SQL_COUNT] = {
     "BEGIN IMMEDIATE",
     "COMMIT",
@@ -67,8 +73,8 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "UPDATE sandboxes SET seq = ?2, state = ?3, epoch = ?4, epoch_used = ?5,"
     " boot = ?6, started_at = ?7, reason = ?8 WHERE slot = ?1",
     "INSERT OR REPLACE INTO exposures (label, slot, seq, port, token, name,"
-    " access, host_public, created_at)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    " access, host_public, created_at, gen)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     "DELETE FROM sandboxes WHERE slot = ?1",
     "DELETE FROM exposures WHERE label = ?1",
     "INSERT OR REPLACE INTO tombstones (seq, slot, exposure, name)"
@@ -230,10 +236,29 @@ db_make(store_db *db, error **err)
     snprintf(sql, sizeof(sql), "INSERT INTO meta (name, value) VALUES"
              " ('incarnation', '%s'), ('seq', 0), ('seq_limit', 0),"
              " ('slot_limit', 0), ('tombstone_floor', 0);"
-             "PRAGMA user_version = %d; COMMIT", incarnation, SCHEMA_VERSION);
+             "PRAGMA user_version = 1; COMMIT", incarnation);
     rc = db_exec(db, sql, err);
 
     return rc;
+}
+
+
+/* Each step is a transaction: what is cut off goes on from where it was. */
+static int
+db_migrate(store_db *db, int version, error **err)
+{
+    char  sql[512];
+
+    for ( /* void */ ; version < SCHEMA_VERSION; version++) {
+        snprintf(sql, sizeof(sql), "BEGIN; %s; PRAGMA user_version = %d;"
+                 " COMMIT", migrations[version - 1], version + 1);
+
+        if (db_exec(db, sql, err) < 0) {
+            return -1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -337,14 +362,17 @@ store_db_open(const char *dir, store_meta *meta, error **err)
         return NULL;
     }
 
-    if (version != 0 && version != SCHEMA_VERSION) {
+    if (version > SCHEMA_VERSION) {
         error_set(err, 500, "internal", "%s has schema version %d, this "
-                  "program knows %d", path, version, SCHEMA_VERSION);
+                  "program knows those up to %d", path, version,
+                  SCHEMA_VERSION);
         store_db_close(db);
         return NULL;
     }
 
-    if ((version == 0 && db_make(db, err) < 0) || db_prepare(db, err) < 0
+    if ((version == 0 && db_make(db, err) < 0)
+        || db_migrate(db, version ? version : 1, err) < 0
+        || db_prepare(db, err) < 0
         || meta_load(db, meta, err) < 0)
     {
         error_prefix(err ? *err : NULL, "%s", path);
@@ -407,6 +435,7 @@ row_exposure(sqlite3_stmt *st, const store_rows *rows, void *data,
     row.access = (int) column_int(st, 6);
     row.host_public = column_int(st, 7) != 0;
     row.created_at = sqlite3_column_int64(st, 8);
+    row.gen = (uint32_t) column_int(st, 9);
 
     return rows->exposure(data, &row, err);
 }
@@ -472,7 +501,8 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
                   " FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
         || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
-                     " host_public, created_at FROM exposures ORDER BY seq",
+                     " host_public, created_at, gen FROM exposures"
+                     " ORDER BY seq",
                      rows, data, row_exposure, err) < 0
         || rows_load(db, "SELECT seq, slot, exposure, name FROM tombstones"
                      " ORDER BY seq", rows, data, row_tombstone, err) < 0
@@ -530,6 +560,7 @@ write_exposure(store_db *db, const store_op *op, error **err)
     bind_int(st, 7, (uint64_t) op->access);
     bind_int(st, 8, op->host_public);
     bind_int(st, 9, (uint64_t) op->created_at);
+    bind_int(st, 10, op->gen);
 
     return db_run(db, SQL_PUT_EXPOSURE, err);
 }

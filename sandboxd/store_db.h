@@ -35,6 +35,7 @@ struct store_op {
     int             state;
     unsigned        port;
     int             access;
+    uint32_t        gen;
     bool            host_public;
     bool            exposure;
     int64_t         created_at;

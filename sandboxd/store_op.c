@@ -76,6 +76,7 @@ store_op_exposure(const store_exposure *row)
     op->seq = row->seq;
     op->port = row->port;
     op->access = row->access;
+    op->gen = row->gen;
     op->host_public = row->host_public;
     op->created_at = row->created_at;
     op->name = text_copy(row->label);

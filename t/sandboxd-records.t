@@ -94,8 +94,8 @@ is(expose('demo', port => '8000')->{field}, 'port', 'a port as string');
 is(expose('demo', port => 8000.5)->{field}, 'port', 'a port with fraction');
 is(expose('demo', port => 9000, token => $_)->{field}, 'token',
     "token '$_'") for '', 'short', 'x' x 17, 'UPPERCASE', 'with-hyphen';
-is(expose('demo', port => 9000, access => 'private')->{status}, 501,
-    'private');
+is(expose('demo', port => 9000, access => 'privat')->{field}, 'access',
+    'another access');
 is(expose('demo', port => 9000, access => 'all')->{field}, 'access',
     'an unknown access');
 is(expose('nobody', port => 9000)->{status}, 404, 'of no sandbox');
@@ -119,6 +119,36 @@ is_deeply($w->call('unexpose', sandbox => 'demo', port => 9000), {},
 is_deeply($w->call('unexpose', sandbox => 'demo', port => 9000), {},
     'once more');
 is($w->call('resolve', label => '9000-demo')->{status}, 404, 'gone');
+
+# Generations: what changes what was signed for before, and what doesn't.
+$r = expose('demo', port => 9000, access => 'public');
+my $gen = $r->{exposure}{gen};
+ok($gen > 0 && defined $r->{exposure}{slot}, 'a generation and a slot');
+is(expose('demo', port => 9000, name => 'x')->{exposure}{gen}, $gen,
+    'another name keeps the generation');
+@{ $w->{events} } = ();
+$r = expose('demo', port => 9000, access => 'private');
+is($r->{exposure}{label}, '9000-demo', 'private has the label of public');
+isnt($r->{exposure}{gen}, $gen, 'and a generation of its own');
+$gen = $r->{exposure}{gen};
+ok($w->{events}[0]{ack}, 'which zones have to acknowledge');
+is_deeply([@{ $w->{events}[0]{record} }{qw(access gen)}], ['private', $gen],
+    'and are told');
+is(expose('demo', port => 9000, access => 'private')->{exposure}{gen}, $gen,
+    'the same once more changes nothing');
+$r = expose('demo', port => 9000, rotate => $true);
+isnt($r->{exposure}{gen}, $gen, 'rotate does');
+is($r->{exposure}{access}, 'private', 'with the same access');
+$r = expose('demo', port => 9100, rotate => $true);
+isnt($r->{exposure}{token}, 'live1234', 'a token is rotated');
+like($r->{exposure}{token}, qr/^[a-z2-7]{16}$/, 'to a random one');
+is(expose('demo', port => 9000, access => 'public', rotate =>
+    $true)->{field}, 'rotate', 'nothing to rotate in public');
+is_deeply($w->call('unexpose', sandbox => 'demo', port => 9000), {}, 'gone');
+isnt(expose('demo', port => 9000, access => 'private')->{exposure}{gen},
+    $r->{exposure}{gen}, 'never the same again');
+$w->call('unexpose', sandbox => 'demo', port => 9000);
+
 expose('demo', port => 10000 + $_) for 1 .. 62;
 is(expose('demo', port => 20000)->{limit}, 64, 'at most 64');
 

@@ -316,8 +316,16 @@ test_expose(void)
        == 0 && warned == 1, "a token with an underscore");
     ok(expose_status("{\"port\":8000,\"hostname\":\"x\"}", &o, &warned) == 0
        && warned == 1, "an unknown member");
-    ok(expose_status("{\"port\":8000,\"access\":\"private\"}", &o, &warned)
-       == 501, "private");
+    ok(expose_status("{\"port\":8000,\"access\":\"private\",\"rotate\":true}",
+                     &o, &warned) == 0
+       && o.access == ACCESS_PRIVATE && o.rotate && warned == 0, "private");
+    ok(expose_status("{\"port\":8000,\"access\":\"private\",\"token\":"
+                     "\"abcdefgh\"}", &o, &warned) == 400,
+       "a private exposure with a token");
+    ok(expose_status("{\"port\":8000,\"token\":\"abcdefgh\",\"rotate\":true}",
+                     &o, &warned) == 400, "a token, and another one");
+    ok(expose_status("{\"port\":8000,\"rotate\":1}", &o, &warned) == 400,
+       "rotate as a number");
     ok(expose_status("{\"port\":8000,\"access\":\"Public\"}", &o, &warned)
        == 400, "access in another case");
     ok(expose_status("{\"port\":8000,\"host\":\"x\"}", &o, &warned) == 400,
