@@ -47,7 +47,8 @@ COMMON_SRC   := $(wildcard common/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
 SANDBOXD_SRC := $(wildcard sandboxd/*.c)
 MODULE_SRC   := $(wildcard ngx_sandbox_module/*.c) config \
-                $(wildcard ngx_sandbox_module/*.h common/*.h) common/frame.c
+                $(wildcard ngx_sandbox_module/*.h common/*.h) common/frame.c \
+                $(wildcard ngx_sandbox_module/openapi/*.json)
 UNIT_SRC     := $(wildcard t/unit/*.c)
 FUZZ_SRC     := $(wildcard t/fuzz/*.c)
 
@@ -67,7 +68,7 @@ SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test deps-long build agent sandboxd module unit \
-        driver fuzz run test test-long bench install clean san
+        driver fuzz run test test-long bench install clean san FORCE
 
 all: build
 
@@ -133,7 +134,18 @@ MODULE_CC_OPT = $(OPT) $(HARDEN) -fPIC -Wall -Wextra -Werror \
                 -Wno-unused-parameter $(SANFLAGS)
 MODULE_LD_OPT = -fPIC $(SANFLAGS)
 
-$(B)/nginx/Makefile: config $(wildcard ngx_sandbox_module/*.c)
+# Configuring takes longer than compiling, and matters when there is another
+# file, not when one has changed.
+MODULE_NAMES := $(wildcard ngx_sandbox_module/*.[ch] common/*.h \
+                ngx_sandbox_module/openapi/*.json)
+
+$(B)/nginx/names: FORCE
+	@mkdir -p $(@D)
+	@echo '$(MODULE_NAMES)' | cmp -s - $@ || echo '$(MODULE_NAMES)' >$@
+
+FORCE:
+
+$(B)/nginx/Makefile: config $(B)/nginx/names
 	@mkdir -p $(@D)
 	@exec 9>$(@D)/lock; flock 9; \
 	top=$(CURDIR); cd $(NGINX_SRC) && NGX_CONF_FLAGS=(--with-compat) && \
@@ -191,6 +203,8 @@ build/unit/$(1): t/unit/$(1).c $(call sources_of,t/unit/$(1).c) \
 	    $(call libs_of,t/unit/$(1).c)
 endef
 $(foreach t,$(UNIT_SRC:t/unit/%.c=%),$(eval $(call unit_rule,$(t))))
+
+build/unit/sandbox_openapi: $(wildcard ngx_sandbox_module/openapi/*.json)
 
 FUZZ_BIN := $(FUZZ_SRC:t/fuzz/%.c=build/fuzz/%)
 fuzz: $(FUZZ_BIN)

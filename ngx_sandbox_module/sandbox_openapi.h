@@ -1,7 +1,8 @@
 /*
  * The description of the control API as an OpenAPI 3.1 document: what the
- * router lets through and is built, nothing else.  Pure: jansson, no nginx.
- * A unit test holds it against the router's table.
+ * router lets through and is built, nothing else.  Its text is in openapi/, a
+ * file for each area.  Pure: jansson, no nginx.  A unit test holds it against
+ * the router's table.
  */
 
 #ifndef SANDBOX_OPENAPI_H
@@ -9,7 +10,7 @@
 
 #include <jansson.h>
 
-/* A new document; NULL without memory. */
+/* A new document; NULL without memory, or if the parts don't fit. */
 json_t *sandbox_openapi(const char *version);
 
 #endif
