@@ -14,6 +14,7 @@
  *   _handshake.c first line, and what comes back behind it
  *   _headers.c   what is taken out of, and put into, requests and responses
  *   _api.c       the control API's own answers       _auth.c  API keys
+ *   _tenant.c    tenants, and what their sandboxes are called inside
  *   _error.c     answers that report a failure       _openapi.c  its document
  */
 
@@ -31,7 +32,7 @@
 
 /* Lengths of what is copied out of the zone. */
 
-#define NGX_HTTP_SANDBOX_ID_MAX        128
+#define NGX_HTTP_SANDBOX_ID_MAX        135     /* a qualified name */
 #define NGX_HTTP_SANDBOX_KEY_LEN       16      /* bytes; 32 hex digits */
 #define NGX_HTTP_SANDBOX_LABEL_MAX     253     /* a custom host name */
 
@@ -53,11 +54,6 @@
 
 #define NGX_HTTP_SANDBOX_HOST_LOCAL    1       /* Host that the app sees */
 #define NGX_HTTP_SANDBOX_HOST_PUBLIC   2
-
-
-#define NGX_HTTP_SANDBOX_SCHEME_AUTO   0       /* sandbox_scheme */
-#define NGX_HTTP_SANDBOX_SCHEME_HTTP   1
-#define NGX_HTTP_SANDBOX_SCHEME_HTTPS  2
 
 
 /* Why the way to a sandbox failed; ctx->failure. */
@@ -109,7 +105,6 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                  *domains;      /* of ngx_str_t, lower case */
-    ngx_uint_t                    scheme;       /* of the public origin */
 
     /* upstream {}: set by `sandbox` */
     ngx_uint_t                    upstream;
@@ -126,6 +121,24 @@ typedef struct {
     ngx_flag_t                    wake;
     ngx_msec_t                    wake_timeout;
 } ngx_http_sandbox_loc_conf_t;
+
+
+/*
+ * Who asks, and what may be done; from the request's pool, so that it outlives
+ * a change of the keys.  A sandbox is known inside by its qualified name:
+ * `<prefix>-<id>`, or the id alone for the default tenant, whose name and
+ * prefix are empty.
+ */
+
+typedef struct {
+    ngx_str_t                     tenant;
+    ngx_str_t                     prefix;       /* known: see _tenant.c */
+    ngx_str_t                     name;         /* of the key */
+    ngx_uint_t                    scopes;       /* SANDBOX_SCOPE_... */
+    ngx_uint_t                    sandboxes;    /* of the tenant; 0: any */
+    ngx_uint_t                    starts;       /* a minute; 0: any */
+    unsigned                      create:1;     /* by first use */
+} ngx_http_sandbox_caller_t;
 
 
 /* A sandbox or an exposure, copied out of the zone or out of a frame. */
@@ -152,12 +165,15 @@ typedef struct {
 
 
 /*
- * The context of a request for a sandbox, made by the gate; other requests of
- * the control API have none.  It holds no pointer into the zone.
+ * The context of a request for a preview or the control API, made by the gate.
+ * It holds no pointer into the zone.  `authorised` and what belongs to a
+ * sandbox is for requests that go to one; those that are answered here have
+ * the caller alone.
  */
 
 typedef struct {
-    ngx_str_t                     id;
+    ngx_str_t                     id;           /* the qualified name */
+    ngx_http_sandbox_caller_t    *caller;       /* control API; else NULL */
     ngx_str_t                     label;        /* preview: as in the zone */
     ngx_str_t                     origin;       /* preview: public origin */
     ngx_str_t                     host;         /* Host that goes upstream */
@@ -239,9 +255,6 @@ void ngx_http_sandbox_daemon_ack(uint64_t seq, ngx_uint_t all);
 
 ngx_int_t ngx_http_sandbox_access_handler(ngx_http_request_t *r);
 
-/* Whether clients speak TLS: to this nginx, or to a proxy before it. */
-ngx_uint_t ngx_http_sandbox_https(ngx_http_request_t *r);
-
 /*
  * Ends a request in a phase handler with an error of ours; its return value
  * (NGX_DONE) is the phase handler's.
@@ -309,9 +322,25 @@ char *ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /*
  * Checks `Authorization: Bearer <key>` against the server's keys, in constant
- * time.  NGX_OK, NGX_DECLINED (no key or a wrong one) or NGX_ERROR.
+ * time.  NGX_OK and the caller, NGX_DECLINED (no key or a wrong one) or
+ * NGX_ERROR.
  */
-ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r);
+ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t **caller);
+
+
+/* _tenant.c */
+
+/* The qualified name of the caller's sandbox; NGX_ERROR: no memory.  There is
+ * room for ":control" behind it. */
+ngx_int_t ngx_http_sandbox_qualify(ngx_pool_t *pool,
+    ngx_http_sandbox_caller_t *caller, ngx_str_t *id, ngx_str_t *name);
+
+/* The id in a qualified name. */
+ngx_str_t ngx_http_sandbox_local_id(ngx_str_t *name);
+
+/* The member `caller` of docs/protocol.md, section 1.2; null for nobody. */
+json_t *ngx_http_sandbox_caller_json(ngx_http_sandbox_caller_t *caller);
 
 /* Whether an Authorization header's value is a key of any API server of this
  * nginx, and so has to stay outside. */
@@ -322,17 +351,10 @@ ngx_uint_t ngx_http_sandbox_is_our_key(ngx_http_request_t *r,
 /*
  * _api.c
  *
- * ngx_http_sandbox_api_check() is the whole check of a request on an API
- * server: exact host, key, route.  NGX_OK: it is authorised and route is AGENT
- * (id points into the request, path does not).  NGX_DECLINED: the content
- * handler below answers it, whatever it is, and checks by itself; the gate
- * need only set r->content_handler.
+ * The content handler of what the agent doesn't answer.  The gate sets it,
+ * after it has put who asks into the request's context.
  */
 
-struct sandbox_route_s;
-
-ngx_int_t ngx_http_sandbox_api_check(ngx_http_request_t *r,
-    struct sandbox_route_s *route);
 ngx_int_t ngx_http_sandbox_api_handler(ngx_http_request_t *r);
 
 /*

@@ -48,27 +48,11 @@ typedef struct {
 
 
 ngx_int_t
-ngx_http_sandbox_api_check(ngx_http_request_t *r, sandbox_route *route)
-{
-    unsigned  port;
-
-    if (ngx_http_sandbox_api_host(r, &port) != NGX_OK
-        || ngx_http_sandbox_api_route(r, route) != NGX_OK
-        || route->kind != SANDBOX_ROUTE_AGENT)
-    {
-        return NGX_DECLINED;
-    }
-
-    return ngx_http_sandbox_authenticate(r) == NGX_OK ? NGX_OK : NGX_DECLINED;
-}
-
-
-ngx_int_t
 ngx_http_sandbox_api_handler(ngx_http_request_t *r)
 {
-    unsigned       port;
-    ngx_int_t      rc;
-    sandbox_route  route;
+    unsigned                 port;
+    sandbox_route            route;
+    ngx_http_sandbox_ctx_t  *ctx;
 
     if (ngx_http_sandbox_api_host(r, &port) != NGX_OK) {
         return ngx_http_sandbox_send_error(r, NGX_HTTP_MISDIRECTED_REQUEST,
@@ -85,22 +69,18 @@ ngx_http_sandbox_api_handler(ngx_http_request_t *r)
                    "sandbox api: kind:%d op:%d port:%ud", route.kind, route.op,
                    route.port);
 
-    /* Outside of /v1 there is nothing to learn. */
+    ctx = ngx_http_sandbox_ctx(r);
 
-    if (sandbox_route_is_private((char *) r->unparsed_uri.data,
-                                 r->unparsed_uri.len))
+    /* Outside of /v1 there is nothing to learn, and the gate asks nobody. */
+
+    if ((ctx == NULL || ctx->caller == NULL)
+        && sandbox_route_is_private((char *) r->unparsed_uri.data,
+                                    r->unparsed_uri.len))
     {
-        rc = ngx_http_sandbox_authenticate(r);
-
-        if (rc == NGX_ERROR) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (rc != NGX_OK) {
-            return ngx_http_sandbox_send_error(r, NGX_HTTP_UNAUTHORIZED,
-                                               "unauthorized", "Unauthorized",
-                                               0);
-        }
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "a request has come to the API without the gate's "
+                      "consent");
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (route.kind == SANDBOX_ROUTE_LOCAL) {
@@ -178,7 +158,8 @@ static ngx_int_t
 ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     unsigned port)
 {
-    ngx_str_t               *text;
+    ngx_str_t               *text, id;
+    ngx_http_sandbox_ctx_t  *ctx;
     ngx_http_sandbox_api_t  *api;
 
     api = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_api_t));
@@ -188,8 +169,19 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
 
     api->op = route->op;
     api->port = route->port;
-    api->id.data = (u_char *) route->id;
-    api->id.len = route->id_len;
+
+    ctx = ngx_http_sandbox_ctx(r);
+    api->caller = ctx != NULL ? ctx->caller : NULL;
+
+    id.data = (u_char *) route->id;
+    id.len = route->id_len;
+
+    if (id.len != 0
+        && ngx_http_sandbox_qualify(r->pool, api->caller, &id, &api->id)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     ngx_str_set(&api->url_port, "");
 
@@ -353,7 +345,9 @@ ngx_http_sandbox_api_create(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
         api->body = json_object();
     }
 
-    request = json_pack("{s:s, s:O}", "op", "create", "options", api->body);
+    request = json_pack("{s:s, s:O, s:o}", "op", "create", "options",
+                        api->body, "caller",
+                        ngx_http_sandbox_caller_json(api->caller));
 
     ngx_http_sandbox_api_call(r, api, request, 0,
                               ngx_http_sandbox_api_created);
@@ -393,7 +387,8 @@ ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
     ngx_int_t   limit;
     ngx_str_t   value;
 
-    request = json_pack("{s:s}", "op", "list");
+    request = json_pack("{s:s, s:o}", "op", "list", "caller",
+                        ngx_http_sandbox_caller_json(api->caller));
 
     if (ngx_http_sandbox_api_arg(r, "limit", &value) == NGX_OK) {
         limit = ngx_atoi(value.data, value.len);

@@ -28,7 +28,8 @@
 typedef struct {
     sandbox_route_op              op;
     ngx_uint_t                    port;         /* 0: the route has none */
-    ngx_str_t                     id;
+    ngx_str_t                     id;           /* the qualified name */
+    ngx_http_sandbox_caller_t    *caller;       /* NULL where none is asked */
 
     ngx_str_t                     domain;       /* of the URLs answered */
     ngx_str_t                     url_port;     /* ":8080" or "" */

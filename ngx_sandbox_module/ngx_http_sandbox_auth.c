@@ -7,6 +7,8 @@
 
 #include "ngx_http_sandbox.h"
 
+#include "sandbox_route.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
@@ -32,15 +34,18 @@ static const char *ngx_http_sandbox_keys_line(ngx_conf_t *cf,
     ngx_array_t *keys, u_char *p, u_char *last);
 static ngx_str_t *ngx_http_sandbox_authorization(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_key_check(ngx_http_request_t *r,
-    ngx_str_t *value, ngx_array_t *keys);
+    ngx_str_t *value, ngx_array_t *keys, ngx_http_sandbox_key_t **found);
 static ngx_http_sandbox_key_t *ngx_http_sandbox_key_find(ngx_array_t *keys,
     u_char *digest);
 
 
 ngx_int_t
-ngx_http_sandbox_authenticate(ngx_http_request_t *r)
+ngx_http_sandbox_authenticate(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t **caller)
 {
+    ngx_int_t                      rc;
     ngx_str_t                     *value;
+    ngx_http_sandbox_key_t        *key;
     ngx_http_sandbox_srv_conf_t   *sscf;
 
     value = ngx_http_sandbox_authorization(r);
@@ -51,7 +56,25 @@ ngx_http_sandbox_authenticate(ngx_http_request_t *r)
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
 
-    return ngx_http_sandbox_key_check(r, value, sscf->api_keys);
+    rc = ngx_http_sandbox_key_check(r, value, sscf->api_keys, &key);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    *caller = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_caller_t));
+    if (*caller == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&(*caller)->tenant, "");
+    ngx_str_set(&(*caller)->prefix, "");
+    (*caller)->name = key->name;
+    (*caller)->scopes = SANDBOX_SCOPE_READ|SANDBOX_SCOPE_EXEC
+                        |SANDBOX_SCOPE_MANAGE|SANDBOX_SCOPE_ADMIN;
+    (*caller)->create = 1;
+
+    return NGX_OK;
 }
 
 
@@ -59,6 +82,7 @@ ngx_uint_t
 ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
 {
     void                          *checked;
+    ngx_http_sandbox_key_t        *key;
     ngx_uint_t                     i;
     ngx_http_core_srv_conf_t     **cscfp;
     ngx_http_core_main_conf_t     *cmcf;
@@ -77,7 +101,9 @@ ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
 
         checked = sscf->api_keys;
 
-        if (ngx_http_sandbox_key_check(r, value, checked) != NGX_DECLINED) {
+        if (ngx_http_sandbox_key_check(r, value, checked, &key)
+            != NGX_DECLINED)
+        {
             return 1;
         }
     }
@@ -137,7 +163,7 @@ ngx_http_sandbox_authorization(ngx_http_request_t *r)
 
 static ngx_int_t
 ngx_http_sandbox_key_check(ngx_http_request_t *r, ngx_str_t *value,
-    ngx_array_t *keys)
+    ngx_array_t *keys, ngx_http_sandbox_key_t **found)
 {
     u_char                   digest[NGX_HTTP_SANDBOX_DIGEST_LEN];
     u_char                  *p, *last;
@@ -183,6 +209,8 @@ ngx_http_sandbox_key_check(ngx_http_request_t *r, ngx_str_t *value,
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "sandbox auth: key \"%V\"", &key->name);
+
+    *found = key;
 
     return NGX_OK;
 }

@@ -27,6 +27,10 @@ static ngx_int_t ngx_http_sandbox_preview(ngx_http_request_t *r,
     ngx_http_sandbox_main_conf_t *smcf, ngx_http_sandbox_srv_conf_t *sscf);
 static ngx_int_t ngx_http_sandbox_control(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
+static ngx_int_t ngx_http_sandbox_caller(ngx_http_request_t *r,
+    sandbox_route *route);
+static ngx_int_t ngx_http_sandbox_agent(ngx_http_request_t *r,
+    sandbox_route *route);
 static ngx_uint_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
 static ngx_int_t ngx_http_sandbox_unknown(ngx_http_request_t *r);
@@ -256,25 +260,6 @@ ngx_http_sandbox_label(ngx_http_request_t *r,
 }
 
 
-ngx_uint_t
-ngx_http_sandbox_https(ngx_http_request_t *r)
-{
-    ngx_http_sandbox_srv_conf_t  *sscf;
-
-    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
-
-    if (sscf->scheme != NGX_HTTP_SANDBOX_SCHEME_AUTO) {
-        return sscf->scheme == NGX_HTTP_SANDBOX_SCHEME_HTTPS;
-    }
-
-#if (NGX_HTTP_SSL)
-    return r->connection->ssl != NULL;
-#else
-    return 0;
-#endif
-}
-
-
 /* The public origin, and the Host that the app sees. */
 
 static ngx_int_t
@@ -285,7 +270,11 @@ ngx_http_sandbox_origin(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     u_char       *p;
     ngx_uint_t    https;
 
-    https = ngx_http_sandbox_https(r);
+    https = 0;
+
+#if (NGX_HTTP_SSL)
+    https = r->connection->ssl != NULL;
+#endif
 
     if (port == (https ? 443 : 80)) {
         port = 0;
@@ -332,7 +321,6 @@ static ngx_int_t
 ngx_http_sandbox_control(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf)
 {
-    size_t                   len;
     ngx_int_t                rc;
     sandbox_route            route;
     ngx_http_sandbox_ctx_t  *ctx;
@@ -350,12 +338,49 @@ ngx_http_sandbox_control(ngx_http_request_t *r,
     sandbox_route_parse(r->method, (char *) r->unparsed_uri.data,
                         r->unparsed_uri.len, &route);
 
+    if (!sandbox_route_is_private((char *) r->unparsed_uri.data,
+                                  r->unparsed_uri.len))
+    {
+        r->content_handler = ngx_http_sandbox_api_handler;
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_http_sandbox_caller(r, &route);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     if (route.kind != SANDBOX_ROUTE_AGENT) {
         r->content_handler = ngx_http_sandbox_api_handler;
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_sandbox_authenticate(r);
+    return ngx_http_sandbox_agent(r, &route);
+}
+
+
+/* Who asks, and whether that is allowed. */
+
+static ngx_int_t
+ngx_http_sandbox_caller(ngx_http_request_t *r, sandbox_route *route)
+{
+    char                     message[64];
+    ngx_int_t                rc;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (ctx == NULL) {
+        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_ctx_t));
+        if (ctx == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_set_ctx(r, ctx, ngx_http_sandbox_module);
+    }
+
+    rc = ngx_http_sandbox_authenticate(r, &ctx->caller);
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
@@ -366,25 +391,43 @@ ngx_http_sandbox_control(ngx_http_request_t *r,
                                        "unauthorized", "Unauthorized", 0);
     }
 
-    ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_ctx_t));
-    if (ctx == NULL) {
+    if ((ctx->caller->scopes & route->scope) != route->scope) {
+        (void) snprintf(message, sizeof(message),
+                        "This key lacks the scope \"%s\"",
+                        sandbox_scope_name(route->scope));
+
+        return ngx_http_sandbox_reject(r, NGX_HTTP_FORBIDDEN, "forbidden",
+                                       message, 0);
+    }
+
+    return NGX_OK;
+}
+
+
+/* What the agent answers: from here on the request is the sandbox's. */
+
+static ngx_int_t
+ngx_http_sandbox_agent(ngx_http_request_t *r, sandbox_route *route)
+{
+    ngx_str_t                id;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    id.data = (u_char *) route->id;
+    id.len = route->id_len;
+
+    r->uri.len = route->path_len;
+    r->uri.data = ngx_pnalloc(r->pool, route->path_len);
+
+    if (r->uri.data == NULL
+        || ngx_http_sandbox_qualify(r->pool, ctx->caller, &id, &ctx->id)
+           != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    ctx->id.len = route.id_len;
-    ctx->id.data = ngx_pnalloc(r->pool,
-                               route.id_len + sizeof(":control") - 1);
-
-    len = route.path_len;
-    r->uri.data = ngx_pnalloc(r->pool, len);
-
-    if (ctx->id.data == NULL || r->uri.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(ctx->id.data, route.id, route.id_len);
-    ngx_memcpy(r->uri.data, route.path, len);
-    r->uri.len = len;
+    ngx_memcpy(r->uri.data, route->path, route->path_len);
 
     /* the agent gets this path, escaped anew, and nothing else */
 
@@ -393,9 +436,7 @@ ngx_http_sandbox_control(ngx_http_request_t *r,
 
     ctx->host = r->headers_in.server;
     ctx->control = 1;
-    ctx->create = 1;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_sandbox_module);
+    ctx->create = ctx->caller->create;
 
     if (ngx_http_sandbox_request_headers(r, ctx) != NGX_OK) {
         return NGX_ERROR;

@@ -30,6 +30,8 @@ typedef struct {
     ngx_http_sandbox_call_t      *call;
     ngx_event_t                   tick;
     ngx_http_sandbox_info_t       info;        /* as the start was answered */
+    ngx_uint_t                    sandboxes;   /* limits of those who wait */
+    ngx_uint_t                    starts;
     unsigned                      create:1;
     unsigned                      started:1;
     unsigned                      busy:8;      /* loops of its own, nested */
@@ -550,6 +552,8 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
         /* one that has been answered is of the past */
 
         if (wake->call && wake->create == ctx->create
+            && wake->sandboxes == (ctx->caller ? ctx->caller->sandboxes : 0)
+            && wake->starts == (ctx->caller ? ctx->caller->starts : 0)
             && wake->id.len == ctx->id.len
             && ngx_memcmp(wake->id.data, ctx->id.data, ctx->id.len) == 0)
         {
@@ -566,6 +570,8 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
     ngx_queue_init(&wake->waiters);
 
     wake->create = ctx->create;
+    wake->sandboxes = ctx->caller ? ctx->caller->sandboxes : 0;
+    wake->starts = ctx->caller ? ctx->caller->starts : 0;
     wake->id.len = ctx->id.len;
     wake->id.data = wake->data;
     ngx_memcpy(wake->id.data, ctx->id.data, ctx->id.len);
@@ -575,11 +581,13 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
     wake->tick.log = ngx_cycle->log;
 
     wake->call = ngx_http_sandbox_daemon_call(
-                     json_pack("{s:s,s:s%,s:b,s:s}", "op", "start",
+                     json_pack("{s:s,s:s%,s:b,s:s,s:o}", "op", "start",
                                "sandbox", (char *) wake->id.data,
                                wake->id.len, "create", (int) wake->create,
                                "trigger", ctx->control ? "control"
-                                                       : "preview"),
+                                                       : "preview",
+                               "caller",
+                               ngx_http_sandbox_caller_json(ctx->caller)),
                      NGX_HTTP_SANDBOX_START_TIMEOUT,
                      ngx_http_sandbox_wake_reply, wake);
 

@@ -17,6 +17,11 @@
 #define PUT    SANDBOX_ROUTE_PUT
 #define DELETE SANDBOX_ROUTE_DELETE
 
+#define READ   SANDBOX_SCOPE_READ
+#define EXEC   SANDBOX_SCOPE_EXEC
+#define MANAGE SANDBOX_SCOPE_MANAGE
+#define ADMIN  SANDBOX_SCOPE_ADMIN
+
 #define LOCAL  SANDBOX_ROUTE_LOCAL
 #define AGENT  SANDBOX_ROUTE_AGENT
 #define LATER  SANDBOX_ROUTE_NOT_IMPLEMENTED
@@ -30,10 +35,15 @@
  * `{id}`, `{port}` and `{name}` stand for one segment, a final `*` for the
  * rest.  prefix goes before what follows the id in the agent's path.  Only
  * what stands here can start a sandbox: an unknown route must not.
+ *
+ * scope is what a key needs: READ for what shows records, files and output,
+ * EXEC for what changes something inside, MANAGE for the sandbox itself and
+ * the ways to it, ADMIN for what is above tenants, 0 for any key.
  */
 typedef struct {
     const char          *pattern;
     unsigned             methods;
+    unsigned             scope;
     sandbox_route_kind   kind;
     sandbox_route_op     op;
     const char          *prefix;
@@ -42,78 +52,98 @@ typedef struct {
 
 static const route_entry  route_table[] = {
 
-    { "/health", GET|HEAD, LOCAL, SANDBOX_OP_HEALTH, NULL },
-    { "/v1/openapi.json", GET|HEAD, LOCAL, SANDBOX_OP_OPENAPI, NULL },
-    { "/v1/openapi.html", GET, LATER, SANDBOX_OP_NONE, NULL },
-    { "/v1/openapi", GET, LATER, SANDBOX_OP_NONE, NULL },
-    { "/v1/pool/stats", GET, LATER, SANDBOX_OP_NONE, NULL },
-    { "/v1/pool/prime", POST, LATER, SANDBOX_OP_NONE, NULL },
-    { "/v1/pool/shutdown-prewarmed", POST, LATER, SANDBOX_OP_NONE, NULL },
+    { "/health", GET|HEAD, 0, LOCAL, SANDBOX_OP_HEALTH, NULL },
+    { "/v1/openapi.json", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI, NULL },
+    { "/v1/openapi.html", GET, 0, LATER, SANDBOX_OP_NONE, NULL },
+    { "/v1/openapi", GET, 0, LATER, SANDBOX_OP_NONE, NULL },
+    { "/v1/pool/stats", GET, ADMIN, LATER, SANDBOX_OP_NONE, NULL },
+    { "/v1/pool/prime", POST, ADMIN, LATER, SANDBOX_OP_NONE, NULL },
+    { "/v1/pool/shutdown-prewarmed", POST, ADMIN, LATER, SANDBOX_OP_NONE,
+      NULL },
 
-    { "/v1/sandbox", POST, LOCAL, SANDBOX_OP_CREATE, NULL },
-    { "/v1/sandbox", GET|HEAD, LOCAL, SANDBOX_OP_LIST, NULL },
-    { SANDBOX, GET|HEAD, LOCAL, SANDBOX_OP_GET, NULL },
-    { SANDBOX, DELETE, LOCAL, SANDBOX_OP_DESTROY, NULL },
-    { SANDBOX "/running", GET|HEAD, LOCAL, SANDBOX_OP_RUNNING, NULL },
-    { SANDBOX "/ports", GET|HEAD, LOCAL, SANDBOX_OP_PORTS, NULL },
-    { SANDBOX "/ports", POST, LOCAL, SANDBOX_OP_EXPOSE, NULL },
-    { SANDBOX "/ports/{port}", GET|HEAD, LOCAL, SANDBOX_OP_PORT_GET, NULL },
-    { SANDBOX "/ports/{port}", PUT, LOCAL, SANDBOX_OP_PORT_PUT, NULL },
-    { SANDBOX "/ports/{port}", DELETE, LOCAL, SANDBOX_OP_UNEXPOSE, NULL },
+    { "/v1/sandbox", POST, MANAGE, LOCAL, SANDBOX_OP_CREATE, NULL },
+    { "/v1/sandbox", GET|HEAD, READ, LOCAL, SANDBOX_OP_LIST, NULL },
+    { SANDBOX, GET|HEAD, READ, LOCAL, SANDBOX_OP_GET, NULL },
+    { SANDBOX, DELETE, MANAGE, LOCAL, SANDBOX_OP_DESTROY, NULL },
+    { SANDBOX "/running", GET|HEAD, READ, LOCAL, SANDBOX_OP_RUNNING, NULL },
+    { SANDBOX "/ports", GET|HEAD, READ, LOCAL, SANDBOX_OP_PORTS, NULL },
+    { SANDBOX "/ports", POST, MANAGE, LOCAL, SANDBOX_OP_EXPOSE, NULL },
+    { SANDBOX "/ports/{port}", GET|HEAD, READ, LOCAL, SANDBOX_OP_PORT_GET,
+      NULL },
+    { SANDBOX "/ports/{port}", PUT, MANAGE, LOCAL, SANDBOX_OP_PORT_PUT, NULL },
+    { SANDBOX "/ports/{port}", DELETE, MANAGE, LOCAL, SANDBOX_OP_UNEXPOSE,
+      NULL },
 
-    { SANDBOX "/exec", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/file/*", GET|HEAD|PUT, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/session", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/session/{name}", DELETE, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/exec", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/file/*", GET|HEAD, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/file/*", PUT, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/session", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/session/{name}", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
 
-    { SANDBOX "/pty", GET, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/persist", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/hydrate", POST, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/mount", POST, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/unmount", POST, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/tunnel/{name}", POST|DELETE, LATER, SANDBOX_OP_NONE, NULL },
-    { SANDBOX "/ws/pty", GET, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/pty", GET, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/persist", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/hydrate", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/mount", POST, MANAGE, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/unmount", POST, MANAGE, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/tunnel/{name}", POST|DELETE, MANAGE, LATER, SANDBOX_OP_NONE,
+      NULL },
+    { SANDBOX "/ws/pty", GET, EXEC, AGENT, SANDBOX_OP_NONE, "" },
 
-    { SANDBOX "/api/ping", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/version", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/commands", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/session/create", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/session/list", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/session/delete", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/execute", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/execute/stream", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/read", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/read/stream", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/write", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/delete", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/rename", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/move", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/mkdir", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/list-files", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/exists", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/file", GET|HEAD|PUT, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/archive", GET|PUT, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/start", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/list", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/kill-all", DELETE, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/{name}", GET|DELETE, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/{name}/logs", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/{name}/stream", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/{name}/stdin", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/{name}/signal", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/process/{name}/wait", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/port-watch", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/ping", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/version", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/commands", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/session/create", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/session/list", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/session/delete", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/execute", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/execute/stream", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/read", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/read/stream", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/write", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/delete", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/rename", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/move", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/mkdir", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/list-files", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/exists", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/file", GET|HEAD, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/file", PUT, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/archive", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/archive", PUT, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/start", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/list", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/kill-all", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/process/{name}", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/process/{name}", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/process/{name}/logs", GET, READ, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/process/{name}/stream", GET, READ, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/process/{name}/stdin", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/process/{name}/signal", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/process/{name}/wait", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/port-watch", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
 
-    { SANDBOX "/api/git/checkout", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/interpreter/health", GET, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/contexts", GET|POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/contexts/{name}", DELETE, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/execute/code", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/backup/create", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/backup/restore", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/backup/upload-parts", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/watch", POST, AGENT, SANDBOX_OP_NONE, "" },
-    { SANDBOX "/api/watch/check", POST, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/git/checkout", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/interpreter/health", GET, READ, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/contexts", GET, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/contexts", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/contexts/{name}", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/execute/code", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/backup/create", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/backup/restore", POST, EXEC, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/backup/upload-parts", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "" },
+    { SANDBOX "/api/watch", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
+    { SANDBOX "/api/watch/check", POST, READ, AGENT, SANDBOX_OP_NONE, "" },
 };
 
 #define ROUTES  (sizeof(route_table) / sizeof(route_table[0]))
@@ -557,6 +587,9 @@ sandbox_route_parse(unsigned method, const char *uri, size_t len,
         return;
     }
 
+    route->pattern = e->pattern;
+    route->scope = e->scope;
+
     if (m.id != NULL) {
         route->id = m.id;
         route->id_len = m.id_len;
@@ -733,4 +766,19 @@ sandbox_route_nth(size_t n, unsigned *methods, sandbox_route_kind *kind,
     *op = route_table[n].op;
 
     return route_table[n].pattern;
+}
+
+
+unsigned
+sandbox_route_nth_scope(size_t n)
+{
+    return n < ROUTES ? route_table[n].scope : 0;
+}
+
+
+const char *
+sandbox_scope_name(unsigned scope)
+{
+    return scope == ADMIN ? "admin" : scope == MANAGE ? "manage"
+           : scope == EXEC ? "exec" : "read";
 }

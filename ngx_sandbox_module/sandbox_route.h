@@ -19,10 +19,17 @@
 #define SANDBOX_ROUTE_PUT      0x0010
 #define SANDBOX_ROUTE_DELETE   0x0020
 
+/* What a key may do.  Each is a bit of its own: none holds another. */
+#define SANDBOX_SCOPE_READ     0x1
+#define SANDBOX_SCOPE_EXEC     0x2
+#define SANDBOX_SCOPE_MANAGE   0x4
+#define SANDBOX_SCOPE_ADMIN    0x8
+
 #define SANDBOX_ROUTE_PATH_MAX  4096    /* bytes of an agent path */
 #define SANDBOX_ROUTE_ALLOW_MAX 40      /* bytes of an Allow header and a NUL */
 
 #define SANDBOX_ID_MAX          128     /* bytes; ours have at most 40 */
+#define SANDBOX_PREFIX_LEN        6     /* of a tenant: "tabcde" */
 
 typedef enum {
     SANDBOX_ROUTE_LOCAL = 0,        /* op says what; id, port where named */
@@ -62,6 +69,9 @@ typedef struct sandbox_route_s {
     const char         *id;         /* points into the path that was parsed */
     size_t              id_len;
 
+    const char         *pattern;    /* of the route; NULL: NOT_FOUND, METHOD */
+    unsigned            scope;      /* that it needs; 0: any key will do */
+
     const char         *message;    /* with BAD_PATH; static */
 
     size_t              path_len;   /* with AGENT: decoded, no dot segments */
@@ -97,5 +107,9 @@ unsigned sandbox_port_parse(const char *s, size_t len);
  */
 const char *sandbox_route_nth(size_t n, unsigned *methods,
     sandbox_route_kind *kind, sandbox_route_op *op);
+unsigned sandbox_route_nth_scope(size_t n);
+
+/* "read", "exec", "manage" or "admin". */
+const char *sandbox_scope_name(unsigned scope);
 
 #endif

@@ -202,7 +202,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
 
     spec = &sb->run.spec;
     memset(spec, 0, sizeof(*spec));
-    spec->id = sb->id;
+    spec->id = name_id(sb->id);
     spec->slot = sb->slot;
     spec->epoch = sb->now.epoch;
     spec->key = sb->now.key;

@@ -10,7 +10,6 @@
 #include "sandboxd/names.h"
 
 #define ID_OURS_MAX   40
-#define TENANT_LEN     7        /* "tabcde-" */
 #define RANDOM_MAX    32
 
 
@@ -40,13 +39,13 @@ id_has_tenant_prefix(const char *id)
         return false;
     }
 
-    for (i = 1; i < TENANT_LEN - 1; i++) {
+    for (i = 1; i < PREFIX_LEN; i++) {
         if (!is_base32(id[i])) {
             return false;
         }
     }
 
-    return id[TENANT_LEN - 1] == '-';
+    return id[PREFIX_LEN] == '-';
 }
 
 
@@ -127,6 +126,45 @@ id_check(const char *id, bool normalize, char dst[ID_MAX + 1], error **err)
         return error_set_field(err, 400, "invalid_id", "id", 0,
                                "ids that begin with t, five of a-z and 2-7, "
                                "and - are reserved");
+    }
+
+    return 0;
+}
+
+
+const char *
+name_id(const char *name)
+{
+    return id_has_tenant_prefix(name) ? name + PREFIX_LEN + 1 : name;
+}
+
+
+int
+name_check(const char *name, char dst[QUALIFIED_MAX + 1], error **err)
+{
+    size_t  len;
+
+    len = (size_t) (name_id(name) - name);
+    memcpy(dst, name, len);
+
+    return id_check(name + len, false, dst + len, err);
+}
+
+
+int
+tenant_check(const char *tenant, error **err)
+{
+    size_t  len;
+
+    len = strlen(tenant);
+
+    if (len == 0 || len > TENANT_MAX
+        || strspn(tenant, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                          "abcdefghijklmnopqrstuvwxyz0123456789._@+-") != len)
+    {
+        return error_set_field(err, 400, "invalid_tenant", "tenant",
+                               TENANT_MAX, "a tenant's name has 1 to %d of "
+                               "A-Z, a-z, 0-9 and ._@+-", TENANT_MAX);
     }
 
     return 0;
@@ -236,12 +274,14 @@ token_check(const char *token, error **err)
 
 
 int
-label_build(char dst[LABEL_MAX + 1], unsigned port, const char *id,
+label_build(char dst[LABEL_MAX + 1], unsigned port, const char *name,
     const char *token, error **err)
 {
-    int  n, room;
+    int          n, room;
+    const char  *id;
 
-    n = snprintf(dst, LABEL_MAX + 1, "%u-%s%s%s", port, id,
+    id = name_id(name);
+    n = snprintf(dst, LABEL_MAX + 1, "%u-%s%s%s", port, name,
                  token ? "-" : "", token ? token : "");
 
     if (n > 0 && n <= LABEL_MAX) {

@@ -1,6 +1,10 @@
 /*
  * Names that users choose: ids, ports, tokens, and the host labels made of
  * them.  Pure functions: no I/O but the random numbers, no libuv, no JSON.
+ *
+ * An id is unique within its tenant.  A qualified name is unique on the host:
+ * `<prefix>-<id>`, where the prefix stands for the tenant, or the id alone for
+ * the default tenant.  Users see ids; records, frames and zones hold names.
  */
 
 #ifndef SANDBOXD_NAMES_H
@@ -12,8 +16,11 @@
 #include "common/error.h"
 
 #define ID_MAX           128
+#define PREFIX_LEN         6    /* "tabcde" */
+#define QUALIFIED_MAX    (PREFIX_LEN + 1 + ID_MAX)
 #define ID_GENERATED      26
 #define LABEL_MAX         63
+#define TENANT_MAX        64
 #define TOKEN_MIN          8
 #define TOKEN_MAX         16
 #define TOKEN_GENERATED   16
@@ -30,6 +37,15 @@
 int id_check(const char *id, bool normalize, char dst[ID_MAX + 1],
     error **err);
 
+/* The same for a qualified name, which is never folded. */
+int name_check(const char *name, char dst[QUALIFIED_MAX + 1], error **err);
+
+/* The id in a qualified name. */
+const char *name_id(const char *name);
+
+/* A tenant's name: 1 to 64 of [A-Za-z0-9._@+-]. */
+int tenant_check(const char *tenant, error **err);
+
 /* 26 random characters of [a-z2-7]; 0, or -1 without randomness. */
 int id_generate(char dst[ID_GENERATED + 1], error **err);
 
@@ -45,10 +61,10 @@ int token_generate(char dst[TOKEN_GENERATED + 1], error **err);
 int generation_make(uint32_t *gen, uint32_t old, error **err);
 
 /*
- * `<port>-<id>-<token>`, or `<port>-<id>` with token NULL.  Longer than a DNS
- * label is an error that says how long the id may be.
+ * `<port>-<name>-<token>`, or `<port>-<name>` with token NULL.  Longer than a
+ * DNS label is an error that says how long the id may be.
  */
-int label_build(char dst[LABEL_MAX + 1], unsigned port, const char *id,
+int label_build(char dst[LABEL_MAX + 1], unsigned port, const char *name,
     const char *token, error **err);
 
 /* Seconds of "90s", "10m", "2h", "1d" or "90"; -1 if it is none of them. */

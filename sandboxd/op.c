@@ -38,14 +38,57 @@ parse_sandbox(op *dst, json_t *frame, error **err)
 {
     const char  *id;
 
-    if (json_required(json_get_string(frame, "sandbox", ID_MAX, &id, err),
-                      "sandbox", err)
+    if (json_required(json_get_string(frame, "sandbox", QUALIFIED_MAX, &id,
+                                      err), "sandbox", err)
         < 0)
     {
         return -1;
     }
 
-    return id_check(id, false, dst->sandbox, err);
+    return name_check(id, dst->sandbox, err);
+}
+
+
+static int
+parse_caller(op *dst, json_t *frame, error **err)
+{
+    json_t      *caller, *limits;
+    op_caller   *c;
+    json_int_t   sandboxes, starts;
+
+    c = &dst->caller;
+    c->tenant = "";
+    c->key = "";
+    caller = NULL;
+    limits = NULL;
+    sandboxes = 0;
+    starts = 0;
+
+    if (json_get_object(frame, "caller", &caller, err) < 0) {
+        return -1;
+    }
+
+    if (caller == NULL) {
+        return 0;
+    }
+
+    if (json_get_string(caller, "tenant", TENANT_MAX, &c->tenant, err) < 0
+        || json_get_string(caller, "key", OP_KEY_NAME_MAX, &c->key, err) < 0
+        || json_get_bool(caller, "create", &c->create, err) < 0
+        || json_get_object(caller, "limits", &limits, err) < 0
+        || json_get_integer(limits, "sandboxes", 0, OP_LIMIT_MAX, &sandboxes,
+                            err) < 0
+        || json_get_integer(limits, "startsPerMinute", 0, OP_LIMIT_MAX,
+                            &starts, err) < 0
+        || (c->tenant[0] && tenant_check(c->tenant, err) < 0))
+    {
+        return -1;
+    }
+
+    c->sandboxes = (unsigned) sandboxes;
+    c->starts = (unsigned) starts;
+
+    return 0;
 }
 
 
@@ -116,7 +159,11 @@ parse_resolve(op *dst, json_t *frame, error **err)
 static int
 parse_create(op *dst, json_t *frame, error **err)
 {
-    return json_get_object(frame, "options", &dst->options, err) < 0 ? -1 : 0;
+    if (json_get_object(frame, "options", &dst->options, err) < 0) {
+        return -1;
+    }
+
+    return parse_caller(dst, frame, err);
 }
 
 
@@ -130,7 +177,9 @@ parse_list(op *dst, json_t *frame, error **err)
 
     limit = 100;
 
-    if (json_get_integer(frame, "limit", 1, OP_LIST_MAX, &limit, err) < 0) {
+    if (json_get_integer(frame, "limit", 1, OP_LIST_MAX, &limit, err) < 0
+        || parse_caller(dst, frame, err) < 0)
+    {
         return -1;
     }
 
@@ -160,7 +209,8 @@ parse_start(op *dst, json_t *frame, error **err)
 
     trigger = "control";
 
-    if (json_get_bool(frame, "create", &dst->create, err) < 0
+    if (parse_caller(dst, frame, err) < 0
+        || json_get_bool(frame, "create", &dst->create, err) < 0
         || json_get_string(frame, "trigger", 16, &trigger, err) < 0)
     {
         return -1;

@@ -16,8 +16,10 @@
 #include "common/frame.h"
 #include "sandboxd/names.h"
 
-#define OP_ZONE_LEN   32
-#define OP_LIST_MAX  500
+#define OP_ZONE_LEN        32
+#define OP_LIST_MAX       500
+#define OP_KEY_NAME_MAX   160
+#define OP_LIMIT_MAX  1000000
 
 typedef enum {
     OP_HELLO,
@@ -34,11 +36,21 @@ typedef enum {
     OP_ACK
 } op_kind;
 
+/* For whom a worker asks, and what that client may. */
+typedef struct {
+    const char  *tenant;                /* "": the default one */
+    const char  *key;                   /* for the log only */
+    bool         create;                /* by its first use, too */
+    unsigned     sandboxes;             /* of the tenant; 0: no limit */
+    unsigned     starts;                /* a minute; 0: no limit */
+} op_caller;
+
 /* Which members are set depends on the kind; pointers are the frame's. */
 typedef struct {
     op_kind      kind;
     json_int_t   id;                    /* 0: not given */
-    char         sandbox[ID_MAX + 1];   /* "" if not given (resolve) */
+    char         sandbox[QUALIFIED_MAX + 1];    /* "" if not given (resolve) */
+    op_caller    caller;                /* create, start, list */
     const char  *label;                 /* resolve; or NULL */
     json_t      *options;               /* create, expose; NULL if none */
     uint64_t     seq;                   /* hello, sync (from), ack */

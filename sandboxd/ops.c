@@ -47,7 +47,7 @@ request_sandbox(request *req)
 
     err = NULL;
     error_set(&err, 404, "not_found", "there is no sandbox \"%s\"",
-              req->op.sandbox);
+              name_id(req->op.sandbox));
     request_fail(req, err);
 
     return NULL;
@@ -171,7 +171,7 @@ create_existing(sandbox *sb, const create_options *options, error **err)
     }
 
     error_set_field(err, 409, "exists", "id", 0, "the sandbox \"%s\" exists "
-                    "with other options", sb->id);
+                    "with other options", name_id(sb->id));
 
     return NULL;
 }

@@ -171,7 +171,7 @@ record_sandbox(const sandbox *sb, const driver *d,
 
     record = json_object();
 
-    json_object_set_new(record, "id", json_string(sb->id));
+    json_object_set_new(record, "id", json_string(name_id(sb->id)));
     json_object_set_new(record, "state",
                         json_string(state_name(sb->now.state)));
     json_object_set_new(record, "image", json_string(spec_image(sb->spec)));

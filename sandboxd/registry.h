@@ -115,7 +115,7 @@ struct sandbox {
     journal_node    age;        /* orders the list */
     unsigned        refs;
     bool            gone;       /* destroyed: its id is free */
-    char           *id;
+    char           *id;         /* the qualified name: see names.h */
     uint32_t        slot;
     uint64_t        seq;        /* of the last change, published or not */
     uint64_t        born;

@@ -305,6 +305,64 @@ test_private(void)
 }
 
 
+static unsigned
+scope(unsigned method, const char *uri)
+{
+    parse(method, uri);
+
+    return route.scope;
+}
+
+
+static void
+test_scopes(void)
+{
+    size_t               n;
+    unsigned             methods, needs;
+    const char          *pattern;
+    sandbox_route_op     op;
+    sandbox_route_kind   kind;
+
+    ok(scope(SANDBOX_ROUTE_GET, "/health") == 0
+       && scope(SANDBOX_ROUTE_GET, "/v1/openapi.json") == 0,
+       "documents need no scope");
+    ok(scope(SANDBOX_ROUTE_GET, "/v1/sandbox/demo") == SANDBOX_SCOPE_READ,
+       "a record is read");
+    ok(scope(SANDBOX_ROUTE_DELETE, "/v1/sandbox/demo")
+       == SANDBOX_SCOPE_MANAGE, "a destruction is managed");
+    ok(scope(SANDBOX_ROUTE_POST, "/v1/sandbox/demo/exec")
+       == SANDBOX_SCOPE_EXEC, "exec is exec");
+    ok(scope(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/file/workspace/a")
+       == SANDBOX_SCOPE_READ, "a file is read");
+    ok(scope(SANDBOX_ROUTE_PUT, "/v1/sandbox/demo/file/workspace/a")
+       == SANDBOX_SCOPE_EXEC, "and written");
+
+    for (n = 0; ; n++) {
+        pattern = sandbox_route_nth(n, &methods, &kind, &op);
+
+        if (pattern == NULL) {
+            break;
+        }
+
+        needs = sandbox_route_nth_scope(n);
+
+        if (strstr(pattern, "{id}") != NULL
+            && needs != SANDBOX_SCOPE_READ && needs != SANDBOX_SCOPE_EXEC
+            && needs != SANDBOX_SCOPE_MANAGE && needs != SANDBOX_SCOPE_ADMIN)
+        {
+            ok(0, "%s needs exactly one scope", pattern);
+        }
+
+        if (needs == SANDBOX_SCOPE_READ && (methods
+            & (SANDBOX_ROUTE_PUT | SANDBOX_ROUTE_DELETE)))
+        {
+            ok(0, "%s changes something for those who may only read",
+               pattern);
+        }
+    }
+}
+
+
 /* A method of one path can't be two things at once. */
 static void
 test_table(void)
@@ -343,6 +401,7 @@ main(void)
     test_refused_paths();
     test_long_path();
     test_methods();
+    test_scopes();
     test_ids();
     test_ports();
     test_later();

@@ -61,6 +61,44 @@ test_ids(void)
 }
 
 
+/* A prefix, then exactly what is an id: nothing may be read in two ways. */
+static void
+test_qualified(void)
+{
+    int                       i;
+    char                      dst[QUALIFIED_MAX + 1], text[200];
+    static const char *const  bad[] = {
+        "tabcde-", "tabcde--a", "tabcde-tabcde-a", "tabcde-A", "Tabcde-a",
+        "-tabcde-a", "tabcde-a-", "tabcde-t23456-x", NULL
+    };
+
+    ok(name_check("demo", dst, NULL) == 0 && strcmp(dst, "demo") == 0
+       && strcmp(name_id(dst), "demo") == 0, "an id alone is a name");
+    ok(name_check("tabcde-demo-1", dst, NULL) == 0
+       && strcmp(dst, "tabcde-demo-1") == 0
+       && strcmp(name_id(dst), "demo-1") == 0, "a prefix and an id are");
+    ok(strcmp(name_id("t1bcde-x"), "t1bcde-x") == 0
+       && strcmp(name_id("tabcd"), "tabcd") == 0, "what is no prefix stays");
+
+    for (i = 0; bad[i] != NULL; i++) {
+        ok(name_check(bad[i], dst, NULL) == -1, "no name: \"%s\"", bad[i]);
+    }
+
+    memset(text, 'a', sizeof(text));
+    memcpy(text, "tabcde-", 7);
+    text[QUALIFIED_MAX] = '\0';
+    ok(name_check(text, dst, NULL) == 0, "the longest id behind a prefix");
+    text[QUALIFIED_MAX] = 'a';
+    text[QUALIFIED_MAX + 1] = '\0';
+    ok(name_check(text, dst, NULL) == -1, "and no longer one");
+
+    ok(tenant_check("Acme.Corp_1@x+y-z", NULL) == 0, "a tenant's name");
+    ok(tenant_check("", NULL) == -1 && tenant_check("a b", NULL) == -1
+       && tenant_check("a\"b", NULL) == -1 && tenant_check("*", NULL) == -1
+       && tenant_check("\xc3\xa4", NULL) == -1, "no others");
+}
+
+
 static void
 test_generated(void)
 {
@@ -119,6 +157,14 @@ test_labels(void)
     ok(err != NULL && err->limit == 40 && strstr(err->message, "64") != NULL,
        "the error says how long the id may be");
     error_free(err);
+
+    memcpy(id, "tabcde-", 7);
+    err = NULL;
+    ok(label_build(label, 65535, id, "abcdefghabcdefgh", &err) == -1
+       && err->limit == 33 && strstr(err->message, "has 34") != NULL,
+       "a tenant's prefix takes room that the error doesn't blame on the id");
+    memcpy(id, "aaaaaaa", 7);
+    error_free(err);
     ok(label_build(label, 8000, id, "abcdefghabcdefgh", NULL) == 0,
        "a shorter port makes room");
 
@@ -150,6 +196,7 @@ int
 main(void)
 {
     test_ids();
+    test_qualified();
     test_generated();
     test_tokens_and_ports();
     test_labels();
