@@ -67,8 +67,9 @@ AGENT_LIBS    = $(if $(SAN),-luv -ljansson -larchive $(LLHTTP_LIB) -lpthread, \
 SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-build deps-test deps-long build agent sandboxd module unit \
-        driver fuzz run test test-long bench install clean san FORCE
+.PHONY: all help deps deps-build deps-test deps-long deps-deb build agent \
+        sandboxd module unit driver fuzz run test test-long bench install deb \
+        clean san FORCE
 
 all: build
 
@@ -80,7 +81,8 @@ help:
 	  'make bench      measure, each figure beside its floor' \
 	  'make build      build the module, sandboxd and the agent in build/' \
 	  'make install    install below PREFIX ($(PREFIX)) in DESTDIR' \
-	  'make deps       install with apt what running needs' \
+	  'make deb        build packages for this Debian in build/deb' \
+  'make deps       install with apt what running needs' \
 	  'make clean      remove build/' \
 	  '' \
 	  'SANDBOX_PORT (8080), SANDBOX_DIR (./run), SANDBOX_DEMO (1) change make run'
@@ -96,6 +98,9 @@ deps-test:
 
 deps-long:
 	@scripts/deps.sh long
+
+deps-deb:
+	@scripts/deps.sh deb
 
 build: deps-build
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
@@ -249,6 +254,13 @@ install: build
 	    $(DESTDIR)$(PREFIX)/lib/nginx/modules/ngx_http_sandbox_module.so
 	install -D -m 644 conf-examples/sandbox_proxy.conf \
 	    $(DESTDIR)$(PREFIX)/share/sandboxd/sandbox_proxy.conf
+	install -D -m 644 docs/man/sandboxd.8 \
+	    $(DESTDIR)$(PREFIX)/share/man/man8/sandboxd.8
+	install -D -m 644 docs/man/sandbox-agent.1 \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/sandbox-agent.1
+
+deb: deps-deb
+	@scripts/deb.sh $(VERSION)
 
 clean:
 	rm -rf build

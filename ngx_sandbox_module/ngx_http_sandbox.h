@@ -56,6 +56,11 @@
 #define NGX_HTTP_SANDBOX_HOST_PUBLIC   2
 
 
+#define NGX_HTTP_SANDBOX_SCHEME_AUTO   0       /* sandbox_scheme */
+#define NGX_HTTP_SANDBOX_SCHEME_HTTP   1
+#define NGX_HTTP_SANDBOX_SCHEME_HTTPS  2
+
+
 /* Why the way to a sandbox failed; ctx->failure. */
 
 typedef enum {
@@ -105,6 +110,7 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                  *domains;      /* of ngx_str_t, lower case */
+    ngx_uint_t                    scheme;       /* of the public origin */
 
     /* upstream {}: set by `sandbox` */
     ngx_uint_t                    upstream;
@@ -254,6 +260,9 @@ void ngx_http_sandbox_daemon_ack(uint64_t seq, ngx_uint_t all);
 /* _gate.c */
 
 ngx_int_t ngx_http_sandbox_access_handler(ngx_http_request_t *r);
+
+/* Whether clients speak TLS: to this nginx, or to a proxy before it. */
+ngx_uint_t ngx_http_sandbox_https(ngx_http_request_t *r);
 
 /*
  * Ends a request in a phase handler with an error of ours; its return value

@@ -260,6 +260,25 @@ ngx_http_sandbox_label(ngx_http_request_t *r,
 }
 
 
+ngx_uint_t
+ngx_http_sandbox_https(ngx_http_request_t *r)
+{
+    ngx_http_sandbox_srv_conf_t  *sscf;
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
+
+    if (sscf->scheme != NGX_HTTP_SANDBOX_SCHEME_AUTO) {
+        return sscf->scheme == NGX_HTTP_SANDBOX_SCHEME_HTTPS;
+    }
+
+#if (NGX_HTTP_SSL)
+    return r->connection->ssl != NULL;
+#else
+    return 0;
+#endif
+}
+
+
 /* The public origin, and the Host that the app sees. */
 
 static ngx_int_t
@@ -270,11 +289,7 @@ ngx_http_sandbox_origin(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     u_char       *p;
     ngx_uint_t    https;
 
-    https = 0;
-
-#if (NGX_HTTP_SSL)
-    https = r->connection->ssl != NULL;
-#endif
+    https = ngx_http_sandbox_https(r);
 
     if (port == (https ? 443 : 80)) {
         port = 0;

@@ -35,6 +35,14 @@ static ngx_conf_num_bounds_t  ngx_http_sandbox_waiters_bounds = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_sandbox_schemes[] = {
+    { ngx_string("auto"), NGX_HTTP_SANDBOX_SCHEME_AUTO },
+    { ngx_string("http"), NGX_HTTP_SANDBOX_SCHEME_HTTP },
+    { ngx_string("https"), NGX_HTTP_SANDBOX_SCHEME_HTTPS },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_command_t  ngx_http_sandbox_commands[] = {
 
     { ngx_string("sandbox_zone"),
@@ -78,6 +86,13 @@ static ngx_command_t  ngx_http_sandbox_commands[] = {
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("sandbox_scheme"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_sandbox_srv_conf_t, scheme),
+      ngx_http_sandbox_schemes },
 
     { ngx_string("sandbox_api"),
       NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
@@ -325,6 +340,7 @@ ngx_http_sandbox_create_srv_conf(ngx_conf_t *cf)
     }
 
     sscf->api = NGX_CONF_UNSET;
+    sscf->scheme = NGX_CONF_UNSET_UINT;
     sscf->api_keys = NGX_CONF_UNSET_PTR;
 
     return sscf;
@@ -340,6 +356,8 @@ ngx_http_sandbox_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_sandbox_main_conf_t  *smcf;
 
     ngx_conf_merge_value(conf->api, prev->api, 0);
+    ngx_conf_merge_uint_value(conf->scheme, prev->scheme,
+                              NGX_HTTP_SANDBOX_SCHEME_AUTO);
     ngx_conf_merge_ptr_value(conf->api_keys, prev->api_keys, NULL);
 
     if (!conf->api && conf->domains == NULL) {

@@ -504,15 +504,13 @@ ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
     scheme = "http";
     port = api->url_port;
 
-#if (NGX_HTTP_SSL)
-    if (r->connection->ssl) {
+    if (ngx_http_sandbox_https(r)) {
         scheme = "https";
 
         if (port.len == 4 && ngx_memcmp(port.data, ":443", 4) == 0) {
             port.len = 0;
         }
     }
-#endif
 
     if (scheme[4] == '\0' && port.len == 3
         && ngx_memcmp(port.data, ":80", 3) == 0)

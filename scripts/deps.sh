@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, running or testing needs.
 #
-#   scripts/deps.sh build|run|test|long
+#   scripts/deps.sh build|run|test|long|deb
 #
 # Prints what is missing before it installs it; does nothing, and needs no
 # privilege, when all of it is there.  A freshly installed nginx is not
@@ -18,6 +18,7 @@ test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       esbuild python3-ipython python3-matplotlib python3-pandas
       busybox-static"
 long="qemu-system-x86"
+deb="debhelper dpkg-dev"
 
 release=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-0}")
 case "$release" in
@@ -31,8 +32,10 @@ case "$set_wanted" in
     build) wanted="$build" ;;
     run)   wanted="$build $run" ;;
     test)  wanted="$build $run $test" ;;
-    long)  wanted="$build $run $test $long" ;;
-    *)     echo "deps: unknown set '$set_wanted': build, run, test, long" >&2
+    long)  wanted="$build $run $test $long $deb" ;;
+    deb)   wanted="$build $deb" ;;
+    *)     echo "deps: unknown set '$set_wanted': build, run, test, long," \
+               "deb" >&2
            exit 2 ;;
 esac
 

@@ -59,6 +59,16 @@ EOC
     more_servers => <<'EOC',
     server {
         listen 127.0.0.1:%%PORT%%;
+        server_name *.behind.test;
+        sandbox_preview behind.test;
+        sandbox_scheme https;
+        location / {
+            include %%PROXY%%;
+            proxy_pass http://sandboxes;
+        }
+    }
+    server {
+        listen 127.0.0.1:%%PORT%%;
         server_name stray.test;
         location / {
             include %%PROXY%%;
@@ -271,6 +281,21 @@ for my $host ('evil.test', 'x.api.test', 'api.test..', 'api.test:x') {
 
     like($got->{status}, qr/^40[04]$/, "no API on $host");
 }
+
+# ---- behind a proxy that ends TLS
+
+($r = $e->get('8000-box1-tok.behind.test', '/x', headers =>
+    { Origin => 'https://8000-box1-tok.behind.test' }));
+$in = head($r);
+is_deeply($in->{'x-forwarded-proto'}, ['https'], 'sandbox_scheme https');
+is_deeply($in->{'x-original-url'}, ['https://8000-box1-tok.behind.test/x'],
+    'is the public origin\'s');
+is_deeply($in->{origin}, ['http://localhost:8000'],
+    'which is mapped to the app\'s');
+$in = head($e->get('8000-box1-tok.behind.test', '/x', headers =>
+    { Origin => 'http://8000-box1-tok.behind.test' }));
+is_deeply($in->{origin}, ['http://8000-box1-tok.behind.test'],
+    'another scheme is another origin');
 
 # Every byte that was sent to an agent, on any kind of connection.
 $e->raw("GET /ws HTTP/1.1\r\nHost: $h\r\nUpgrade: websocket\r\n"

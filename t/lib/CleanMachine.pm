@@ -1,8 +1,15 @@
 package CleanMachine;
 
-# A Debian tree with nothing but git, make and sudo in it, entered as if it
+# A Debian tree with nothing in it but what a test asks for, entered as if it
 # were a machine of its own: its own root (pivot_root: user namespaces can't be
 # made in a chroot), mounts and processes; the host's network and cgroups.
+#
+#   my $m = CleanMachine->make('trixie', packages => 'nginx,curl');
+#   my ($status, $out, $err) = $m->run('nginx -v');      # a machine per script
+#   $m->boot; $m->inside('nginx'); $m->inside('curl ...'); $m->halt;
+#
+# Where packages come from, and how, is what this machine's own apt is
+# configured with.
 
 use strict;
 use warnings;
@@ -10,34 +17,103 @@ use warnings;
 use Harness;
 
 
-# The tree of a release ("bookworm", "trixie"), with a clone of the repository
-# in /src and an ordinary user "dev" who may use sudo; its directory.
-sub make {
-    my ($class, $release) = @_;
-    my $tree = tmp_dir() . "/$release";
-    my ($status, $out, $err) = run_command(['mmdebstrap', '--variant=minbase',
-        '--include=git,make,sudo,ca-certificates', $release, $tree,
-        'http://deb.debian.org/debian'], timeout => 900);
+# The address of Debian's archive.
+sub mirror {
+    my (undef, $out) = run_command(['apt-get', 'indextargets', '--format',
+        '$(ORIGIN)|$(LABEL)|$(REPO_URI)', 'Created-By: Packages']);
 
-    $status == 0 or die "mmdebstrap: $err";
+    return ($out // '') =~ /^Debian\|Debian\|(\S+)$/m ? $1 : undef;
+}
 
-    for my $file (glob('/etc/apt/apt.conf.d/99*'), '/etc/resolv.conf',
-        '/etc/hosts')
-    {
-        run_command(['cp', '-L', $file, "$tree$file"]) if -e $file;
-    }
 
-    ($status, $out, $err) = run_command(['git', 'clone', '-q', top_dir(),
-        "$tree/src"]);
+# How apt fetches here: proxies, checks of dates, retries.
+sub apt_options {
+    my (undef, $out) = run_command(['apt-config', 'dump']);
+
+    return join '', map { "$_\n" }
+        grep { /^Acquire::(?:Check-|Retries|https?\b)[^"]*"[^"]+";$/ }
+        split /\n/, $out // '';
+}
+
+
+# A clone of the repository in /src, and an ordinary user "dev" who may use
+# sudo and has one, too.
+sub add_source {
+    my ($self) = @_;
+    my ($status, undef, $err) = run_command(['git', 'clone', '-q', top_dir(),
+        "$self->{tree}/src"]);
+
     $status == 0 or die "git clone: $err";
 
-    my $self = bless { tree => $tree, release => $release }, $class;
+    return $self;
+}
 
-    ($status, $out, $err) = $self->run('useradd -m -s /bin/bash dev'
+
+sub add_user {
+    my ($self) = @_;
+    my ($status, undef, $err) = $self->run('useradd -m -s /bin/bash dev'
         . ' && echo "dev ALL=(ALL) NOPASSWD: ALL" >/etc/sudoers.d/dev'
         . ' && cp -r /src /home/dev/src && chown -R dev: /home/dev/src'
         . ' && chmod 755 /home/dev');
+
     $status == 0 or die "useradd: $err";
+
+    return $self;
+}
+
+
+# For make(): what it takes to build everything there, as packages too, and to
+# run the tests of the edge.
+sub packages {
+    my ($release) = @_;
+
+    return 'adduser,ca-certificates,crun,curl,debhelper,dpkg-dev,gcc,git,'
+        . 'iproute2,libarchive-dev,libc6-dev,libjansson-dev,libseccomp-dev,'
+        . 'libsqlite3-dev,libssl-dev,libuv1-dev,make,nghttp2-client,nginx,'
+        . 'nginx-dev,openssl,perl,pkgconf,procps,python3,uidmap,util-linux,'
+        . ($release eq 'bookworm' ? 'node-llhttp' : 'libllhttp-dev');
+}
+
+
+# The tree of a release ("bookworm", "trixie", "sid"); what went wrong if there
+# is none.  SANDBOX_TREES names a directory that keeps trees as they were made.
+sub make {
+    my ($class, $release, %o) = @_;
+    my $dir = tmp_dir();
+    my $tree = "$dir/$release";
+    my $packages = $o{packages} || 'git,make,sudo,ca-certificates';
+    my $mirror = mirror();
+
+    return (undef, 'mmdebstrap is not installed')
+        unless grep { -x "$_/mmdebstrap" } split /:/, $ENV{PATH};
+    return (undef, 'apt has no source of Debian itself here')
+        unless $mirror;
+
+    my $kept = $ENV{SANDBOX_TREES}
+        && "$ENV{SANDBOX_TREES}/$release-" . path_hash($packages) . '.tar';
+    my $self = bless { tree => $tree, release => $release }, $class;
+
+    if ($kept && -e $kept) {
+        mkdir $tree;
+        return run_command(['tar', '-xf', $kept, '-C', $tree],
+            timeout => 300) == 0 ? $self : (undef, "$kept can't be unpacked");
+    }
+
+    spew("$dir/apt-$release.conf", apt_options());
+
+    my ($status, undef, $err) = run_command(['mmdebstrap',
+        '--variant=minbase', "--aptopt=$dir/apt-$release.conf",
+        "--dpkgopt=force-unsafe-io", "--include=$packages", $release, $tree,
+        $mirror], timeout => 3600);
+
+    return (undef, 'mmdebstrap: ' . substr($err // '', -500))
+        if $status != 0;
+
+    for my $file ('/etc/resolv.conf', '/etc/hosts') {
+        run_command(['cp', '-L', $file, "$tree$file"]) if -e $file;
+    }
+    run_command(['tar', '-cf', $kept, '-C', $tree, '.'], timeout => 300)
+        if $kept;
 
     return $self;
 }
@@ -70,7 +146,8 @@ exit $?
 END
 
     return ('unshare', '--mount', '--pid', '--fork', '--kill-child=KILL',
-        '--', 'sh', '-c', $enter, 'sh', $self->{tree}, $user, $script);
+        $o{net} ? '--net' : (), '--', 'sh', '-c', $enter, 'sh', $self->{tree},
+        $user, $script);
 }
 
 
@@ -79,6 +156,42 @@ sub run {
 
     return run_command([$self->command($script, %o)],
         timeout => $o{timeout} || 300);
+}
+
+
+# A machine that runs until halt(), with a network of its own.
+sub boot {
+    my ($self) = @_;
+
+    $self->{pid} = start_process(cmd => [$self->command(
+        'ip link set lo up; touch /run/up; exec sleep infinity', net => 1)],
+        log => "$self->{tree}.log");
+
+    my $up = wait_for(sub {
+        process_alive($self->{pid}) or return 1;
+        ($self->{init}) = grep { (slurp("/proc/$_/status") // '')
+            =~ /^NSpid:\s+\d+\s+1$/m } descendants($self->{pid});
+        $self->{init} && -e "/proc/$self->{init}/root/run/up";
+    }, 60);
+
+    return $up && process_alive($self->{pid});
+}
+
+
+sub inside {
+    my ($self, $script, %o) = @_;
+
+    return run_command(['nsenter', '-t', $self->{init}, '-m', '-p', '-n',
+        '-r', '-w', '--', 'env', '-i', 'HOME=/root', 'LC_ALL=C.UTF-8',
+        'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        'bash', '-c', $script], timeout => $o{timeout} || 300);
+}
+
+
+sub halt {
+    my ($self) = @_;
+
+    return stop_process(delete $self->{pid}, 'KILL', 10);
 }
 
 1;

@@ -19,7 +19,17 @@ my @releases = split ' ', $ENV{CLEAN_RELEASES} || 'bookworm trixie';
 my @users = split ' ', $ENV{CLEAN_USERS} || 'root dev';
 
 for my $release (@releases) {
-    my $m = CleanMachine->make($release);
+    my ($m, $why) = CleanMachine->make($release);
+
+    SKIP: {
+        skip "$release: $why", 1 unless $m;
+        $m->add_source->add_user;
+        try($m, $release);
+    }
+}
+
+sub try {
+    my ($m, $release) = @_;
 
     for my $user (@users) {
         my $src = $user eq 'root' ? '/src' : '/home/dev/src';
