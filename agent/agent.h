@@ -42,6 +42,8 @@ void exec_routes(router *t);
 void process_routes(router *t);
 void readiness_routes(router *t);
 void bridge_exec_routes(router *t);
+void bridge_files_routes(router *t);
+void bridge_routes(router *t);          /* the last: the others' again */
 void archive_routes(router *t);      /* persist, hydrate, /api/archive */
 void git_routes(router *t);
 void backup_routes(router *t);

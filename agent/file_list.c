@@ -36,18 +36,27 @@ static int file_list_push(file_list *l, const char *name);
 file_list *
 file_list_open(const char *path, bool recursive, bool hidden)
 {
+    return file_list_open_fd(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC
+                                        | O_NONBLOCK),
+                             path, recursive, hidden);
+}
+
+
+file_list *
+file_list_open_fd(int fd, const char *path, bool recursive, bool hidden)
+{
     size_t      n;
     file_list  *l;
 
     l = calloc(1, sizeof(file_list));
     if (l == NULL) {
-        return NULL;
+        abort();
     }
 
     l->recursive = recursive;
     l->hidden = hidden;
     l->path = strdup(path);
-    l->base = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+    l->base = fd;
 
     if (l->path != NULL && l->base != -1) {
         l->dir = fdopendir(fcntl(l->base, F_DUPFD_CLOEXEC, 3));
@@ -233,13 +242,39 @@ file_list_mode(char mode[10], mode_t m)
 }
 
 
-static int
-file_list_entry(file_list *l, const char *name, buffer *out)
+void
+file_list_describe(buffer *out, const struct stat *st)
 {
     char         mode[10], when[40];
     size_t       n;
     struct tm    tm;
     const char  *type;
+
+    type = S_ISREG(st->st_mode) ? "file" : S_ISDIR(st->st_mode) ? "directory"
+           : S_ISLNK(st->st_mode) ? "symlink" : "other";
+
+    file_list_mode(mode, st->st_mode);
+
+    n = 0;
+    if (gmtime_r(&st->st_mtim.tv_sec, &tm) != NULL) {
+        n = strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+    }
+    snprintf(when + n, sizeof(when) - n, ".%03ldZ",
+             st->st_mtim.tv_nsec / 1000000);
+
+    buffer_printf(out, "\"type\":\"%s\",\"size\":%lld,"
+                  "\"modifiedAt\":\"%s\",\"mode\":\"%s\",\"permissions\":"
+                  "{\"readable\":%s,\"writable\":%s,\"executable\":%s}",
+                  type, (long long) st->st_size, when, mode,
+                  st->st_mode & S_IRUSR ? "true" : "false",
+                  st->st_mode & S_IWUSR ? "true" : "false",
+                  st->st_mode & S_IXUSR ? "true" : "false");
+}
+
+
+static int
+file_list_entry(file_list *l, const char *name, buffer *out)
+{
     struct stat  st;
 
     if (fstatat(dirfd(l->dir), name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -256,18 +291,6 @@ file_list_entry(file_list *l, const char *name, buffer *out)
         return 0;
     }
 
-    type = S_ISREG(st.st_mode) ? "file" : S_ISDIR(st.st_mode) ? "directory"
-           : S_ISLNK(st.st_mode) ? "symlink" : "other";
-
-    file_list_mode(mode, st.st_mode);
-
-    n = 0;
-    if (gmtime_r(&st.st_mtim.tv_sec, &tm) != NULL) {
-        n = strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-    }
-    snprintf(when + n, sizeof(when) - n, ".%03ldZ",
-             st.st_mtim.tv_nsec / 1000000);
-
     buffer_puts(out, l->count++ ? ",{\"name\":\"" : "{\"name\":\"");
     file_list_text(out, name);
     buffer_puts(out, "\",\"absolutePath\":\"");
@@ -279,13 +302,9 @@ file_list_entry(file_list *l, const char *name, buffer *out)
     file_list_text(out, l->within);
     file_list_text(out, name);
 
-    buffer_printf(out, "\",\"type\":\"%s\",\"size\":%lld,"
-                  "\"modifiedAt\":\"%s\",\"mode\":\"%s\",\"permissions\":"
-                  "{\"readable\":%s,\"writable\":%s,\"executable\":%s}}",
-                  type, (long long) st.st_size, when, mode,
-                  st.st_mode & S_IRUSR ? "true" : "false",
-                  st.st_mode & S_IWUSR ? "true" : "false",
-                  st.st_mode & S_IXUSR ? "true" : "false");
+    buffer_puts(out, "\",");
+    file_list_describe(out, &st);
+    buffer_puts(out, "}");
 
     return 0;
 }

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "common/buffer.h"
 
@@ -22,6 +23,14 @@ typedef struct file_list  file_list;
 /* path is absolute and becomes the front of every absolutePath.  NULL with
  * errno. */
 file_list *file_list_open(const char *path, bool recursive, bool hidden);
+
+/* The same for a directory that is open already; fd is taken over, also when
+ * that fails. */
+file_list *file_list_open_fd(int fd, const char *path, bool recursive,
+    bool hidden);
+
+/* What an entry says of a file, from "type" to the end of its members. */
+void file_list_describe(buffer *out, const struct stat *st);
 
 /* Appends entries, separated by commas, until about `enough` bytes are in the
  * buffer, or less where many are hidden.  1: there may be more, 0: that was all, -1 with errno: gone wrong

@@ -49,7 +49,7 @@ static int file_copy_regular(file_copy *c, int from, const char *name, int to,
 static int file_copy_data(file_copy *c, int in, int out);
 static int file_copy_link(int from, const char *name, int to, const char *as,
     const struct stat *st);
-static int file_remove(int dir, const char *name, int depth);
+static int file_remove_at(int dir, const char *name, int depth);
 
 
 int
@@ -213,7 +213,7 @@ file_move_across(const char *from, const char *to, const struct stat *st)
         rc = file_move_copy(source, name, target, as);
 
         if (rc == 0) {
-            rc = file_remove(source, name, 0);
+            rc = file_remove_at(source, name, 0);
         }
     }
 
@@ -274,7 +274,7 @@ file_move_copy(int source, const char *name, int target, const char *as)
     free(c);
 
     if (rc != 0) {
-        file_remove(target, temp, 0);
+        file_remove_at(target, temp, 0);
     }
 
     errno = saved;
@@ -632,8 +632,15 @@ file_copy_link(int from, const char *name, int to, const char *as,
 }
 
 
+int
+file_remove_tree(int dir, const char *name)
+{
+    return file_remove_at(dir, name, 0);
+}
+
+
 static int
-file_remove(int dir, const char *name, int depth)
+file_remove_at(int dir, const char *name, int depth)
 {
     DIR            *d;
     int             fd, rc, saved;
@@ -676,7 +683,7 @@ file_remove(int dir, const char *name, int depth)
         }
 
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            rc = file_remove(fd, e->d_name, depth + 1);
+            rc = file_remove_at(fd, e->d_name, depth + 1);
         }
     }
 

@@ -18,4 +18,8 @@
  * source. */
 int file_move(const char *from, const char *to, int *missing);
 
+/* Removes a file, or a directory with all that is in it; links are not
+ * followed.  0, or -1 with errno. */
+int file_remove_tree(int dir, const char *name);
+
 #endif

@@ -49,6 +49,8 @@ struct http_request {
     const char   *param;            /* the route's last wildcard, decoded */
     int64_t       content_length;   /* of the body; -1: chunked */
     int           bridge;           /* path begins with /bridge/: its errors */
+    const char   *members;          /* of its JSON; NULL: any (router.h) */
+    json_t       *warnings;         /* for its answer; NULL: none */
 
     void         *data;             /* the handler's own */
 
@@ -164,7 +166,8 @@ void http_upgrade(http_request *r, const char *head,
  *
  * api_error() sends the container API's form: the code in upper case, the
  * HTTP status, the message, and in `context` what is given (stolen; NULL: an
- * empty object, or validationErrors if the error names a field).
+ * empty object, or validationErrors if the error names a field).  On a route
+ * of the bridge it is the bridge's form all the same.
  * http_error() takes the form of the path that was asked for.  The message may
  * hold any bytes and end within a character. */
 
@@ -174,9 +177,13 @@ void bridge_error(http_request *r, error *err);
 void http_error(http_request *r, error *err);
 
 /* The body as a JSON object in *out (caller decrefs), or an error sent and -1
- * returned.  Duplicate members and NUL in names are refused. */
+ * returned.  Duplicate members and NUL in names are refused, unknown ones are
+ * left to http_json_members(). */
 int http_json_object(http_request *r, const char *body, size_t len,
     json_t **out);
+
+/* Names members that the route doesn't know in the warnings of the answer. */
+void http_json_members(http_request *r, json_t *object);
 
 /* Any text as a JSON string; what isn't UTF-8 becomes U+FFFD. */
 json_t *http_text(const char *p);

@@ -44,6 +44,7 @@ http_exchange_free(http_exchange *x)
     }
 
     http_body_let_go(x);
+    json_decref(x->pub.warnings);
     buffer_free(&x->head);
     buffer_free(&x->body);
     buffer_free(&x->extra);

@@ -4,9 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "agent/http_conn.h"
 #include "common/utf8.h"
+
+
+#define HTTP_WARNINGS_MAX  16
 
 
 typedef struct {
@@ -111,12 +115,83 @@ http_text(const char *p)
 }
 
 
+/* with_field: the bridge of the SDK has no such members; our additions do. */
+
+static void
+bridge_error_send(http_request *r, error *err, int with_field)
+{
+    char    *p;
+    json_t  *body;
+
+    http_error_clean(err);
+    http_error_retry(r, err);
+
+    for (p = err->code; *p != '\0'; p++) {
+        *p = (char) tolower((unsigned char) *p);
+    }
+
+    body = json_pack("{s:s, s:s}", "error", err->message, "code", err->code);
+
+    if (body != NULL && with_field && err->field[0] != '\0') {
+        json_object_set_new(body, "field", http_text(err->field));
+    }
+
+    if (body != NULL && with_field && err->limit != 0) {
+        json_object_set_new(body, "limit", json_integer(err->limit));
+    }
+
+    if (body == NULL) {
+        http_abort(r);
+    } else {
+        http_send_json(r, err->status, body);
+    }
+
+    error_free(err);
+}
+
+
+void
+bridge_error(http_request *r, error *err)
+{
+    bridge_error_send(r, err, 0);
+}
+
+
+/* What a handler of the container API says on a route of the bridge: the same
+ * codes in its spelling, and the member that is wrong. */
+
+static void
+bridge_error_context(http_request *r, error *err, json_t *context)
+{
+    const char  *field;
+
+    field = json_string_value(json_object_get(json_array_get(
+                json_object_get(context, "validationErrors"), 0), "field"));
+
+    if (field != NULL && err->field[0] == '\0') {
+        snprintf(err->field, sizeof(err->field), "%s", field);
+    }
+
+    if (strcasecmp(err->code, "validation_failed") == 0) {
+        strcpy(err->code, "invalid_request");
+    }
+
+    json_decref(context);
+    bridge_error_send(r, err, 1);
+}
+
+
 void
 api_error_context(http_request *r, error *err, json_t *context)
 {
     char     code[sizeof(err->code)], ts[32];
     size_t   i;
     json_t  *body, *operation;
+
+    if (r->bridge) {
+        bridge_error_context(r, err, context);
+        return;
+    }
 
     for (i = 0; err->code[i] != '\0'; i++) {
         code[i] = (char) toupper((unsigned char) err->code[i]);
@@ -161,26 +236,6 @@ api_error(http_request *r, error *err)
 
 
 void
-bridge_error(http_request *r, error *err)
-{
-    json_t  *body;
-
-    http_error_clean(err);
-    http_error_retry(r, err);
-
-    body = json_pack("{s:s, s:s}", "error", err->message, "code", err->code);
-
-    if (body == NULL) {
-        http_abort(r);
-    } else {
-        http_send_json(r, err->status, body);
-    }
-
-    error_free(err);
-}
-
-
-void
 http_error(http_request *r, error *err)
 {
     if (r->bridge) {
@@ -216,6 +271,60 @@ http_reply_bad(http_conn *c, int status, const char *message)
 }
 
 
+static int
+http_member_known(const char *members, const char *name)
+{
+    size_t  n, len;
+
+    len = strlen(name);
+
+    for ( ;; ) {
+        n = strcspn(members, " ");
+
+        if (n == len && memcmp(members, name, n) == 0) {
+            return 1;
+        }
+
+        if (members[n] == '\0') {
+            return 0;
+        }
+
+        members += n + 1;
+    }
+}
+
+
+void
+http_json_members(http_request *r, json_t *object)
+{
+    json_t      *value;
+    const char  *name;
+
+    if (r->members == NULL) {
+        return;
+    }
+
+    json_object_foreach(object, name, value) {
+
+        if (http_member_known(r->members, name)) {
+            continue;
+        }
+
+        if (r->warnings == NULL) {
+            r->warnings = json_array();
+        }
+
+        if (json_array_size(r->warnings) == HTTP_WARNINGS_MAX) {
+            break;
+        }
+
+        json_array_append_new(r->warnings,
+                              json_sprintf("unknown member \"%.64s\" was "
+                                           "ignored", name));
+    }
+}
+
+
 int
 http_json_object(http_request *r, const char *body, size_t len, json_t **out)
 {
@@ -226,6 +335,7 @@ http_json_object(http_request *r, const char *body, size_t len, json_t **out)
                       &why);
 
     if (json_is_object(*out)) {
+        http_json_members(r, *out);
         return 0;
     }
 

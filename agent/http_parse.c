@@ -360,6 +360,7 @@ http_dispatch(http_conn *c)
         return;
     }
 
+    x->pub.members = m.route->members;
     m.route->handler(&x->pub);
 }
 

@@ -573,6 +573,10 @@ http_send_json(http_request *r, int status, json_t *stolen)
 {
     char  *text;
 
+    if (r->warnings != NULL && status < 400) {
+        json_object_set(stolen, "warnings", r->warnings);
+    }
+
     text = json_dumps(stolen, JSON_COMPACT);
     json_decref(stolen);
 

@@ -83,6 +83,11 @@ api_code_error(http_request *r, error *err, json_t *details)
     size_t   i;
     json_t  *text;
 
+    if (r->bridge) {
+        api_error_context(r, err, details);
+        return;
+    }
+
     for (i = 0; err->code[i] != '\0'; i++) {
         code[i] = (char) toupper((unsigned char) err->code[i]);
     }
@@ -303,9 +308,12 @@ api_context(http_request *r, const json_t *o)
     const char   *id;
 
     err = NULL;
-    id = NULL;
+    id = r->bridge ? r->param : NULL;
 
-    if (params_string(o, "contextId", &id, NULL, &err) != 0
+    if (id != NULL) {
+        /* the path says which */
+
+    } else if (params_string(o, "contextId", &id, NULL, &err) != 0
         || params_string(o, "context_id", &id, NULL, &err) != 0)
     {
         api_code_error(r, err, NULL);

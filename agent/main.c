@@ -285,6 +285,8 @@ main_run(int listen_fd, char **env, const char *cwd)
     watch_routes(&agent.routes);
     interpreter_routes(&agent.routes);
     backup_routes(&agent.routes);
+    bridge_files_routes(&agent.routes);
+    bridge_routes(&agent.routes);
 
     if (conn_listen(listen_fd) != 0) {
         log_error("the listening socket can't be watched");

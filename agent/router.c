@@ -22,6 +22,32 @@ router_add(router *t, unsigned methods, const char *pattern,
     rt->pattern = pattern;
     rt->methods = methods | (methods & METHOD_GET ? METHOD_HEAD : 0);
     rt->handler = handler;
+    rt->members = NULL;
+}
+
+
+void
+router_members(router *t, const char *members)
+{
+    t->routes[t->count - 1].members = members;
+}
+
+
+void
+router_alias(router *t, unsigned method, const char *pattern,
+    const char *from, const char *members)
+{
+    router_match  m;
+
+    router_find(t, method, from, strlen(from), &m);
+
+    if (m.route == NULL) {
+        fprintf(stderr, "no route %s\n", from);
+        abort();
+    }
+
+    router_add(t, method, pattern, m.route->handler);
+    router_members(t, members);
 }
 
 

@@ -34,6 +34,7 @@ typedef struct {
     const char    *pattern;
     unsigned       methods;
     http_handler   handler;
+    const char    *members;     /* of the body, with blanks; NULL: unsaid */
 } route;
 
 typedef struct {
@@ -52,6 +53,15 @@ typedef struct {
  * than ROUTER_MAX routes is a mistake in the program and ends it. */
 void router_add(router *t, unsigned methods, const char *pattern,
     http_handler handler);
+
+/* For the route that was added last: members of a request's JSON that are not
+ * among these are named in the answer's warnings. */
+void router_members(router *t, const char *members);
+
+/* The same handler under another name: what `from` leads to by this method,
+ * which has to be there already; members as above, or NULL. */
+void router_alias(router *t, unsigned method, const char *pattern,
+    const char *from, const char *members);
 
 void router_find(const router *t, unsigned method, const char *path,
     size_t len, router_match *m);

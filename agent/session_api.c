@@ -270,6 +270,7 @@ session_bridge_create_body(http_request *r, char *body, size_t len)
     session_params   p;
 
     o = session_body_json(body, len);
+    http_json_members(r, o);
     err = NULL;
     s = NULL;
 
@@ -347,6 +348,7 @@ session_routes(router *t)
                session_delete_handler);
     router_add(t, METHOD_POST, "/bridge/session",
                session_bridge_create_handler);
+    router_members(t, "id cwd env commandTimeoutMs");
     router_add(t, METHOD_DELETE, "/bridge/session/{sid}",
                session_bridge_delete_handler);
 }
