@@ -190,7 +190,9 @@ typedef struct {
     uint16_t                      port;         /* 0: control */
 
     unsigned                      authorised:1;
+    unsigned                      api:1;        /* a route of the API */
     unsigned                      control:1;    /* to the agent's API */
+    unsigned                      proxied:1;    /* to a port, by the API */
     unsigned                      create:1;     /* may be made by a start */
     unsigned                      known:1;      /* slot is valid */
     unsigned                      ready:1;      /* key and epoch are valid */

@@ -158,7 +158,7 @@ static ngx_int_t
 ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     unsigned port)
 {
-    ngx_str_t               *text, id;
+    ngx_str_t                id;
     ngx_http_sandbox_ctx_t  *ctx;
     ngx_http_sandbox_api_t  *api;
 
@@ -201,10 +201,9 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
         return ngx_http_sandbox_api_health(r);
 
     case SANDBOX_OP_OPENAPI:
-        text = ngx_http_sandbox_openapi();
-
-        return text != NULL ? ngx_http_sandbox_send_text(r, NGX_HTTP_OK, text)
-                            : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    case SANDBOX_OP_OPENAPI_HTML:
+    case SANDBOX_OP_OPENAPI_EITHER:
+        return ngx_http_sandbox_openapi_handler(r, route->op);
 
     case SANDBOX_OP_CREATE:
         return ngx_http_sandbox_read_body(r, api, ngx_http_sandbox_api_create);
@@ -274,6 +273,7 @@ ngx_http_sandbox_api_refuse(ngx_http_request_t *r, sandbox_route *route)
                                            "/workspace", 0);
 
     case SANDBOX_ROUTE_AGENT:
+    case SANDBOX_ROUTE_PROXY:
 
         /* The gate takes these away before; there is no gate in its place. */
 

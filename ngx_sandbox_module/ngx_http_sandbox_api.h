@@ -60,7 +60,9 @@ ngx_int_t ngx_http_sandbox_read_body(ngx_http_request_t *r,
 ngx_int_t ngx_http_sandbox_send_json(ngx_http_request_t *r, ngx_uint_t status,
     json_t *json);
 
-/* The same with a text that lives as long as the request. */
+/* The same with a text that lives as long as the request, and of any type. */
+ngx_int_t ngx_http_sandbox_send_typed(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *type, ngx_str_t *text);
 ngx_int_t ngx_http_sandbox_send_text(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *text);
 
@@ -105,8 +107,9 @@ ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
 
 /* _openapi.c */
 
-/* The document, made once per worker; NULL without memory. */
-ngx_str_t *ngx_http_sandbox_openapi(void);
+/* SANDBOX_OP_OPENAPI, _OPENAPI_HTML, _OPENAPI_EITHER */
+ngx_int_t ngx_http_sandbox_openapi_handler(ngx_http_request_t *r,
+    sandbox_route_op op);
 
 
 #endif /* _NGX_HTTP_SANDBOX_API_H_INCLUDED_ */

@@ -428,6 +428,10 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
         if (ctx->port) {
             ngx_http_sandbox_preview_error(r, ctx, err);
 
+            if (ctx->proxied) {
+                ngx_str_set(&err->code, "service_not_responding");
+            }
+
         } else {
             ngx_http_sandbox_control_error(ctx, err);
         }

@@ -31,6 +31,8 @@ static ngx_int_t ngx_http_sandbox_caller(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_agent(ngx_http_request_t *r,
     sandbox_route *route);
+static ngx_int_t ngx_http_sandbox_proxy(ngx_http_request_t *r,
+    sandbox_route *route);
 static ngx_uint_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
 static ngx_int_t ngx_http_sandbox_unknown(ngx_http_request_t *r);
@@ -366,6 +368,10 @@ ngx_http_sandbox_control(ngx_http_request_t *r,
         return rc;
     }
 
+    if (route.kind == SANDBOX_ROUTE_PROXY) {
+        return ngx_http_sandbox_proxy(r, &route);
+    }
+
     if (route.kind != SANDBOX_ROUTE_AGENT) {
         r->content_handler = ngx_http_sandbox_api_handler;
         return NGX_DECLINED;
@@ -450,8 +456,78 @@ ngx_http_sandbox_agent(ngx_http_request_t *r, sandbox_route *route)
     r->quoted_uri = 1;
 
     ctx->host = r->headers_in.server;
+    ctx->api = 1;
     ctx->control = 1;
     ctx->create = ctx->caller->create;
+
+    if (ngx_http_sandbox_request_headers(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ctx->authorised = 1;
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * A port inside, for who has a key: nothing is exposed.  The app gets what is
+ * behind the port in the path, as it was spelled, and is answered where it is
+ * asked: its redirects lead to this same path.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_proxy(ngx_http_request_t *r, sandbox_route *route)
+{
+    size_t                   prefix;
+    u_char                  *p;
+    unsigned                 port;
+    ngx_str_t                id;
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    id.data = (u_char *) route->id;
+    id.len = route->id_len;
+
+    ctx->port = (uint16_t) route->port;
+    ctx->api = 1;
+    ctx->proxied = 1;
+    ctx->create = ctx->caller->create;
+
+    if (!ngx_http_sandbox_host(r, &port)
+        || ngx_http_sandbox_origin(r, ctx, port) != NGX_OK
+        || ngx_http_sandbox_qualify(r->pool, ctx->caller, &id, &ctx->id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    prefix = (u_char *) route->rest - r->unparsed_uri.data;
+
+    p = ngx_pnalloc(r->pool, ctx->origin.len + prefix);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(ngx_cpymem(p, ctx->origin.data, ctx->origin.len),
+               r->unparsed_uri.data, prefix);
+
+    ctx->origin.data = p;
+    ctx->origin.len += prefix;
+
+    if (route->rest_len) {
+        r->uri.data = (u_char *) route->rest;
+        r->uri.len = route->rest_len;
+
+    } else {
+        ngx_str_set(&r->uri, "/");
+    }
+
+    /* proxy_pass sends this path as it is */
+
+    r->valid_unparsed_uri = 0;
+    r->quoted_uri = 0;
 
     if (ngx_http_sandbox_request_headers(r, ctx) != NGX_OK) {
         return NGX_ERROR;

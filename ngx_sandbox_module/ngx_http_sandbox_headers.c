@@ -7,7 +7,7 @@
  * rewritten.
  */
 
-#include "ngx_http_sandbox.h"
+#include "ngx_http_sandbox_api.h"
 
 #include "sandbox_label.h"
 
@@ -45,7 +45,7 @@ static ngx_int_t ngx_http_sandbox_header_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sandbox_drop(ngx_http_request_t *r,
     ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_map_location(ngx_http_request_t *r,
-    ngx_http_sandbox_ctx_t *ctx);
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 
 
 typedef struct {
@@ -156,7 +156,7 @@ stripped:
         r->headers_in.upgrade = NULL;
     }
 
-    if (ctx->control) {
+    if (ctx->api) {
         return NGX_OK;
     }
 
@@ -247,7 +247,7 @@ ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     case 'a':
 
         if (!ngx_http_sandbox_is(h, "authorization")
-            || (!ctx->control && !ngx_http_sandbox_is_our_key(r, &h->value)))
+            || (!ctx->api && !ngx_http_sandbox_is_our_key(r, &h->value)))
         {
             return 0;
         }
@@ -418,6 +418,7 @@ ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name, ngx_str_t *value)
 static ngx_int_t
 ngx_http_sandbox_header_filter(ngx_http_request_t *r)
 {
+    ngx_str_t                value;
     ngx_uint_t               i;
     ngx_list_part_t         *part;
     ngx_table_elt_t         *h;
@@ -452,13 +453,32 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
 
         if (ngx_http_sandbox_drop(r, &h[i])) {
             h[i].hash = 0;
+            continue;
+        }
+
+        /* headers_out.location is not set for one that begins with a slash */
+
+        if (ngx_http_sandbox_out(&h[i], "Location")
+            && ngx_http_sandbox_map_location(r, ctx, &h[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
 
-    if (r->headers_out.location
-        && ngx_http_sandbox_map_location(r, ctx) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (ctx->proxied) {
+
+        /*
+         * What an app sends is shown, if by a browser, as of an origin of its
+         * own, not as the API's.
+         */
+
+        ngx_str_set(&value, "sandbox");
+
+        if (ngx_http_sandbox_add_header(r, "Content-Security-Policy", &value)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_http_next_header_filter(r);
@@ -500,17 +520,20 @@ ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_table_elt_t *h)
 
 static ngx_int_t
 ngx_http_sandbox_map_location(ngx_http_request_t *r,
-    ngx_http_sandbox_ctx_t *ctx)
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h)
 {
     size_t      n;
     u_char     *p, *data;
     ngx_str_t  *value;
 
-    value = &r->headers_out.location->value;
+    value = &h->value;
 
     n = sandbox_origin_local((char *) value->data, value->len, ctx->port);
 
-    if (n == 0) {
+    if (n == 0
+        && !(ctx->proxied && value->len && value->data[0] == '/'
+             && (value->len == 1 || value->data[1] != '/')))
+    {
         return NGX_OK;
     }
 

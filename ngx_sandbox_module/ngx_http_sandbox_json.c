@@ -290,6 +290,18 @@ ngx_int_t
 ngx_http_sandbox_send_text(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *text)
 {
+    ngx_str_t  type;
+
+    ngx_str_set(&type, "application/json");
+
+    return ngx_http_sandbox_send_typed(r, status, &type, text);
+}
+
+
+ngx_int_t
+ngx_http_sandbox_send_typed(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *type, ngx_str_t *text)
+{
     ngx_int_t    rc;
     ngx_buf_t   *b;
     ngx_str_t    value;
@@ -312,7 +324,7 @@ ngx_http_sandbox_send_text(ngx_http_request_t *r, ngx_uint_t status,
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = text->len;
-    ngx_str_set(&r->headers_out.content_type, "application/json");
+    r->headers_out.content_type = *type;
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
 

@@ -1,5 +1,6 @@
 /*
- * The API's description, as a text that each worker makes once.
+ * The API's description: as JSON and as a page, texts that each worker makes
+ * once, when somebody asks.
  */
 
 
@@ -12,32 +13,120 @@
 #endif
 
 
+static ngx_uint_t ngx_http_sandbox_openapi_wants_html(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_openapi_make(void);
+
+
+/* They live as long as the worker. */
+
 static ngx_str_t  ngx_http_sandbox_openapi_text;
+static ngx_str_t  ngx_http_sandbox_openapi_page;
 
 
-ngx_str_t *
-ngx_http_sandbox_openapi(void)
+ngx_int_t
+ngx_http_sandbox_openapi_handler(ngx_http_request_t *r, sandbox_route_op op)
 {
-    char    *dump;
+    ngx_str_t  value;
+
+    if (ngx_http_sandbox_openapi_make() != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (op == SANDBOX_OP_OPENAPI_EITHER) {
+        ngx_str_set(&value, "Accept");
+
+        if (ngx_http_sandbox_add_header(r, "Vary", &value) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    if (op == SANDBOX_OP_OPENAPI
+        || (op == SANDBOX_OP_OPENAPI_EITHER
+            && !ngx_http_sandbox_openapi_wants_html(r)))
+    {
+        return ngx_http_sandbox_send_text(r, NGX_HTTP_OK,
+                                          &ngx_http_sandbox_openapi_text);
+    }
+
+    ngx_str_set(&value, "default-src 'none'; style-src 'unsafe-inline'");
+
+    if (ngx_http_sandbox_add_header(r, "Content-Security-Policy", &value)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_str_set(&value, "text/html; charset=utf-8");
+
+    return ngx_http_sandbox_send_typed(r, NGX_HTTP_OK, &value,
+                                       &ngx_http_sandbox_openapi_page);
+}
+
+
+/* Browsers name text/html; programs name something else, or nothing. */
+
+static ngx_uint_t
+ngx_http_sandbox_openapi_wants_html(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return 0;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("accept") - 1
+            && ngx_strncmp(h[i].lowcase_key, "accept", sizeof("accept") - 1)
+               == 0
+            && ngx_strlcasestrn(h[i].value.data,
+                                h[i].value.data + h[i].value.len,
+                                (u_char *) "text/html",
+                                sizeof("text/html") - 2)
+               != NULL)
+        {
+            return 1;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_openapi_make(void)
+{
+    char    *text, *page;
     json_t  *json;
 
     if (ngx_http_sandbox_openapi_text.len) {
-        return &ngx_http_sandbox_openapi_text;
+        return NGX_OK;
     }
 
     json = sandbox_openapi(SANDBOX_VERSION);
-    dump = json != NULL ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    text = json != NULL ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    page = text != NULL ? sandbox_openapi_html(json) : NULL;
 
     json_decref(json);
 
-    if (dump == NULL) {
-        return NULL;
+    if (page == NULL) {
+        free(text);
+        return NGX_ERROR;
     }
 
-    /* It lives as long as the worker. */
+    ngx_http_sandbox_openapi_text.data = (u_char *) text;
+    ngx_http_sandbox_openapi_text.len = ngx_strlen(text);
+    ngx_http_sandbox_openapi_page.data = (u_char *) page;
+    ngx_http_sandbox_openapi_page.len = ngx_strlen(page);
 
-    ngx_http_sandbox_openapi_text.data = (u_char *) dump;
-    ngx_http_sandbox_openapi_text.len = ngx_strlen(dump);
-
-    return &ngx_http_sandbox_openapi_text;
+    return NGX_OK;
 }

@@ -138,7 +138,7 @@ ngx_http_sandbox_park_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    if (!ctx->control) {
+    if (!ctx->api) {
         slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
 
         if (!slcf->wake) {
@@ -195,7 +195,7 @@ ngx_http_sandbox_end(ngx_http_request_t *r,
 
     ctx = ngx_http_sandbox_ctx(r);
 
-    if (err->status == NGX_HTTP_NOT_FOUND && (ctx == NULL || !ctx->control)) {
+    if (err->status == NGX_HTTP_NOT_FOUND && (ctx == NULL || !ctx->api)) {
 
         /* destroyed meanwhile: the answer of every unknown name */
 
@@ -313,7 +313,7 @@ ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx, uint32_t slot)
     ngx_http_sandbox_info_t      info;
     ngx_http_sandbox_exposure_t  exposure;
 
-    if (ctx->control) {
+    if (ctx->api) {
         return 0;
     }
 
@@ -584,8 +584,8 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
                      json_pack("{s:s,s:s%,s:b,s:s,s:o}", "op", "start",
                                "sandbox", (char *) wake->id.data,
                                wake->id.len, "create", (int) wake->create,
-                               "trigger", ctx->control ? "control"
-                                                       : "preview",
+                               "trigger", ctx->api ? "control"
+                                                   : "preview",
                                "caller",
                                ngx_http_sandbox_caller_json(ctx->caller)),
                      NGX_HTTP_SANDBOX_START_TIMEOUT,

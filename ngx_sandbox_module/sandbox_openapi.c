@@ -24,7 +24,12 @@
 PART(api, "api.json");
 PART(sandboxes, "sandboxes.json");
 PART(ports, "ports.json");
+PART(proxy, "proxy.json");
 PART(bridge, "bridge.json");
+PART(processes, "processes.json");
+PART(files, "files.json");
+PART(workspace, "workspace.json");
+PART(code, "code.json");
 PART(container, "container.json");
 
 
@@ -32,7 +37,12 @@ static const char *const  openapi_parts[] = {
     sandbox_openapi_api,
     sandbox_openapi_sandboxes,
     sandbox_openapi_ports,
+    sandbox_openapi_proxy,
     sandbox_openapi_bridge,
+    sandbox_openapi_processes,
+    sandbox_openapi_files,
+    sandbox_openapi_workspace,
+    sandbox_openapi_code,
     sandbox_openapi_container
 };
 

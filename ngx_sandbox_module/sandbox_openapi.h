@@ -13,4 +13,8 @@
 /* A new document; NULL without memory, or if the parts don't fit. */
 json_t *sandbox_openapi(const char *version);
 
+/* The document as a page of HTML, to be freed; NULL without memory.  What has
+ * none of the document's tags is not on it. */
+char *sandbox_openapi_html(json_t *document);
+
 #endif

@@ -16,6 +16,7 @@
 #define POST   SANDBOX_ROUTE_POST
 #define PUT    SANDBOX_ROUTE_PUT
 #define DELETE SANDBOX_ROUTE_DELETE
+#define ANY    SANDBOX_ROUTE_ANY
 
 #define READ   SANDBOX_SCOPE_READ
 #define EXEC   SANDBOX_SCOPE_EXEC
@@ -24,6 +25,7 @@
 
 #define LOCAL  SANDBOX_ROUTE_LOCAL
 #define AGENT  SANDBOX_ROUTE_AGENT
+#define PROXY  SANDBOX_ROUTE_PROXY
 #define LATER  SANDBOX_ROUTE_NOT_IMPLEMENTED
 
 #define SANDBOX       "/v1/sandbox/{id}"
@@ -54,8 +56,8 @@ static const route_entry  route_table[] = {
 
     { "/health", GET|HEAD, 0, LOCAL, SANDBOX_OP_HEALTH, NULL },
     { "/v1/openapi.json", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI, NULL },
-    { "/v1/openapi.html", GET, 0, LATER, SANDBOX_OP_NONE, NULL },
-    { "/v1/openapi", GET, 0, LATER, SANDBOX_OP_NONE, NULL },
+    { "/v1/openapi.html", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI_HTML, NULL },
+    { "/v1/openapi", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI_EITHER, NULL },
     { "/v1/pool/stats", GET, ADMIN, LATER, SANDBOX_OP_NONE, NULL },
     { "/v1/pool/prime", POST, ADMIN, LATER, SANDBOX_OP_NONE, NULL },
     { "/v1/pool/shutdown-prewarmed", POST, ADMIN, LATER, SANDBOX_OP_NONE,
@@ -77,9 +79,51 @@ static const route_entry  route_table[] = {
     { SANDBOX "/exec", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/file/*", GET|HEAD, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/file/*", PUT, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/files/*", GET|HEAD, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/files/*", PUT|POST|DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/session", GET, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/session", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/session/{name}", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
       "/bridge" },
+
+    { SANDBOX "/process", GET, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/process", POST|DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}", GET, READ, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}/logs", GET, READ, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}/stream", GET, READ, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}/stdin", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}/signal", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/process/{name}/wait", POST, READ, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/port-watch", POST, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+
+    { SANDBOX "/contexts", GET, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/contexts", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/contexts/{name}", DELETE, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/contexts/{name}/code", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+
+    { SANDBOX "/watch", POST, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/watch/check", POST, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/git/checkout", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/backup", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+    { SANDBOX "/backup/parts", POST, EXEC, AGENT, SANDBOX_OP_NONE,
+      "/bridge" },
+    { SANDBOX "/restore", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
+
+    { SANDBOX "/proxy/{port}", ANY, EXEC, PROXY, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/proxy/{port}/*", ANY, EXEC, PROXY, SANDBOX_OP_NONE, NULL },
 
     { SANDBOX "/pty", GET, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/persist", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
@@ -461,7 +505,7 @@ path_append_file(sandbox_route *route, const char *p, size_t len)
 
 
 static int
-file_path(sandbox_route *route, const route_match *m)
+file_path(sandbox_route *route, const route_entry *e, const route_match *m)
 {
     size_t       base, len;
     const char  *p;
@@ -470,7 +514,11 @@ file_path(sandbox_route *route, const route_match *m)
         return bad_path(route, "file path must not be empty");
     }
 
-    if (path_append(route, "/bridge/file", sizeof("/bridge/file") - 1) != 0) {
+    /* "/file" or "/files" */
+
+    if (path_append(route, e->prefix, strlen(e->prefix)) != 0
+        || path_append(route, m->after_id, m->rest - 1 - m->after_id) != 0)
+    {
         return -1;
     }
 
@@ -502,7 +550,7 @@ agent_path(sandbox_route *route, const route_entry *e, const route_match *m)
     const char  *after;
 
     if (m->rest != NULL) {
-        return file_path(route, m);
+        return file_path(route, e, m);
     }
 
     if (path_append(route, e->prefix, strlen(e->prefix)) != 0) {
@@ -619,6 +667,11 @@ sandbox_route_parse(unsigned method, const char *uri, size_t len,
         return;
     }
 
+    if (e->kind == SANDBOX_ROUTE_PROXY) {
+        route->rest = m.port + m.port_len;
+        route->rest_len = uri + len - route->rest;
+    }
+
     route->kind = e->kind;
     route->op = e->op;
 }
@@ -645,7 +698,8 @@ sandbox_route_allow(unsigned methods, char dst[SANDBOX_ROUTE_ALLOW_MAX])
         const char  *name;
     } names[] = {
         { GET, "GET" }, { HEAD, "HEAD" }, { POST, "POST" },
-        { PUT, "PUT" }, { DELETE, "DELETE" }
+        { PUT, "PUT" }, { DELETE, "DELETE" },
+        { SANDBOX_ROUTE_OPTIONS, "OPTIONS" }, { SANDBOX_ROUTE_PATCH, "PATCH" }
     };
 
     p = dst;

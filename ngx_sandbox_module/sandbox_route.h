@@ -18,6 +18,9 @@
 #define SANDBOX_ROUTE_POST     0x0008
 #define SANDBOX_ROUTE_PUT      0x0010
 #define SANDBOX_ROUTE_DELETE   0x0020
+#define SANDBOX_ROUTE_OPTIONS  0x0200
+#define SANDBOX_ROUTE_PATCH    0x4000
+#define SANDBOX_ROUTE_ANY      0x7fff   /* all but TRACE and CONNECT */
 
 /* What a key may do.  Each is a bit of its own: none holds another. */
 #define SANDBOX_SCOPE_READ     0x1
@@ -26,7 +29,7 @@
 #define SANDBOX_SCOPE_ADMIN    0x8
 
 #define SANDBOX_ROUTE_PATH_MAX  4096    /* bytes of an agent path */
-#define SANDBOX_ROUTE_ALLOW_MAX 40      /* bytes of an Allow header and a NUL */
+#define SANDBOX_ROUTE_ALLOW_MAX 64      /* bytes of an Allow header and a NUL */
 
 #define SANDBOX_ID_MAX          128     /* bytes; ours have at most 40 */
 #define SANDBOX_PREFIX_LEN        6     /* of a tenant: "tabcde" */
@@ -34,6 +37,7 @@
 typedef enum {
     SANDBOX_ROUTE_LOCAL = 0,        /* op says what; id, port where named */
     SANDBOX_ROUTE_AGENT,            /* id, path: goes to the agent */
+    SANDBOX_ROUTE_PROXY,            /* id, port, rest: goes to a port inside */
     SANDBOX_ROUTE_NOT_IMPLEMENTED,  /* a route that is known, and not built */
     SANDBOX_ROUTE_NOT_FOUND,        /* no such route */
     SANDBOX_ROUTE_METHOD,           /* the route has other methods: allow */
@@ -48,6 +52,9 @@ typedef enum {
     SANDBOX_OP_NONE = 0,
     SANDBOX_OP_HEALTH,
     SANDBOX_OP_OPENAPI,
+    SANDBOX_OP_OPENAPI_HTML,
+    SANDBOX_OP_OPENAPI_EITHER,
+    SANDBOX_OP_EVENTS,
     SANDBOX_OP_CREATE,
     SANDBOX_OP_LIST,
     SANDBOX_OP_GET,
@@ -71,6 +78,9 @@ typedef struct sandbox_route_s {
 
     const char         *pattern;    /* of the route; NULL: NOT_FOUND, METHOD */
     unsigned            scope;      /* that it needs; 0: any key will do */
+
+    const char         *rest;       /* with PROXY: "" or from a slash on, as */
+    size_t              rest_len;   /* it was sent; points into the path */
 
     const char         *message;    /* with BAD_PATH; static */
 

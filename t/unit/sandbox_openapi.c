@@ -1,4 +1,4 @@
-/* sources: ngx_sandbox_module/sandbox_openapi.c ngx_sandbox_module/sandbox_route.c */
+/* sources: ngx_sandbox_module/sandbox_openapi.c ngx_sandbox_module/sandbox_openapi_html.c ngx_sandbox_module/sandbox_route.c */
 /* libs: -ljansson */
 
 /* The API's description says what the router does, no more and no less. */
@@ -16,7 +16,8 @@ static const struct {
     const char  *name;
 } method_names[] = {
     { SANDBOX_ROUTE_GET, "get" }, { SANDBOX_ROUTE_POST, "post" },
-    { SANDBOX_ROUTE_PUT, "put" }, { SANDBOX_ROUTE_DELETE, "delete" }
+    { SANDBOX_ROUTE_PUT, "put" }, { SANDBOX_ROUTE_DELETE, "delete" },
+    { SANDBOX_ROUTE_OPTIONS, "options" }, { SANDBOX_ROUTE_PATCH, "patch" }
 };
 
 #define METHODS  (sizeof(method_names) / sizeof(method_names[0]))
