@@ -10,6 +10,7 @@
  *   _sync.c      keeps the zone up to date over that connection
  *   _gate.c      access phase: looks up, authorises
  *   _park.c      pre-content phase: requests that wait for a start
+ *   _activity.c  who is used, for sandboxd to judge who may sleep
  *   _upstream.c  balancer
  *   _handshake.c first line, and what comes back behind it
  *   _headers.c   what is taken out of, and put into, requests and responses
@@ -207,6 +208,7 @@ typedef struct {
     ngx_msec_t                    wait_time;    /* for a start */
 
     void                         *waiter;       /* _park.c */
+    void                         *activity;     /* _activity.c */
     void                         *peer;         /* _upstream.c */
 } ngx_http_sandbox_ctx_t;
 
@@ -309,6 +311,24 @@ void ngx_http_sandbox_park_leave(ngx_http_sandbox_ctx_t *ctx);
  */
 ngx_int_t ngx_http_sandbox_end(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err);
+
+
+/*
+ * _activity.c
+ *
+ * The request is on its way to its sandbox's current run (ctx->ready) and uses
+ * it until it ends.  If that run is about to end, ctx->ready is taken back and
+ * the request has to wait.  May be called again, for another run.
+ */
+ngx_int_t ngx_http_sandbox_activity(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx);
+
+/* How many requests are in flight in this worker. */
+ngx_uint_t ngx_http_sandbox_activity_count(void);
+
+/* sandboxd's event `idle`. */
+void ngx_http_sandbox_activity_event(json_t *frame);
+void ngx_http_sandbox_activity_init(ngx_http_sandbox_zone_t *zone);
 
 
 /* _upstream.c */

@@ -1,9 +1,7 @@
 /*
  * The worker's one connection to sandboxd: hello and frames (docs/protocol.md,
- * section 1), and a new connection when it breaks.  It outlives every client,
- * and ends with the worker: one that exits still serves the connections that
- * it has accepted, and has to hear of what is taken back meanwhile.  Nothing
- * here holds an exiting worker; the calls in _call.c do.
+ * section 1), and a new connection when it breaks.  It outlives every client.
+ * Nothing here holds an exiting worker; the calls in _call.c do.
  */
 
 #include "ngx_http_sandbox.h"
@@ -83,6 +81,7 @@ ngx_http_sandbox_daemon_init(ngx_cycle_t *cycle)
 
     ngx_http_sandbox_daemon = d;
     ngx_http_sandbox_sync_init(smcf->zone);
+    ngx_http_sandbox_activity_init(smcf->zone);
 
     ngx_http_sandbox_daemon_connect(d);
 
@@ -99,7 +98,6 @@ ngx_http_sandbox_daemon_exit(ngx_cycle_t *cycle)
 
     if (d && d->connection) {
         ngx_http_sandbox_daemon_close(d);
-        ngx_http_sandbox_sync_lost();
     }
 }
 
@@ -138,6 +136,7 @@ ngx_http_sandbox_daemon_connect(ngx_http_sandbox_daemon_t *d)
     c->read->handler = ngx_http_sandbox_daemon_read;
     c->write->handler = ngx_http_sandbox_daemon_write;
     c->log = c->read->log = c->write->log = ngx_cycle->log;
+    c->idle = 1;
 
     d->connection = c;
     d->state = sandbox_daemon_challenge;
@@ -227,7 +226,7 @@ ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d, const char *why)
 void
 ngx_http_sandbox_daemon_later(ngx_http_sandbox_daemon_t *d)
 {
-    if (d->reconnect.timer_set) {
+    if (d->reconnect.timer_set || (ngx_exiting && d->ncalls == 0)) {
         return;
     }
 
@@ -260,10 +259,9 @@ ngx_http_sandbox_daemon_read(ngx_event_t *rev)
     c = rev->data;
     d = c->data;
 
-    if (c->close && d->ncalls == 0) {
+    /* an exiting worker still says what it has in flight */
 
-        /* worker_shutdown_timeout has ended all there was */
-
+    if (c->close && d->ncalls == 0 && ngx_http_sandbox_activity_count() == 0) {
         ngx_http_sandbox_daemon_close(d);
         return;
     }
@@ -623,17 +621,23 @@ ngx_http_sandbox_daemon_send(ngx_http_sandbox_daemon_t *d, const char *text,
 void
 ngx_http_sandbox_daemon_ack(uint64_t seq, ngx_uint_t all)
 {
-    u_char                      text[64], *p;
-    ngx_http_sandbox_daemon_t  *d;
-
-    d = ngx_http_sandbox_daemon;
+    u_char  text[64], *p;
 
     p = ngx_sprintf(text, "{\"op\":\"ack\",\"seq\":%uL%s}", seq,
                     all ? ",\"all\":true" : "");
 
-    if (ngx_http_sandbox_daemon_send(d, (char *) text, p - text)
-        == NGX_ERROR)
-    {
+    ngx_http_sandbox_daemon_tell(text, p - text);
+}
+
+
+void
+ngx_http_sandbox_daemon_tell(u_char *text, size_t len)
+{
+    ngx_http_sandbox_daemon_t  *d;
+
+    d = ngx_http_sandbox_daemon;
+
+    if (ngx_http_sandbox_daemon_send(d, (char *) text, len) == NGX_ERROR) {
         d->connection->read->error = 1;
         ngx_post_event(d->connection->read, &ngx_posted_events);
     }

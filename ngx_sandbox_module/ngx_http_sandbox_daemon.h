@@ -81,6 +81,9 @@ extern ngx_http_sandbox_daemon_t  *ngx_http_sandbox_daemon;
 ngx_int_t ngx_http_sandbox_daemon_send(ngx_http_sandbox_daemon_t *d,
     const char *text, size_t len);
 
+/* Queues a frame that has no answer; what goes wrong ends the connection. */
+void ngx_http_sandbox_daemon_tell(u_char *text, size_t len);
+
 /* Sees to it that there will be a connection. */
 void ngx_http_sandbox_daemon_later(ngx_http_sandbox_daemon_t *d);
 

@@ -157,7 +157,8 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     ngx_http_sandbox_take(ctx, &info);
 
     if (ngx_http_sandbox_origin(r, ctx, port) != NGX_OK
-        || ngx_http_sandbox_request_headers(r, ctx) != NGX_OK)
+        || ngx_http_sandbox_request_headers(r, ctx) != NGX_OK
+        || ngx_http_sandbox_activity(r, ctx) != NGX_OK)
     {
         return NGX_ERROR;
     }

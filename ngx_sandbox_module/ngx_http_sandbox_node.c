@@ -215,6 +215,10 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
         }
     }
 
+    if (node->epoch != rec->epoch || node->seq == 0) {
+        node->last = (uint32_t) ngx_current_msec;
+    }
+
     node->state = rec->state;
     node->epoch = rec->epoch;
     ngx_memcpy(node->key, rec->key, NGX_HTTP_SANDBOX_KEY_LEN);

@@ -41,7 +41,7 @@ typedef uint32_t  ngx_http_sandbox_ref_t;
                                / NGX_HTTP_SANDBOX_REF_UNIT))
 
 
-/* A sandbox: 51 bytes and its id, "" while only its slot is known. */
+/* A sandbox: 55 bytes and its id, "" while only its slot is known. */
 
 struct ngx_http_sandbox_node_s {
     uint64_t                      seq;
@@ -51,6 +51,7 @@ struct ngx_http_sandbox_node_s {
     uint32_t                      slot;
     uint32_t                      epoch;
     uint32_t                      mark;
+    uint32_t                      last;        /* ms of the last activity */
     u_char                        state;
     u_char                        id_len;
     u_char                        gone;

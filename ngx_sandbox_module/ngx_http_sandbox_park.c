@@ -32,10 +32,8 @@ typedef struct {
     ngx_http_sandbox_info_t       info;        /* as the start was answered */
     ngx_uint_t                    sandboxes;   /* limits of those who wait */
     ngx_uint_t                    starts;
-    uint32_t                      ended;       /* epoch */
     unsigned                      create:1;
     unsigned                      started:1;
-    unsigned                      again:1;     /* another run than `ended` */
     unsigned                      busy:8;      /* loops of its own, nested */
     ngx_str_t                     id;
     u_char                        data[1];
@@ -63,7 +61,7 @@ typedef struct {
 static void ngx_http_sandbox_park_resume(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err);
 static ngx_http_sandbox_wake_t *ngx_http_sandbox_wake_get(
-    ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again);
+    ngx_http_sandbox_ctx_t *ctx);
 static void ngx_http_sandbox_wake_reply(void *data, json_t *result,
     ngx_http_sandbox_error_t *err);
 static ngx_int_t ngx_http_sandbox_wake_read(ngx_http_sandbox_wake_t *wake,
@@ -77,10 +75,15 @@ static ngx_http_sandbox_waiter_t *ngx_http_sandbox_waiter_get(
 static void ngx_http_sandbox_waiter_leave(ngx_http_sandbox_waiter_t *w);
 static void ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
     ngx_http_sandbox_error_t *err);
+static ngx_int_t ngx_http_sandbox_waiter_take(ngx_http_sandbox_waiter_t *w,
+    ngx_http_sandbox_error_t *err);
+static ngx_int_t ngx_http_sandbox_waiter_again(ngx_http_sandbox_waiter_t *w);
 static void ngx_http_sandbox_waiter_deadline(ngx_event_t *ev);
 static void ngx_http_sandbox_waiter_cleanup(void *data);
 static ngx_uint_t ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx,
     uint32_t slot);
+static ngx_uint_t ngx_http_sandbox_replaced(ngx_http_sandbox_ctx_t *ctx,
+    uint32_t slot, ngx_http_sandbox_error_t *err);
 static void ngx_http_sandbox_set_error(ngx_http_sandbox_error_t *err,
     ngx_uint_t status, const char *code, const char *message,
     ngx_uint_t retry_after);
@@ -193,11 +196,20 @@ ngx_int_t
 ngx_http_sandbox_end(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err)
 {
+    ngx_uint_t               gone;
     ngx_http_sandbox_ctx_t  *ctx;
+
+    static const ngx_str_t  interrupted = ngx_string("operation_interrupted");
 
     ctx = ngx_http_sandbox_ctx(r);
 
-    if (err->status == NGX_HTTP_NOT_FOUND && (ctx == NULL || !ctx->api)) {
+    gone = err->status == NGX_HTTP_NOT_FOUND
+           || (err->code.len == interrupted.len
+               && ngx_strncmp(err->code.data, interrupted.data,
+                              interrupted.len)
+                  == 0);
+
+    if (gone && (ctx == NULL || !ctx->api)) {
 
         /* destroyed meanwhile: the answer of every unknown name */
 
@@ -205,6 +217,12 @@ ngx_http_sandbox_end(ngx_http_request_t *r,
                                            "INVALID_TOKEN",
                                            "Access denied: Invalid token or "
                                            "port not exposed", 0);
+    }
+
+    if (gone && ctx->restarted) {
+        return ngx_http_sandbox_send_error(r, NGX_HTTP_CONFLICT,
+                                           (char *) interrupted.data,
+                                           "The sandbox was destroyed", 0);
     }
 
     return ngx_http_sandbox_send_failure(r, err);
@@ -254,8 +272,21 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
             return NGX_ERROR;
         }
 
+        if (ngx_http_sandbox_replaced(ctx, info.slot, err)) {
+            return NGX_ERROR;
+        }
+
         ngx_http_sandbox_take(ctx, &info);
-        return NGX_OK;
+
+        if (ngx_http_sandbox_activity(r, ctx) != NGX_OK) {
+            ngx_http_sandbox_set_error(err, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "internal_error", "No memory left", 0);
+            return NGX_ERROR;
+        }
+
+        if (ctx->ready) {
+            return NGX_OK;
+        }
     }
 
     if (ngx_http_sandbox_nwaiters >= smcf->waiters_total) {
@@ -265,18 +296,9 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
         return NGX_ERROR;
     }
 
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
-
-    if (again && ctx->wait_time >= slcf->wake_timeout) {
-        ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   "sandbox_unreachable", "The sandbox's "
-                                   "agent can't be reached", 1);
-        return NGX_ERROR;
-    }
-
     w = ngx_http_sandbox_waiter_get(r, ctx);
 
-    wake = w ? ngx_http_sandbox_wake_get(ctx, again) : NULL;
+    wake = w ? ngx_http_sandbox_wake_get(ctx) : NULL;
 
     if (wake == NULL) {
         ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -296,13 +318,14 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
                    "sandbox park: \"%V\" behind %ui", &ctx->id,
                    wake->nwaiters);
 
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
+
     w->state = sandbox_waiter_waits;
     w->wake = wake;
     w->resume = resume;
     w->start = ngx_current_msec;
 
-    ngx_add_timer(&w->deadline, slcf->wake_timeout
-                                - (again ? ctx->wait_time : 0));
+    ngx_add_timer(&w->deadline, slcf->wake_timeout);
 
     ngx_queue_insert_tail(&wake->waiters, &w->queue);
     wake->nwaiters++;
@@ -342,6 +365,25 @@ ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx, uint32_t slot)
     default: /* NGX_DECLINED */
         return 1;
     }
+}
+
+
+/*
+ * Whether an operation has begun in a sandbox that was destroyed since, be it
+ * that another one has its id by now.
+ */
+
+static ngx_uint_t
+ngx_http_sandbox_replaced(ngx_http_sandbox_ctx_t *ctx, uint32_t slot,
+    ngx_http_sandbox_error_t *err)
+{
+    if (!ctx->api || !ctx->known || !ctx->restarted || slot == ctx->slot) {
+        return 0;
+    }
+
+    ngx_http_sandbox_set_error(err, NGX_HTTP_CONFLICT, "operation_interrupted",
+                               "The sandbox was destroyed", 0);
+    return 1;
 }
 
 
@@ -460,23 +502,19 @@ ngx_http_sandbox_waiter_deadline(ngx_event_t *ev)
 
     w = ev->data;
 
-    if (w->wake->started) {
-        ngx_http_sandbox_set_error(&err, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   "sandbox_unreachable", "The sandbox's "
-                                   "agent can't be reached", 1);
-
-    } else {
-        ngx_http_sandbox_set_error(&err, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   "sandbox_starting",
-                                   "The sandbox is still starting, retry in a "
-                                   "moment", 3);
-    }
+    ngx_http_sandbox_set_error(&err, NGX_HTTP_SERVICE_UNAVAILABLE,
+                               "sandbox_starting",
+                               "The sandbox is still starting, retry in a "
+                               "moment", 3);
 
     ngx_http_sandbox_waiter_go(w, &err);
 }
 
 
-/* Takes a waiter out of the queue and lets its request go on. */
+/*
+ * Takes a waiter out of the queue and lets its request go on, or to another
+ * queue if the run that it has waited for is at its end.
+ */
 
 static void
 ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
@@ -485,9 +523,8 @@ ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
     ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_sandbox_ctx_t    *ctx;
-    ngx_http_sandbox_info_t    info;
     ngx_http_sandbox_wake_t   *wake;
-    ngx_http_sandbox_error_t   gone;
+    ngx_http_sandbox_error_t   other;
 
     r = w->request;
     c = r->connection;
@@ -496,29 +533,22 @@ ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
 
     if (err == NULL) {
 
-        /* the zone may know more by now than the start's answer said */
+        switch (ngx_http_sandbox_waiter_take(w, &other)) {
 
-        if (ngx_http_sandbox_zone_slot(ngx_http_sandbox_park_conf->zone,
-                                       wake->info.slot, &info)
-            != NGX_OK
-            || info.state != NGX_HTTP_SANDBOX_RUNNING)
-        {
-            info = wake->info;
+        case NGX_OK:
+
+            /* its place is counted before it leaves the queue */
+
+            wake->ngoing++;
+            break;
+
+        case NGX_AGAIN:
+            return;
+
+        default: /* NGX_ERROR */
+            err = &other;
+            break;
         }
-
-        if (ngx_http_sandbox_revoked(ctx, info.slot)) {
-            ngx_http_sandbox_set_error(&gone, NGX_HTTP_NOT_FOUND, "not_found",
-                                       "The exposure is gone", 0);
-            err = &gone;
-        }
-    }
-
-    if (err == NULL) {
-        ngx_http_sandbox_take(ctx, &info);
-
-        /* its place is counted before it leaves the queue */
-
-        wake->ngoing++;
     }
 
     ctx->wait_time += ngx_current_msec - w->start;
@@ -547,11 +577,105 @@ ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
 }
 
 
+/* NGX_OK: the sandbox's run is that of the request, which is in flight. */
+
+static ngx_int_t
+ngx_http_sandbox_waiter_take(ngx_http_sandbox_waiter_t *w,
+    ngx_http_sandbox_error_t *err)
+{
+    ngx_int_t                 rc;
+    ngx_http_request_t       *r;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_info_t   info;
+
+    r = w->request;
+    ctx = ngx_http_sandbox_ctx(r);
+
+    /* the zone may know more by now than the start's answer said */
+
+    rc = ngx_http_sandbox_zone_slot(ngx_http_sandbox_park_conf->zone,
+                                    w->wake->info.slot, &info);
+
+    if (rc != NGX_OK || info.seq < w->wake->info.seq) {
+        info = w->wake->info;
+    }
+
+    if (ngx_http_sandbox_revoked(ctx, info.slot)) {
+        ngx_http_sandbox_set_error(err, NGX_HTTP_NOT_FOUND, "not_found",
+                                   "The exposure is gone", 0);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_sandbox_replaced(ctx, info.slot, err)) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_sandbox_take(ctx, &info);
+
+    if (ngx_http_sandbox_activity(r, ctx) != NGX_OK) {
+        ngx_http_sandbox_set_error(err, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                   "internal_error", "No memory left", 0);
+        return NGX_ERROR;
+    }
+
+    if (ctx->ready) {
+        return NGX_OK;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_sandbox_set_error(err, NGX_HTTP_CONFLICT,
+                                   "operation_interrupted",
+                                   "The sandbox was destroyed", 0);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_sandbox_waiter_again(w) == NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
+                               "unavailable", "No sandbox can be started "
+                               "right now", 3);
+    return NGX_ERROR;
+}
+
+
+/* From the queue of a start that has led to nothing to that of another. */
+
+static ngx_int_t
+ngx_http_sandbox_waiter_again(ngx_http_sandbox_waiter_t *w)
+{
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_wake_t  *old, *wake;
+
+    ctx = ngx_http_sandbox_ctx(w->request);
+    old = w->wake;
+
+    wake = ngx_http_sandbox_wake_get(ctx);
+
+    if (wake == NULL || wake->nwaiters >= ngx_http_sandbox_park_conf->waiters)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_queue_remove(&w->queue);
+    ngx_queue_insert_tail(&wake->waiters, &w->queue);
+
+    w->wake = wake;
+    wake->nwaiters++;
+    old->nwaiters--;
+
+    ngx_http_sandbox_wake_free(old);
+
+    return NGX_OK;
+}
+
+
 /* Starts */
 
 
 static ngx_http_sandbox_wake_t *
-ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
+ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
 {
     ngx_queue_t              *q, *bucket;
     ngx_http_sandbox_wake_t  *wake;
@@ -589,8 +713,6 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     wake->create = ctx->create;
     wake->sandboxes = ctx->caller ? ctx->caller->sandboxes : 0;
     wake->starts = ctx->caller ? ctx->caller->starts : 0;
-    wake->again = again && ctx->known;
-    wake->ended = ctx->epoch;
     wake->id.len = ctx->id.len;
     wake->id.data = wake->data;
     ngx_memcpy(wake->id.data, ctx->id.data, ctx->id.len);
@@ -670,19 +792,6 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
 
     if (err == NULL) {
         wake->started = 1;
-
-        if (wake->again && wake->info.epoch == wake->ended) {
-
-            /*
-             * The run that couldn't be reached, as if all were well: its
-             * socket closes before its last process is gone, or it takes
-             * connections less quickly than they come.
-             */
-
-            ngx_add_timer(&wake->tick, NGX_HTTP_SANDBOX_WAKE_TICK);
-            return;
-        }
-
         ngx_http_sandbox_wake_release(wake, ngx_http_sandbox_release);
         return;
     }
@@ -733,6 +842,7 @@ ngx_http_sandbox_wake_read(ngx_http_sandbox_wake_t *wake, json_t *result)
             continue;
         }
 
+        wake->info.seq = rec.seq;
         wake->info.slot = rec.slot;
         wake->info.epoch = rec.epoch;
         wake->info.state = rec.state;

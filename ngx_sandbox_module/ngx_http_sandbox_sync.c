@@ -9,7 +9,6 @@
  */
 
 #include "ngx_http_sandbox.h"
-#include "ngx_http_sandbox_daemon.h"
 #include "ngx_http_sandbox_zone.h"
 
 
@@ -118,6 +117,10 @@ ngx_http_sandbox_sync_start(ngx_http_sandbox_sync_t *s)
 {
     ngx_http_sandbox_zone_status_t  status;
 
+    if (ngx_exiting) {
+        return;
+    }
+
     ngx_http_sandbox_zone_status(s->zone, &status);
 
     if (status.complete) {
@@ -172,12 +175,7 @@ ngx_http_sandbox_sync_ask(ngx_http_sandbox_sync_t *s)
     if (s->call == NULL) {
         ngx_http_sandbox_zone_release(s->zone);
         ngx_add_timer(&s->again, NGX_HTTP_SANDBOX_SYNC_AGAIN);
-        return;
     }
-
-    /* nobody waits for it: a worker that exits needs not */
-
-    s->call->deadline.cancelable = 1;
 }
 
 
@@ -322,6 +320,11 @@ ngx_http_sandbox_sync_event(json_t *frame)
     s = &ngx_http_sandbox_sync;
 
     event = json_string_value(json_object_get(frame, "event"));
+
+    if (event && ngx_strcmp(event, "idle") == 0) {
+        ngx_http_sandbox_activity_event(frame);
+        return;
+    }
 
     if (event == NULL || ngx_strcmp(event, "change") != 0) {
         return;

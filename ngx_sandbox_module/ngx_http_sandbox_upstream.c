@@ -548,6 +548,10 @@ ngx_http_sandbox_again(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
     p->again = 0;
     p->ctx->restarted = 1;
 
+    /* what began in a sandbox that was destroyed makes no other */
+
+    p->ctx->create = 0;
+
     ngx_log_error(NGX_LOG_INFO, pc->log, 0,
                   "sandbox \"%V\": run %uD has ended, asking for another",
                   &p->ctx->id, p->ctx->epoch);
@@ -637,7 +641,6 @@ ngx_http_sandbox_pend(ngx_peer_connection_t *pc)
 static void
 ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
 {
-    ngx_int_t                  rc;
     ngx_connection_t          *c;
     ngx_http_upstream_t       *u;
     ngx_http_sandbox_ctx_t    *ctx;
@@ -655,7 +658,7 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
 
     p->pending = 0;
 
-    while (err == NULL) {
+    if (err == NULL) {
         (void) ngx_http_sandbox_set_address(p);
         (void) ngx_http_sandbox_get_inner(&u->peer, p);
 
@@ -672,18 +675,14 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
             return;
         }
 
-        /* it has ended as well, or can't take it yet: for as long as it may */
+        ngx_memzero(&gone, sizeof(ngx_http_sandbox_error_t));
 
-        rc = ngx_http_sandbox_park(r, 1, ngx_http_sandbox_resume, &gone);
+        gone.status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        gone.retry_after = 1;
+        ngx_str_set(&gone.code, "sandbox_unreachable");
+        ngx_str_set(&gone.message, "The sandbox's agent can't be reached");
 
-        if (rc == NGX_AGAIN) {
-            p->pending = 1;
-            return;
-        }
-
-        if (rc == NGX_ERROR) {
-            err = &gone;
-        }
+        err = &gone;
     }
 
     /*

@@ -136,6 +136,85 @@ ngx_http_sandbox_zone_slot(ngx_http_sandbox_zone_t *zone, uint32_t slot,
 }
 
 
+/* Activity */
+
+
+ngx_int_t
+ngx_http_sandbox_zone_touch(ngx_http_sandbox_zone_t *zone, uint32_t slot,
+    uint32_t epoch)
+{
+    ngx_int_t                  rc;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    node = ngx_http_sandbox_find_slot(sh, slot);
+
+    if (node == NULL || node->mark != sh->mark
+        || (node->id_len == 0 && !node->gone))
+    {
+        rc = NGX_AGAIN;
+
+    } else if (node->gone || node->epoch != epoch
+               || node->state != NGX_HTTP_SANDBOX_RUNNING)
+    {
+        rc = NGX_DECLINED;
+
+    } else {
+        rc = NGX_OK;
+    }
+
+    /* what is in flight still counts when the sandbox is to go to sleep */
+
+    if (node && node->epoch == epoch
+        && node->last != (uint32_t) ngx_current_msec)
+    {
+        node->last = (uint32_t) ngx_current_msec;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_sandbox_zone_idle(ngx_http_sandbox_zone_t *zone, uint32_t slot,
+    uint32_t *epoch, ngx_msec_t *idle)
+{
+    ngx_int_t                  rc;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+    rc = NGX_DECLINED;
+
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    node = ngx_http_sandbox_find_slot(sh, slot);
+
+    if (node && node->mark == sh->mark && !node->gone && node->id_len) {
+        *epoch = node->epoch;
+        *idle = (uint32_t) ngx_current_msec - node->last;
+
+        /* another worker's clock may be ahead */
+
+        if (*idle > NGX_MAX_INT32_VALUE) {
+            *idle = 0;
+        }
+
+        rc = NGX_OK;
+    }
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return rc;
+}
+
+
 /* Changes */
 
 

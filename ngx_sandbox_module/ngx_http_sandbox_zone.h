@@ -4,7 +4,8 @@
  * which is the one lock that nginx's master frees after a crash.  Nothing of
  * it leaves but copies: a caller never holds a pointer into the zone.
  *
- * Called by the gate (lookups), and by _sync.c (everything else).
+ * Called by the gate (lookups), by _activity.c (who is used), and by _sync.c
+ * (everything else).
  */
 
 #ifndef _NGX_HTTP_SANDBOX_ZONE_H_INCLUDED_
@@ -63,6 +64,17 @@ ngx_int_t ngx_http_sandbox_zone_id(ngx_http_sandbox_zone_t *zone,
     ngx_str_t *id, ngx_http_sandbox_info_t *info);
 ngx_int_t ngx_http_sandbox_zone_slot(ngx_http_sandbox_zone_t *zone,
     uint32_t slot, ngx_http_sandbox_info_t *info);
+
+/*
+ * Notes activity of a run.  NGX_DECLINED: it is no longer running, or another
+ * one is.  NGX_AGAIN: the zone doesn't know the sandbox.
+ */
+ngx_int_t ngx_http_sandbox_zone_touch(ngx_http_sandbox_zone_t *zone,
+    uint32_t slot, uint32_t epoch);
+
+/* For how long nothing has touched a sandbox; NGX_DECLINED: it is unknown. */
+ngx_int_t ngx_http_sandbox_zone_idle(ngx_http_sandbox_zone_t *zone,
+    uint32_t slot, uint32_t *epoch, ngx_msec_t *idle);
 
 /*
  * Takes a record if it is newer than what the zone has.  NGX_ERROR: the zone

@@ -20,6 +20,8 @@ struct conn {
     char        nonce[FRAME_NONCE_LEN + 1];
     long        pid;            /* as the worker says, for the log */
     zone       *zone;
+    uint64_t    asked;          /* the last question that it got, */
+    uint64_t    polled;         /* and that it has answered */
     uint64_t    since;          /* gets every change above */
     char       *in;
     size_t      in_len;
@@ -41,6 +43,11 @@ void conn_send(conn *c, json_t *frame);
 out *out_create(json_t *frame);         /* NULL: longer than FRAME_MAX */
 void out_unref(out *o);
 void conn_send_out(conn *c, out *o);
+
+/* A worker's answer to a question of server_poll(). */
+void conn_polled(conn *c, uint64_t ref, json_t *slots);
+void server_polls_check(uv_timer_t *timer);
+void server_polls_free(server *s);
 
 /* err is the error of a request that didn't parse, or NULL; taken over. */
 void request_begin(conn *c, const op *parsed, json_t *frame, error *err);

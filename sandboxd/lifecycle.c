@@ -52,7 +52,13 @@ on_stopped(void *data, error *err)
         error_free(err);
     }
 
+    if (sb->now.state == STATE_SLEEPING && !sb->gone) {
+        registry_set_state(lc->r, sb, STATE_ASLEEP, sb->run.sleep_forced
+                           ? "it was put to sleep" : "it was idle");
+    }
+
     lifecycle_enter(lc, sb, RUN_NONE);
+    sleepers_succeed(lc, sb);
 
     if (sb->run.doomed) {
         cleanup_add(lc, sb);
@@ -140,8 +146,10 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
 
     registry_set_state(lc->r, sb, STATE_RUNNING, "");
     waiters_succeed(lc, sb);
+    lifecycle_used(lc, sb);
+    sleepers_look(lc, sb);
 
-    if (lc->closing && lc->stop_all) {
+    if (lc->closing && lc->stop_all && sb->run.state == RUN_UP) {
         runfile_remove(lc->run_dir, sb->slot);
         registry_set_state(lc->r, sb, STATE_ASLEEP, "sandboxd was stopped");
         lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
@@ -284,7 +292,7 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
     } else if (start_allowed(lc, sb, &err) == 0
                && waiters_add(sb, cb, data, &err) == 0)
     {
-        if (sb->run.state == RUN_UP) {
+        if (sb->run.state == RUN_UP || sleep_interrupt(lc, sb)) {
             waiters_succeed(lc, sb);
 
         } else if (sb->run.state == RUN_NONE) {
@@ -326,13 +334,16 @@ lifecycle_on_exited(void *data, uint32_t slot, int status)
     lc = data;
     sb = registry_find_slot(lc->r, slot);
 
-    if (sb == NULL || sb->run.state != RUN_UP) {
+    if (sb == NULL
+        || (sb->run.state != RUN_UP && sb->run.state != RUN_SLEEPING))
+    {
         return;
     }
 
     exit_reason(status, reason, sizeof(reason));
     log_info("%s: %s", sb->id, reason);
 
+    idle_leave(lc, sb);
     runfile_remove(lc->run_dir, slot);
     registry_set_state(lc->r, sb, STATE_ASLEEP, reason);
     lifecycle_stop_run(lc, sb, 0);
@@ -380,7 +391,10 @@ void
 lifecycle_destroy(lifecycle *lc, sandbox *sb)
 {
     sb->run.doomed = true;
+    idle_leave(lc, sb);
 
+    sleepers_fail(sb, 409, "operation_interrupted",
+                  "the sandbox was destroyed");
     waiters_refuse(sb, 409, "operation_interrupted", 0,
                    "the sandbox was destroyed");
 
@@ -394,6 +408,7 @@ lifecycle_destroy(lifecycle *lc, sandbox *sb)
 
     case RUN_NONE:
     case RUN_UP:
+    case RUN_SLEEPING:
         cleanup_add(lc, sb);
         break;
 

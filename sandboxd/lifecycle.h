@@ -2,7 +2,7 @@
  * What runs: turns "start", "destroy" and the death of a sandbox into calls
  * of the driver and changes of the records.
  *
- *   RUN_NONE -> QUEUED -> STARTING -> UP -> STOPPING -> NONE
+ *   RUN_NONE -> QUEUED -> STARTING -> UP <-> SLEEPING -> STOPPING -> NONE
  *                            `-> STOPPING (failed)
  *   any of them -> CLEANUP, once the record is destroyed and the driver is at
  *   nothing else
@@ -11,6 +11,7 @@
  * starts are made at the same time, not counting those that take long (then
  * STARTS_WITH_DRIVER_MAX is the limit); at most STARTS_QUEUED_MAX wait.
  * A start that fails is not tried again before a pause that doubles.
+ * Who isn't used goes to sleep: lifecycle_idle.c and lifecycle_sleep.c.
  * Event loop's thread only.
  */
 
@@ -24,6 +25,7 @@
 
 #include "sandboxd/driver.h"
 #include "sandboxd/registry.h"
+#include "sandboxd/server_poll.h"
 
 #define STARTS_WITH_DRIVER_MAX 256
 #define STARTS_QUEUED_MAX     4096
@@ -66,6 +68,12 @@ struct lifecycle {
     unsigned        cleaning;
     unsigned        stopping;
 
+    deadlines       idle;           /* of those that run */
+    uv_timer_t      idle_timer;
+    void          (*poll)(void *data, const poll_answer *about, size_t n,
+                          poll_done cb, void *cb_data);
+    void           *poll_data;      /* server_poll() and the server */
+
     bool            closing;
     bool            stop_all;
     uint64_t        close_by;       /* loop time */
@@ -84,6 +92,16 @@ int lifecycle_adopt(lifecycle *lc, error **err);
 
 void lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
+
+/* Puts it to sleep; calls back once it is asleep, or as it never ran. */
+void lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb,
+    void *data);
+
+/* It was used, as far as sandboxd sees itself. */
+void lifecycle_used(lifecycle *lc, sandbox *sb);
+
+/* Its options are others now. */
+void lifecycle_options(lifecycle *lc, sandbox *sb);
 
 /* The record is destroyed for good: ends and deletes what there is of it. */
 void lifecycle_destroy(lifecycle *lc, sandbox *sb);

@@ -31,6 +31,7 @@ adopt_found(void *data, const runfile *run)
     sb->now.epoch = run->epoch;
     memcpy(sb->now.key, run->key, sizeof(sb->now.key));
     lifecycle_enter(lc, sb, RUN_UP);
+    lifecycle_used(lc, sb);
 
     if (same) {
         sb->shown = sb->now;

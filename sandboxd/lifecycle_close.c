@@ -29,6 +29,8 @@ close_refuse_waiters(lifecycle *lc)
             waiters_refuse(sb, 503, "shutting_down", 3,
                            "sandboxd is being stopped");
         }
+
+        sleepers_fail(sb, 503, "shutting_down", "sandboxd is being stopped");
     }
 }
 
@@ -94,6 +96,7 @@ queued_tick(lifecycle *lc, sandbox *sb)
     if (uv_now(lc->loop) - sb->run.since > spec_queue_timeout(sb->spec)) {
         queue_remove(&lc->starts, sb);
         lifecycle_enter(lc, sb, RUN_NONE);
+        sleepers_succeed(lc, sb);
         waiters_refuse(sb, 503, "busy", 5,
                        "too many other sandboxes are being started");
     }
@@ -146,6 +149,8 @@ lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
     uv_timer_init(loop, &lc->tick);
     lc->tick.data = lc;
     uv_timer_start(&lc->tick, on_tick, TICK_MS, TICK_MS);
+    uv_timer_init(loop, &lc->idle_timer);
+    lc->idle_timer.data = lc;
 
     return lc;
 }
@@ -160,15 +165,27 @@ on_tick_closed(uv_handle_t *handle)
 
     /* A driver that has not come to an end may still call back. */
     if (lc->starting.count == 0 && lc->stopping == 0 && lc->cleaning == 0) {
+        deadlines_free(&lc->idle);
         free(lc);
     }
+}
+
+
+static void
+on_idle_timer_closed(uv_handle_t *handle)
+{
+    lifecycle  *lc;
+
+    lc = handle->data;
+    uv_close((uv_handle_t *) &lc->tick, on_tick_closed);
 }
 
 
 void
 lifecycle_free(lifecycle *lc)
 {
-    uv_close((uv_handle_t *) &lc->tick, on_tick_closed);
+    lc->closing = true;
+    uv_close((uv_handle_t *) &lc->idle_timer, on_idle_timer_closed);
 }
 
 
@@ -203,7 +220,10 @@ lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
     {
         sb = container_of(node, sandbox, age);
 
-        if (sb->run.state == RUN_UP && !sb->gone) {
+        if ((sb->run.state == RUN_UP || sb->run.state == RUN_SLEEPING)
+            && !sb->gone)
+        {
+            idle_leave(lc, sb);
             runfile_remove(lc->run_dir, sb->slot);
             registry_set_state(lc->r, sb, STATE_ASLEEP,
                                "sandboxd was stopped");

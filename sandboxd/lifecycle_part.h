@@ -27,6 +27,24 @@ void waiters_succeed(lifecycle *lc, sandbox *sb);
 void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
 void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
 
+/* When a sandbox is looked at again (lifecycle_idle.c). */
+void idle_used(lifecycle *lc, sandbox *sb);
+void idle_schedule(lifecycle *lc, sandbox *sb);
+void idle_wait(lifecycle *lc, sandbox *sb, uint64_t at);
+void idle_leave(lifecycle *lc, sandbox *sb);
+bool idle_judge(lifecycle *lc, sandbox *sb, const poll_answer *a);
+
+/* Going to sleep (lifecycle_sleep.c): begins it, asks the workers (again),
+ * takes it back for a start. */
+void sleep_prepare(lifecycle *lc, sandbox *sb);
+void sleep_ask(lifecycle *lc, sandbox *sb);
+bool sleep_interrupt(lifecycle *lc, sandbox *sb);
+
+void sleepers_look(lifecycle *lc, sandbox *sb);
+void sleepers_succeed(lifecycle *lc, sandbox *sb);
+void sleepers_fail(sandbox *sb, int status, const char *code,
+    const char *message);
+
 /* Starts what may be started now. */
 void lifecycle_pump(lifecycle *lc);
 

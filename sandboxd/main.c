@@ -258,6 +258,8 @@ daemon_open(daemon_state *d, error **err)
     d->sv.zones = &d->server->zones;
     d->r->publish = server_publish;
     d->r->publish_data = d->server;
+    d->lc->poll = server_poll;
+    d->lc->poll_data = d->server;
 
     return 0;
 }

@@ -275,6 +275,20 @@ parse_ack(op *dst, json_t *frame, error **err)
 }
 
 
+static int
+parse_idle(op *dst, json_t *frame, error **err)
+{
+    if (json_required(json_get_array(frame, "slots", OP_SLOTS_MAX, &dst->slots,
+                                     err), "slots", err) < 0)
+    {
+        return -1;
+    }
+
+    return json_required(parse_seq(frame, "ref", &dst->seq, err), "ref", err)
+           < 0 ? -1 : 0;
+}
+
+
 static const op_entry  op_entries[] = {
     { "hello", OP_HELLO, parse_hello },
     { "sync", OP_SYNC, parse_sync },
@@ -288,6 +302,7 @@ static const op_entry  op_entries[] = {
     { "unexpose", OP_UNEXPOSE, parse_unexpose },
     { "ports", OP_PORTS, parse_sandbox },
     { "ack", OP_ACK, parse_ack },
+    { "idle", OP_IDLE, parse_idle },
     { NULL, OP_HELLO, NULL }
 };
 
@@ -316,7 +331,9 @@ op_parse(op *dst, json_t *frame, error **err)
     if (json_is_integer(id) && json_integer_value(id) > 0) {
         dst->id = json_integer_value(id);
 
-    } else if (entry->name == NULL || entry->kind != OP_ACK) {
+    } else if (entry->name == NULL
+               || (entry->kind != OP_ACK && entry->kind != OP_IDLE))
+    {
         return OP_BROKEN;
     }
 
@@ -333,8 +350,8 @@ op_parse(op *dst, json_t *frame, error **err)
         return OP_OK;
     }
 
-    return entry->kind == OP_ACK || entry->kind == OP_HELLO ? OP_BROKEN
-                                                            : OP_BAD;
+    return entry->kind == OP_ACK || entry->kind == OP_IDLE
+           || entry->kind == OP_HELLO ? OP_BROKEN : OP_BAD;
 }
 
 

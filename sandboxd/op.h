@@ -18,6 +18,7 @@
 
 #define OP_ZONE_LEN        32
 #define OP_LIST_MAX       500
+#define OP_SLOTS_MAX      500
 #define OP_KEY_NAME_MAX   160
 #define OP_LIMIT_MAX  1000000
 
@@ -33,7 +34,8 @@ typedef enum {
     OP_EXPOSE,
     OP_UNEXPOSE,
     OP_PORTS,
-    OP_ACK
+    OP_ACK,
+    OP_IDLE
 } op_kind;
 
 /* For whom a worker asks, and what that client may. */
@@ -53,7 +55,8 @@ typedef struct {
     op_caller    caller;                /* create, start, list */
     const char  *label;                 /* resolve; or NULL */
     json_t      *options;               /* create, expose; NULL if none */
-    uint64_t     seq;                   /* hello, sync (from), ack */
+    uint64_t     seq;                   /* hello, sync (from), ack, idle */
+    json_t      *slots;                 /* idle: array */
     bool         full;                  /* sync */
     bool         all;                   /* ack */
     bool         create;                /* start */

@@ -50,6 +50,7 @@
 
 #define START_TIMEOUT_MS     90000
 #define QUEUE_TIMEOUT_MS     30000
+#define SLEEP_AFTER          600    /* seconds */
 
 /* What this host can do. */
 typedef struct {
@@ -76,6 +77,7 @@ void spec_limits(json_t *spec, driver_limits *limits);
 const char *spec_image(json_t *spec);
 uint64_t spec_start_timeout(json_t *spec);
 uint64_t spec_queue_timeout(json_t *spec);
+uint64_t spec_sleep_after(json_t *spec);        /* ms; 0: never */
 
 typedef enum {
     ACCESS_TOKEN,

@@ -217,7 +217,10 @@ registry_set_state(registry *r, sandbox *sb, sandbox_state state,
 
     sb->now.state = state;
 
-    if (state != STATE_RUNNING && state != STATE_STARTING) {
+    /* Until it is asleep it may be taken back. */
+    if (state != STATE_RUNNING && state != STATE_STARTING
+        && state != STATE_SLEEPING)
+    {
         sb->now.key[0] = '\0';
     }
 

@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "common/error.h"
+#include "sandboxd/deadline.h"
 #include "sandboxd/driver.h"
 #include "sandboxd/journal.h"
 #include "sandboxd/names.h"
@@ -78,6 +79,7 @@ typedef enum {
     RUN_QUEUED,         /* waits for a free start */
     RUN_STARTING,       /* the driver is at it */
     RUN_UP,
+    RUN_SLEEPING,       /* is to be stopped unless it is used */
     RUN_STOPPING,       /* the driver clears away a run */
     RUN_CLEANUP         /* the driver clears away all of it, or will */
 } run_state;
@@ -92,6 +94,7 @@ typedef struct {
 
 /* The lifecycle's part of a sandbox. */
 typedef struct start_waiter  start_waiter;
+typedef struct sleep_waiter  sleep_waiter;
 
 typedef struct {
     run_state      state;
@@ -104,6 +107,12 @@ typedef struct {
     uint64_t       retry_at;    /* loop time before which none is tried */
     uint64_t       since;       /* loop time of entering the state */
     bool           slow;        /* its start takes long */
+    uint64_t       used;        /* loop time of the last use that is known */
+    deadline       idle;        /* when it is looked at again */
+    bool           polled;      /* the workers are being asked about it */
+    bool           sleep_forced;    /* whatever is in flight */
+    unsigned       sleep_turn;  /* counts its times of sleeping */
+    sleep_waiter  *sleepers;
     bool           doomed;      /* destroyed for good, on the disk too */
     sandbox       *next;        /* in a queue of the lifecycle */
 } sandbox_run;

@@ -76,6 +76,7 @@ conn_close(conn *c, const char *why)
     if (c->live) {
         list_unlink(&s->workers, c);
         s->worker_count--;
+        s->unsettled = uv_now(s->loop);
         log_info("worker %ld: connection closed: %s", c->pid, why);
 
     } else {
@@ -156,6 +157,7 @@ conn_hello(conn *c, const op *hello)
     s->worker_count++;
 
     c->live = true;
+    c->asked = c->polled = s->poll_ref;
     c->pid = hello->pid;
     c->since = s->r->published;
     c->zone = zones_join(&s->zones, hello->zone);
@@ -201,6 +203,9 @@ conn_frame(conn *c, const char *text, size_t len)
 
     } else if (parsed.kind == OP_ACK && result == OP_OK) {
         zone_ack(c->zone, parsed.seq, parsed.all ? 0 : c->since);
+
+    } else if (parsed.kind == OP_IDLE && result == OP_OK) {
+        conn_polled(c, parsed.seq, parsed.slots);
 
     } else {
         request_begin(c, &parsed, frame, err);
@@ -513,6 +518,9 @@ server_create(uv_loop_t *loop, int fd, registry *r, const char *secret,
     s->pipe.data = s;
     uv_timer_init(loop, &s->tick);
     s->tick.data = s;
+    uv_timer_init(loop, &s->poll_timer);
+    s->poll_timer.data = s;
+    s->unsettled = uv_now(loop);
 
     rc = uv_pipe_open(&s->pipe, fd);
     if (rc == 0) {
@@ -522,6 +530,7 @@ server_create(uv_loop_t *loop, int fd, registry *r, const char *secret,
     if (rc != 0) {
         error_set(err, 500, "internal", "listen: %s", uv_strerror(rc));
         uv_close((uv_handle_t *) &s->tick, NULL);
+        uv_close((uv_handle_t *) &s->poll_timer, NULL);
         uv_close((uv_handle_t *) &s->pipe, NULL);
         return NULL;
     }
@@ -546,6 +555,7 @@ server_close(server *s)
     }
 
     uv_close((uv_handle_t *) &s->tick, NULL);
+    uv_close((uv_handle_t *) &s->poll_timer, NULL);
     uv_close((uv_handle_t *) &s->pipe, NULL);
 }
 
@@ -553,6 +563,7 @@ server_close(server *s)
 void
 server_free(server *s)
 {
+    server_polls_free(s);
     zones_free(&s->zones);
     free(s);
 }

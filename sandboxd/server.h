@@ -17,6 +17,7 @@
 #include "common/frame.h"
 #include "sandboxd/op.h"
 #include "sandboxd/registry.h"
+#include "sandboxd/server_poll.h"
 #include "sandboxd/zones.h"
 
 #define SERVER_HELLO_MS        5000
@@ -33,6 +34,7 @@ typedef struct server   server;
 typedef struct conn     conn;
 typedef struct request  request;
 typedef struct out      out;
+typedef struct poll_question  poll_question;
 
 /* One operation of a worker, until its handler has ended with it. */
 struct request {
@@ -67,6 +69,10 @@ struct server {
     unsigned         stranger_count;
     conn            *workers;
     unsigned         worker_count;
+    poll_question   *questions;         /* oldest first */
+    uv_timer_t       poll_timer;
+    uint64_t         poll_ref;          /* of the newest */
+    uint64_t         unsettled;         /* loop time: a worker was lost */
     uint64_t         refused;           /* hellos with a wrong proof */
     uint64_t         refused_at;        /* loop time of the last log line */
 };

@@ -54,3 +54,19 @@ spec_queue_timeout(json_t *spec)
 
     return value ? (uint64_t) json_integer_value(value) : QUEUE_TIMEOUT_MS;
 }
+
+
+uint64_t
+spec_sleep_after(json_t *spec)
+{
+    json_t  *value;
+
+    if (json_is_true(json_object_get(spec, "keepAlive"))) {
+        return 0;
+    }
+
+    value = json_object_get(spec, "sleepAfter");
+
+    return (value ? (uint64_t) json_integer_value(value) : SLEEP_AFTER)
+           * 1000;
+}

@@ -95,10 +95,8 @@ sub make {
 
     if ($kept && -e $kept) {
         mkdir $tree;
-        my ($status, undef, $err) = run_command(['tar', '-xf', $kept, '-C',
-            $tree], timeout => 900);
-
-        return $status == 0 ? $self : (undef, "$kept: $err");
+        return run_command(['tar', '-xf', $kept, '-C', $tree],
+            timeout => 300) == 0 ? $self : (undef, "$kept can't be unpacked");
     }
 
     spew("$dir/apt-$release.conf", apt_options());

@@ -304,13 +304,11 @@ sub sandbox_pid {
 }
 
 
-# Reloads, with conf => 1 from what is set by now, and waits until the old
-# workers take nothing more.
+# Reloads, and waits until the old workers take nothing more.
 sub reload {
-    my ($self, %o) = @_;
+    my ($self) = @_;
     my @old = $self->nginx_workers;
 
-    spew("$self->{ngx}/nginx.conf", $self->nginx_conf) if $o{conf};
     kill 'HUP', $self->{nginx};
 
     return wait_for(sub {

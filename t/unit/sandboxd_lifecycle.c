@@ -1,4 +1,4 @@
-/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/names.c common/json_get.c common/error.c common/log.c common/json_text.c common/utf8.c */
+/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/lifecycle_idle.c sandboxd/lifecycle_sleep.c sandboxd/deadline.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/names.c common/json_get.c common/error.c common/log.c common/json_text.c common/utf8.c */
 /* libs: -luv -ljansson -lsqlite3 -lcrypto -lpthread */
 
 /*

@@ -1,0 +1,103 @@
+#!/usr/bin/perl
+
+# Sandboxes that go to sleep when nobody uses them, and wake when somebody
+# does: who counts as using one, and that no request falls in between.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Harness;
+use System;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use WebSocket;
+
+alarm_after(280);
+
+my $s = System->start(http_conf => 'sandbox_wake_timeout 60s;');
+
+sub create {
+    my ($id, %o) = @_;
+    my $r = $s->api(POST => '/v1/sandbox', json => { id => $id, %o });
+
+    return $r->{json};
+}
+
+sub state { return $s->api(GET => "/v1/sandbox/$_[0]")->{json}{state} }
+
+sub asleep_within {
+    my ($id, $seconds) = @_;
+
+    return wait_for(sub { state($id) eq 'asleep' }, $seconds, 0.1);
+}
+
+my $app = <<'EOP';
+import http.server, time, sys
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self):
+        if self.path.startswith('/slow'):
+            time.sleep(float(self.path.split('=')[1]))
+        self.send_response(200)
+        if self.path.startswith('/stream'):
+            self.send_header('Transfer-Encoding', 'chunked')
+            self.end_headers()
+            n, pause = self.path.split('=')[1].split(',')
+            for i in range(int(n)):
+                self.wfile.write(b'5\r\ntick\n\r\n')
+                self.wfile.flush()
+                time.sleep(float(pause))
+            self.wfile.write(b'0\r\n\r\n')
+            return
+        self.send_header('Content-Length', '3')
+        self.end_headers()
+        self.wfile.write(b'ok\n')
+    def do_POST(self):
+        n = int(self.headers['Content-Length'])
+        got = 0
+        while got < n:
+            got += len(self.rfile.read(min(65536, n - got)))
+        self.send_response(200)
+        text = str(got).encode()
+        self.send_header('Content-Length', str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+    def log_message(self, *a): pass
+http.server.ThreadingHTTPServer(('127.0.0.1', 8000), H).serve_forever()
+EOP
+
+# ---- idle -------------------------------------------------------------------
+
+create('idle', sleepAfter => 1);
+$s->exec('idle', 'echo kept > /workspace/file');
+my $t = time;
+ok(asleep_within('idle', 20), 'who is not used goes to sleep');
+cmp_ok(time() - $t, '>', 0.7, 'not before its time');
+like($s->api(GET => '/v1/sandbox/idle')->{json}{reason}, qr/idle/,
+    'the record says why');
+is($s->exec('idle', 'cat /workspace/file')->{stdout}, 'kept',
+    'it wakes with its files');
+is($s->api(GET => '/v1/sandbox/idle')->{json}{epoch}, 2, 'as another run');
+
+create('keep', sleepAfter => 1, keepAlive => JSON::PP::true());
+$s->exec('keep', 'true');
+
+# ---- what uses a sandbox ----------------------------------------------------
+
+create('long', sleepAfter => 1);
+my $r = $s->api(POST => '/v1/sandbox/long/api/execute',
+    json => { command => 'sleep 4; echo done' }, timeout => 30);
+is($r->{json}{stdout}, 'done', 'a command of four seconds is not cut off')
+    or diag explain $r;
+$r = $s->api(POST => '/v1/sandbox/long/api/execute/stream',
+    json => { command => 'sleep 4; echo streamed' }, timeout => 30);
+like($r->{body}, qr/streamed.*"complete"/s, 'nor is a silent stream');
+ok(asleep_within('long', 20), 'afterwards it sleeps');
+
+is(state('keep'), 'running', 'keepAlive never sleeps');
+
+$s->stop;
+done_testing();
