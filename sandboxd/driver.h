@@ -55,8 +55,29 @@ typedef void (*driver_started)(void *data, const driver_handle *handle,
     error *err);
 typedef void (*driver_done)(void *data, error *err);
 
-/* Called once when a started or adopted sandbox's PID 1 has ended, however it
- * did.  status is a wait status, or -1 where the kernel no longer tells. */
+/* What a sandbox uses; a member is -1 where this host doesn't tell. */
+typedef struct {
+    bool      running;          /* the rest but the disk is about a run */
+    int64_t   cpu_ns;           /* used, in all */
+    int64_t   throttled_ns;     /* wanted, but kept from */
+    int64_t   throttled;        /* periods in which it was */
+    int64_t   memory;           /* bytes, with the page cache */
+    int64_t   memory_peak;
+    int64_t   memory_limit;
+    int64_t   oom_kills;
+    int64_t   pids;
+    int64_t   pids_limit;
+    int64_t   disk;             /* bytes of the writable layer, */
+    int64_t   disk_at;          /* at this time (ms since 1970), */
+    bool      disk_partial;     /* or more: nobody counted on */
+    int64_t   disk_limit;
+} driver_stats;
+
+typedef void (*driver_measured)(void *data, const driver_stats *stats,
+    error *err);
+
+/* Called once when the PID 1 of a sandbox that was started, prepared or adopted
+ * has ended, however it did.  status is a wait status, or -1 where the kernel no longer tells. */
 typedef void (*driver_exited)(void *data, uint32_t slot, int status);
 
 struct driver {
@@ -90,6 +111,23 @@ struct driver {
     /* Finds a sandbox of an earlier sandboxd: true when PID 1 is the same
      * process and its agent socket exists; exited() then works for it. */
     bool (*adopt)(driver *d, uint32_t slot, const driver_handle *handle);
+
+    /*
+     * For a pool; NULL where there can be none.  prepare() starts a sandbox
+     * that is nobody's yet, with the image and the limits of the spec, whose
+     * other members are not looked at; it fails within the given time.  The
+     * start() of its slot then gives it to the sandbox of the spec, quickly if
+     * prepared() says that it still is what the spec asks for; else, and if
+     * it has ended meanwhile, it makes a run from the beginning.  stop() and
+     * destroy() end it.  It ends by itself with this process.
+     */
+    void (*prepare)(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+        driver_started cb, void *data);
+    bool (*prepared)(driver *d, const driver_spec *spec);
+
+    /* What a sandbox uses; costs the caller and the sandbox little, and
+     * doesn't start it. */
+    void (*stats)(driver *d, uint32_t slot, driver_measured cb, void *data);
 
     /* Removes what is left of every slot for which keep() is false:
      * processes, containers, cgroups, sockets, directories.  Called once,

@@ -70,6 +70,7 @@ oci_box_add(oci_driver *o, uint32_t slot)
     box->state = OCI_STARTING;
     box->pidfd = -1;
     box->lock = -1;
+    box->boot = -1;
     box->status = -1;
     box->next = o->boxes[slot % OCI_BUCKETS];
     o->boxes[slot % OCI_BUCKETS] = box;
@@ -93,6 +94,7 @@ oci_request_send(oci_driver *o, const void *head, size_t head_len,
     /* It never ends by itself: somebody killed it. */
     log_warn("oci: the helper process is gone, making a new one");
     oci_helper_stop(&o->helper);
+    oci_images_note(o);
 
     if (oci_helper_start(&o->helper, &o->host, o->layers, &o->map, err) == -1)
     {
@@ -210,12 +212,17 @@ driver_destroy(oci_driver *o)
                 close(box->lock);
             }
 
+            if (box->boot != -1) {
+                close(box->boot);
+            }
+
             free(box);
         }
     }
 
     oci_helper_stop(&o->helper);
     cgroup_close(o->cg);
+    free(o->identities);
     free(o->seccomp);
     free(o->layers);
     free(o->sockets);
@@ -415,6 +422,8 @@ driver_fill(oci_driver *o)
     o->d.stop = oci_stop_run;
     o->d.destroy = oci_destroy_run;
     o->d.adopt = oci_adopt;
+    o->d.prepare = oci_prepare_run;
+    o->d.prepared = oci_prepared;
     o->d.sweep = oci_sweep_run;
     o->d.free = oci_free;
     o->waiting_end = &o->waiting;
@@ -447,6 +456,8 @@ driver_oci_create(const driver_host *host, error **err)
         goto failed;
     }
 
+    oci_images_note(o);
+
     if (oci_helper_start(&o->helper, &o->host, o->layers, &o->map, err) == -1)
     {
         goto failed;
@@ -465,6 +476,7 @@ driver_oci_create(const driver_host *host, error **err)
 failed:
 
     oci_helper_stop(&o->helper);
+    free(o->identities);
     free(o->seccomp);
     free(o->layers);
     free(o->sockets);

@@ -6,6 +6,8 @@
  *   oci.c          the driver object, the table of boxes, adoption
  *   oci_box.c      a box's end: exit status, cleaning up, who is told
  *   oci_start.c    start: the order of its steps, the deadline
+ *   oci_assign.c   start of one that was prepared
+ *   oci_image.c    which images there are, and whether they still are
  *   oci_spec.c     start: image, limits, the texts for agent and crun
  *   oci_prepare.c  start: directory, lock, socket, group, disk (thread pool)
  *   oci_probe.c    start: the first ping
@@ -42,6 +44,7 @@ typedef struct oci_stop    oci_stop;
 
 typedef enum {
     OCI_STARTING,
+    OCI_PREPARED,           /* it runs and waits for whose it is */
     OCI_RUNNING,
     OCI_STOPPING,           /* it has been told to end */
     OCI_CLEANING            /* PID 1 is gone, or never was */
@@ -57,6 +60,11 @@ struct oci_box {
     bool         watched;   /* the handles below are open */
     bool         foreign;   /* somebody else's run: touch nothing of it */
     bool         orphaned;  /* its launch died: crun may live on */
+    bool         unused;    /* it was prepared, and is nobody's yet */
+    int          boot;      /* the agent is told through it whose it is */
+    uint32_t     image;
+    uint64_t     identity;  /* of the image, when it was prepared */
+    driver_limits  limits;
     int          retries;
     int          status;
     pid_t        pid;
@@ -83,6 +91,7 @@ struct oci_driver {
     char          *sockets;         /* <run_dir>/s */
     char           boot_id[40];     /* pids mean nothing in another boot */
     uint64_t       nofile;
+    uint64_t      *identities;      /* of the images that the helper has */
     unsigned       launches;        /* in the helper's hands */
     unsigned       launches_max;
     unsigned       trash;           /* names given to doomed directories */
@@ -119,11 +128,29 @@ void oci_box_signal(oci_box *box, int signo);
  * forgets the box. */
 void oci_box_clean(oci_box *box);
 
+/* oci_image.c */
+/* Changes when another directory is put in the image's place, or the directory
+ * itself changes; 0: there is none. */
+uint64_t oci_image_identity(const oci_driver *o, uint32_t image);
+/* Notes which images the helper has; before it is made. */
+void oci_images_note(oci_driver *o);
+bool oci_image_changed(const oci_driver *o, uint32_t image);
+/* Makes a new helper if the image is not the one that it has. */
+int oci_image_refresh(oci_driver *o, uint32_t image, error **err);
+
 /* oci_start.c */
 void oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data);
+void oci_prepare_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data);
 /* The box is gone before the agent has answered. */
 void oci_start_ended(oci_start *start, int status);
+
+/* oci_assign.c */
+bool oci_prepared(driver *d, const driver_spec *spec);
+/* The start of a slot whose box was prepared. */
+void oci_assign_run(oci_box *box, const driver_spec *spec,
+    uint64_t timeout_ms, driver_started cb, void *data);
 
 /* oci_stop.c */
 void oci_stop_run(driver *d, uint32_t slot, uint64_t grace_ms, driver_done cb,

@@ -48,6 +48,10 @@ box_free(oci_box *box)
         close(box->pidfd);
     }
 
+    if (box->boot != -1) {
+        close(box->boot);
+    }
+
     free(box);
 }
 

@@ -173,18 +173,11 @@ file_put(const char *path, const char *text, size_t len)
 /* A layer that nobody has run in yet gets the sandbox's own name; whatever is
  * in the way in the image stays as it is. */
 static void
-layer_prepare(const oci_launch *l)
+layer_name(int root, const char *hostname)
 {
-    int              root, fd;
+    int              fd;
     char             text[256];
     struct open_how  how;
-
-    root = open("/b/rootfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root == -1) {
-        return;
-    }
-
-    (void) mkdirat(root, "workspace", 0755);
 
     memset(&how, 0, sizeof(how));
     how.flags = O_WRONLY | O_TRUNC | O_CLOEXEC | O_NONBLOCK;
@@ -193,7 +186,7 @@ layer_prepare(const oci_launch *l)
     fd = (int) syscall(SYS_openat2, root, "etc/hostname", &how, sizeof(how));
 
     if (fd != -1) {
-        snprintf(text, sizeof(text), "%s\n", l->request->hostname);
+        snprintf(text, sizeof(text), "%s\n", hostname);
         (void) !write(fd, text, strlen(text));
         close(fd);
     }
@@ -202,9 +195,45 @@ layer_prepare(const oci_launch *l)
     fd = (int) syscall(SYS_openat2, root, "etc/hosts", &how, sizeof(how));
 
     if (fd != -1) {
-        snprintf(text, sizeof(text), "127.0.1.1\t%s\n", l->request->hostname);
+        snprintf(text, sizeof(text), "127.0.1.1\t%s\n", hostname);
         (void) !write(fd, text, strlen(text));
         close(fd);
+    }
+}
+
+
+static int
+layer_open(const char *dir)
+{
+    char  path[64];
+
+    snprintf(path, sizeof(path), "/s/%s/layer", dir);
+
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+
+static void
+layer_prepare(const oci_launch *l)
+{
+    int  root, layer;
+
+    root = open("/b/rootfs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root == -1) {
+        return;
+    }
+
+    (void) mkdirat(root, "workspace", 0755);
+
+    if (l->request->hostname[0] != '\0') {
+        layer_name(root, l->request->hostname);
+
+        layer = l->disk == -1 ? layer_open(l->request->dir) : -1;
+
+        if (layer != -1) {
+            (void) unlinkat(layer, "unused", 0);
+            close(layer);
+        }
     }
 
     close(root);
@@ -498,18 +527,46 @@ oci_launch_run(const oci_launch *l)
 
 
 void
-oci_launch_remove(const oci_request *request, int answer)
+oci_launch_name(const oci_request *request, int answer, int pidfd)
 {
-    int         fd;
-    char        path[64];
+    int         root, layer;
     oci_answer  a;
 
     memset(&a, 0, sizeof(a));
     a.type = OCI_DONE;
 
-    snprintf(path, sizeof(path), "/s/%s/layer", request->dir);
+    layer = layer_open(request->dir);
 
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (layer == -1 || setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == -1
+        || sethostname(request->hostname, strlen(request->hostname)) == -1)
+    {
+        oci_launch_failed(answer, "can't give the sandbox its name: %s",
+                          strerror(errno));
+        _exit(1);
+    }
+
+    root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (root != -1) {
+        layer_name(root, request->hostname);
+    }
+
+    (void) unlinkat(layer, "unused", 0);
+    (void) oci_wire_send(answer, &a, sizeof(a), NULL, 0, NULL, 0);
+    _exit(0);
+}
+
+
+void
+oci_launch_remove(const oci_request *request, int answer)
+{
+    int         fd;
+    oci_answer  a;
+
+    memset(&a, 0, sizeof(a));
+    a.type = OCI_DONE;
+
+    fd = layer_open(request->dir);
 
     if (fd == -1 ? errno != ENOENT : oci_tree_empty(fd) == -1) {
         oci_launch_failed(answer, "can't remove a sandbox's files: %s",

@@ -32,6 +32,11 @@ typedef struct {
 void oci_launch_run(const oci_launch *launch)
     __attribute__((noreturn));
 
+/* In a child of the helper too: tells a sandbox that was prepared its name.
+ * Nobody has run anything in it yet. */
+void oci_launch_name(const oci_request *request, int answer, int pidfd)
+    __attribute__((noreturn));
+
 /* In a child of the helper too: empties the layer of a directory. */
 void oci_launch_remove(const oci_request *request, int answer)
     __attribute__((noreturn));

@@ -138,10 +138,12 @@ lock_take(oci_prepare *p, int dir)
 }
 
 
-/* upper is made last: it tells a complete layer. */
+/* upper is made last: it tells a complete layer.  The file "unused" stays until
+ * the layer has the name of the sandbox that runs in it. */
 static int
 layer_make(oci_prepare *p, int dir)
 {
+    int     fd;
     size_t  i;
     uid_t   uid;
     gid_t   gid;
@@ -151,6 +153,8 @@ layer_make(oci_prepare *p, int dir)
     };
 
     if (faccessat(dir, names[2], F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        p->fresh = faccessat(dir, "layer/unused", F_OK, AT_SYMLINK_NOFOLLOW)
+                   == 0;
         return 0;
     }
 
@@ -163,6 +167,17 @@ layer_make(oci_prepare *p, int dir)
             || fchmodat(dir, names[i], i < 2 ? 0700 : 0755, 0) == -1)
         {
             return failed(p, "can't make the writable layer");
+        }
+
+        if (i == 0) {
+            fd = openat(dir, "layer/unused", O_WRONLY | O_CREAT | O_CLOEXEC
+                        | O_NOFOLLOW, 0600);
+
+            if (fd == -1) {
+                return failed(p, "can't make the writable layer");
+            }
+
+            close(fd);
         }
     }
 

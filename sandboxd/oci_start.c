@@ -17,43 +17,13 @@
 
 #include "common/log.h"
 #include "sandboxd/oci.h"
-#include "sandboxd/oci_prepare.h"
-#include "sandboxd/oci_probe.h"
 #include "sandboxd/oci_spec.h"
+#include "sandboxd/oci_start_part.h"
 #include "sandboxd/oci_wire.h"
 
 /* A connection that breaks may be the first sign of an agent's end, whose
  * status says more. */
 #define LAST_WORDS_MS  500
-
-struct oci_start {
-    oci_driver      *o;
-    oci_box         *box;
-    oci_start       *next;          /* in the queue of those that wait */
-    driver_started   cb;
-    void            *data;
-    error           *err;           /* the reason, once there is one */
-    char             key[40];
-    char             hostname[64];
-    char            *boot;          /* JSON for the agent */
-    char            *config;        /* config.json */
-    uint32_t         image;
-    oci_prepare      prepare;
-    int              boot_fd;
-    int              log_fd;
-    int              answer;
-    bool             waiting;       /* in the queue */
-    bool             working;       /* in the thread pool */
-    bool             launched;      /* the answer socket is polled */
-    bool             counted;       /* among the launches */
-    bool             weak;          /* err may follow from the agent's end */
-    pid_t            join_pid;
-    oci_probe       *probe;
-    uv_work_t        work;
-    uv_poll_t        poll;
-    uv_timer_t       timer;
-    unsigned         closing;
-};
 
 static void  launch_next(oci_driver *o);
 
@@ -83,6 +53,7 @@ start_closed(uv_handle_t *handle)
 
     close_fd(&s->answer);
     close_fd(&s->log_fd);
+    close_fd(&s->boot_write);
     free(s->boot);
     free(s->config);
     free(s);
@@ -182,8 +153,8 @@ queue_remove(oci_start *s)
 /* Takes back what has been done so far, as far as it can at once: what is in
  * other hands (a thread, the helper's child, a dying PID 1) comes back here or
  * to oci_start_ended(). */
-static void
-start_abort(oci_start *s)
+void
+oci_start_abort(oci_start *s)
 {
     if (s->working) {
         return;
@@ -229,7 +200,7 @@ start_timeout(uv_timer_t *timer)
                   "time (%s)", s->waiting ? "waiting for its turn"
                   : s->box->pidfd != -1 ? "the agent didn't answer"
                   : s->launched ? "crun didn't finish" : "preparing");
-        start_abort(s);
+        oci_start_abort(s);
     }
 }
 
@@ -243,7 +214,7 @@ start_give_up(uv_timer_t *timer)
 
     if (s->box->state == OCI_STARTING) {
         s->weak = false;
-        start_abort(s);
+        oci_start_abort(s);
     }
 }
 
@@ -284,10 +255,44 @@ start_probed(void *data, error *err)
 }
 
 
+void
+oci_start_probe(oci_start *s)
+{
+    char  path[OCI_SOCKET_MAX + 32];
+
+    oci_socket_path(s->o, s->box->slot, path, sizeof(path));
+    s->probe = oci_probe_start(s->o->host.loop, path, s->key, start_probed, s,
+                               &s->err);
+
+    if (s->probe == NULL) {
+        start_doubt(s);
+    }
+}
+
+
+/* It waits for its boot message now, or for the end of this process. */
+static void
+start_unused(oci_start *s)
+{
+    oci_box  *box;
+
+    box = s->box;
+    box->state = OCI_PREPARED;
+    box->unused = true;
+    box->reported = true;
+    box->boot = s->boot_write;
+    s->boot_write = -1;
+    box->image = s->image;
+    box->limits = s->prepare.limits;
+    box->start = NULL;
+
+    start_finish(s, box);
+}
+
+
 static void
 answer_started(oci_start *s, const oci_answer *a, int pidfd)
 {
-    char      path[OCI_SOCKET_MAX + 32];
     oci_box  *box;
 
     box = s->box;
@@ -313,16 +318,14 @@ answer_started(oci_start *s, const oci_answer *a, int pidfd)
     }
 
     if (s->err != NULL) {
-        start_abort(s);
+        oci_start_abort(s);
         return;
     }
 
-    oci_socket_path(s->o, box->slot, path, sizeof(path));
-    s->probe = oci_probe_start(s->o->host.loop, path, s->key, start_probed, s,
-                               &s->err);
-
-    if (s->probe == NULL) {
-        start_doubt(s);
+    if (s->unused) {
+        start_unused(s);
+    } else {
+        oci_start_probe(s);
     }
 }
 
@@ -354,7 +357,7 @@ start_joined(uv_work_t *work, int status)
     s->prepare.err = NULL;
 
     if (s->err != NULL) {
-        start_abort(s);
+        oci_start_abort(s);
         return;
     }
 
@@ -442,6 +445,15 @@ boot_pipe(oci_start *s)
     }
 
     s->boot_fd = fds[0];
+
+    /* The agent reads it as a plain, blocking pipe. */
+    (void) fcntl(fds[0], F_SETFL, 0);
+
+    if (s->unused) {
+        s->boot_write = fds[1];
+        return 0;
+    }
+
     len = strlen(s->boot);
 
     if (len > 65536) {
@@ -456,9 +468,6 @@ boot_pipe(oci_start *s)
 
     close(fds[1]);
 
-    /* The agent reads it as a plain, blocking pipe. */
-    (void) fcntl(fds[0], F_SETFL, 0);
-
     return 0;
 }
 
@@ -469,9 +478,13 @@ launch_send(oci_start *s)
     int          rc, socks[2], pipes[2], fds[OCI_REQUEST_FDS];
     oci_request  r;
 
-    if (boot_pipe(s) == -1) {
+    if (oci_image_refresh(s->o, s->image, &s->err) == -1
+        || boot_pipe(s) == -1)
+    {
         return -1;
     }
+
+    s->box->identity = s->o->identities[s->image];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) == -1) {
         return error_set(&s->err, 500, "start_failed", "socketpair: %s",
@@ -526,7 +539,8 @@ launch_send(oci_start *s)
 }
 
 
-/* More at once would only make each of them slower. */
+/* More at once would only make each of them slower.  A changed image needs
+ * another helper, which is not the parent of what this one has begun. */
 static void
 launch_next(oci_driver *o)
 {
@@ -534,6 +548,11 @@ launch_next(oci_driver *o)
 
     while (o->waiting != NULL && o->launches < o->launches_max) {
         s = o->waiting;
+
+        if (o->launches > 0 && oci_image_changed(o, s->image)) {
+            return;
+        }
+
         queue_remove(s);
 
         s->counted = true;
@@ -542,7 +561,7 @@ launch_next(oci_driver *o)
         if (launch_send(s) == -1) {
             s->counted = false;
             o->launches--;
-            start_abort(s);
+            oci_start_abort(s);
         }
     }
 }
@@ -584,7 +603,7 @@ start_prepared(uv_work_t *work, int status)
     }
 
     if (s->err != NULL) {
-        start_abort(s);
+        oci_start_abort(s);
         return;
     }
 
@@ -611,10 +630,17 @@ start_check(oci_start *s, const driver_spec *spec)
         return;
     }
 
-    s->boot = oci_spec_boot(spec, &s->err);
+    if (!s->unused) {
+        s->boot = oci_spec_boot(spec, &s->err);
+
+        if (s->boot == NULL) {
+            return;
+        }
+    }
+
     s->config = oci_spec_config(s->o, spec, s->prepare.limits.memory, &s->err);
 
-    if (s->boot == NULL || s->config == NULL) {
+    if (s->config == NULL) {
         return;
     }
 
@@ -629,14 +655,11 @@ start_check(oci_start *s, const driver_spec *spec)
 }
 
 
-void
-oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+oci_start *
+oci_start_create(oci_driver *o, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
-    oci_start   *s;
-    oci_driver  *o;
-
-    o = (oci_driver *) d;
+    oci_start  *s;
 
     s = calloc(1, sizeof(oci_start));
     if (s == NULL) {
@@ -650,29 +673,79 @@ oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     s->data = data;
     s->answer = -1;
     s->boot_fd = -1;
+    s->boot_write = -1;
     s->log_fd = -1;
     snprintf(s->key, sizeof(s->key), "%s", spec->key);
     snprintf(s->hostname, sizeof(s->hostname), "%s", spec->id);
-
-    s->prepare.o = o;
-    s->prepare.slot = spec->slot;
     oci_prepare_init(&s->prepare);
-    oci_spec_limits(o, spec, &s->prepare.limits);
-
-    start_check(s, spec);
-
-    log_debug("oci: slot %08x: start of \"%s\"", spec->slot, spec->id);
 
     uv_timer_init(o->host.loop, &s->timer);
     s->timer.data = s;
 
-    if (s->box != NULL) {
+    if (timeout_ms != 0) {
         uv_timer_start(&s->timer, start_timeout, timeout_ms, 0);
     }
+
+    return s;
+}
+
+
+void
+oci_start_fresh(oci_driver *o, const driver_spec *spec, bool unused,
+    uint64_t timeout_ms, driver_started cb, void *data)
+{
+    oci_start  *s;
+
+    s = oci_start_create(o, spec, timeout_ms, cb, data);
+    s->unused = unused;
+    s->prepare.o = o;
+    s->prepare.slot = spec->slot;
+    oci_spec_limits(o, spec, &s->prepare.limits);
+
+    start_check(s, spec);
+
+    /* Nothing has begun that would have to be ended in time. */
+    if (s->box == NULL) {
+        uv_timer_stop(&s->timer);
+    }
+
+    log_debug("oci: slot %08x: start of \"%s\"", spec->slot, spec->id);
 
     /* Through the thread pool in any case: the callback never comes before
      * this function has returned. */
     s->working = true;
     s->work.data = s;
     uv_queue_work(o->host.loop, &s->work, prepare_work, start_prepared);
+}
+
+
+void
+oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    oci_box     *box;
+    oci_driver  *o;
+
+    o = (oci_driver *) d;
+    box = oci_box_find(o, spec->slot);
+
+    if (box != NULL && box->unused) {
+        oci_assign_run(box, spec, timeout_ms, cb, data);
+    } else {
+        oci_start_fresh(o, spec, false, timeout_ms, cb, data);
+    }
+}
+
+
+void
+oci_prepare_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    driver_spec  nobody;
+
+    nobody = *spec;
+    nobody.id = "";
+    nobody.key = "";
+
+    oci_start_fresh((oci_driver *) d, &nobody, true, timeout_ms, cb, data);
 }

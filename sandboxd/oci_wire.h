@@ -19,16 +19,17 @@
 typedef enum {
     OCI_OP_START = 1,       /* fds: answer, lock, listen, boot,
                                log[, disk] */
-    OCI_OP_REMOVE           /* fds: answer; empties the directory's layer */
+    OCI_OP_REMOVE,          /* fds: answer; empties the directory's layer */
+    OCI_OP_NAME             /* fds: answer, pidfd; gives a sandbox its name */
 } oci_op;
 
 typedef struct {
     uint32_t  op;
     uint32_t  image;        /* its number */
-    uint8_t   fresh;        /* the layer was made for this start */
+    uint8_t   fresh;        /* nobody has run in the layer yet */
     uint8_t   disk;         /* a detached mount for the layer comes along */
     char      dir[30];      /* the sandbox's directory, a plain name */
-    char      hostname[64];
+    char      hostname[64]; /* "": not known yet */
     uint32_t  config_len;   /* of config.json, which follows */
 } oci_request;
 
@@ -36,7 +37,7 @@ typedef enum {
     OCI_READY = 1,          /* mounts are made; pid is to be put in its
                                group; goes on when it is sent a byte */
     OCI_STARTED,            /* pid is PID 1 of the sandbox; brings a pidfd */
-    OCI_DONE,               /* the layer is empty */
+    OCI_DONE,               /* the layer is empty, the sandbox has its name */
     OCI_FAILED
 } oci_answer_type;
 

@@ -7,6 +7,7 @@
  *   {"op":"info"}
  *   {"op":"start","slot":1,"id":"demo","key":"...","image":"host","env":{},
  *    "limits":{"memory":...},"defaults":{},"timeout":10000}
+ *   {"op":"prepare","slot":1,"image":"host","timeout":10000}
  *   {"op":"stop","slot":1,"grace":1000}    {"op":"destroy","slot":1}
  *   {"op":"adopt","slot":1,"pid":4711,"start_time":12345}
  *   {"op":"sweep","keep":{"00000001":true}}    (true: it runs)
@@ -142,7 +143,7 @@ limits_get(json_t *o, driver_limits *l)
 
 
 static void
-start(json_t *o)
+start(json_t *o, bool prepare)
 {
     call         *c;
     json_t       *none;
@@ -158,15 +159,18 @@ start(json_t *o)
     spec.image = json_string_value(json_object_get(o, "image"));
     spec.env = json_object_get(o, "env");
 
+    /* It lives until the answer. */
     if (spec.env == NULL) {
         spec.env = none;
+        json_object_set(o, "env", none);
     }
 
     limits_get(json_object_get(o, "limits"), &spec.limits);
     limits_get(json_object_get(o, "defaults"), &spec.defaults);
 
     c = call_begin(o);
-    d->start(d, &spec, number(o, "timeout"), started, c);
+    (prepare ? d->prepare : d->start)(d, &spec, number(o, "timeout"), started,
+                                      c);
     json_decref(none);
 }
 
@@ -212,7 +216,10 @@ command(char *text)
         info();
 
     } else if (strcmp(op, "start") == 0) {
-        start(o);
+        start(o, false);
+
+    } else if (strcmp(op, "prepare") == 0) {
+        start(o, true);
 
     } else if (strcmp(op, "stop") == 0) {
         d->stop(d, (uint32_t) number(o, "slot"), number(o, "grace"), done,

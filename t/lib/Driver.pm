@@ -184,6 +184,17 @@ sub start {
 }
 
 
+# A sandbox that is nobody's yet.
+sub prepare {
+    my ($self, $slot, %o) = @_;
+
+    $self->send(op => 'prepare', slot => $slot, image => 'host',
+        timeout => 20000, %o);
+
+    return $self->answer_to('prepare', $slot, 60) || { message => 'no answer' };
+}
+
+
 sub stop {
     my ($self, $slot, $grace) = @_;
 

@@ -1,0 +1,240 @@
+/*
+ * The start of a sandbox that was prepared: gives it its name, tells its agent
+ * whose it is, and waits for the first answer.  What can't be used any more
+ * ends, and the start is one from the beginning.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "sandboxd/oci_spec.h"
+#include "sandboxd/oci_start_part.h"
+#include "sandboxd/oci_wire.h"
+
+#define BOOT_PIPE_LEN  65536    /* what a pipe takes by itself */
+
+/* A start that has to wait for the end of what was prepared. */
+typedef struct {
+    oci_driver       *o;
+    driver_spec       spec;
+    uint64_t          timeout_ms;
+    driver_started    cb;
+    void             *data;
+} assign_again;
+
+
+static bool
+box_fits(const oci_box *box, const driver_spec *spec)
+{
+    uint32_t        image;
+    error          *err;
+    driver_limits   limits;
+
+    err = NULL;
+
+    if (oci_spec_image(box->o, spec->image, &image, &err) == -1) {
+        error_free(err);
+        return false;
+    }
+
+    memset(&limits, 0, sizeof(limits));
+    oci_spec_limits(box->o, spec, &limits);
+
+    return box->state == OCI_PREPARED && box->image == image
+           && box->limits.cpu == limits.cpu
+           && box->limits.memory == limits.memory
+           && box->limits.disk == limits.disk
+           && box->limits.pids == limits.pids
+           && oci_image_identity(box->o, image) == box->identity;
+}
+
+
+bool
+oci_prepared(driver *d, const driver_spec *spec)
+{
+    oci_box  *box;
+
+    box = oci_box_find((oci_driver *) d, spec->slot);
+
+    return box != NULL && box->unused && box_fits(box, spec);
+}
+
+
+/* The whole of it fits into the pipe, of which nothing has been used. */
+static int
+boot_write(oci_start *s)
+{
+    int      fd;
+    size_t   len;
+    ssize_t  n;
+
+    fd = s->box->boot;
+    s->box->boot = -1;
+    len = strlen(s->boot);
+
+    if (len > BOOT_PIPE_LEN) {
+        (void) fcntl(fd, F_SETPIPE_SZ, OCI_BOOT_MAX);
+    }
+
+    n = write(fd, s->boot, len);
+    close(fd);
+
+    if (n != (ssize_t) len) {
+        return error_set(&s->err, 503, "start_failed", "the agent can't be "
+                         "told whose sandbox it is");
+    }
+
+    return 0;
+}
+
+
+static void
+assign_named(uv_poll_t *handle, int status, int events)
+{
+    ssize_t      n;
+    oci_start   *s;
+    oci_answer   a;
+
+    s = handle->data;
+
+    n = oci_wire_recv(s->answer, &a, sizeof(a), NULL, 0, MSG_DONTWAIT);
+
+    if (n == -1 && errno == EAGAIN) {
+        return;
+    }
+
+    uv_poll_stop(handle);
+
+    if (s->err != NULL || s->box->state != OCI_STARTING) {
+        return;
+    }
+
+    if (n != sizeof(a) || a.type != OCI_DONE) {
+        a.message[sizeof(a.message) - 1] = '\0';
+        error_set(&s->err, 503, "start_failed", "%s", n == sizeof(a)
+                  ? a.message : "the sandbox could not be given its name");
+        oci_start_abort(s);
+        return;
+    }
+
+    if (boot_write(s) == -1) {
+        oci_start_abort(s);
+        return;
+    }
+
+    oci_start_probe(s);
+}
+
+
+static int
+name_send(oci_start *s)
+{
+    int          rc, socks[2], fds[2];
+    oci_request  r;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) == -1) {
+        return error_set(&s->err, 500, "start_failed", "socketpair: %s",
+                         strerror(errno));
+    }
+
+    memset(&r, 0, sizeof(r));
+    r.op = OCI_OP_NAME;
+    oci_slot_name(s->box->slot, r.dir);
+    memcpy(r.hostname, s->hostname, sizeof(r.hostname));
+
+    fds[0] = socks[1];
+    fds[1] = s->box->pidfd;
+
+    rc = oci_request_send(s->o, &r, sizeof(r), NULL, 0, fds, 2, &s->err);
+    close(socks[1]);
+
+    if (rc == -1) {
+        close(socks[0]);
+        return -1;
+    }
+
+    s->answer = socks[0];
+    s->launched = true;
+    uv_poll_init(s->o->host.loop, &s->poll, s->answer);
+    s->poll.data = s;
+    uv_poll_start(&s->poll, UV_READABLE, assign_named);
+
+    return 0;
+}
+
+
+static void
+assign_box(oci_box *box, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    oci_start  *s;
+
+    s = oci_start_create(box->o, spec, timeout_ms, cb, data);
+
+    /* From here on its end is the end of this start. */
+    s->box = box;
+    box->start = s;
+    box->state = OCI_STARTING;
+    box->unused = false;
+    box->reported = false;
+
+    log_debug("oci: slot %08x is \"%s\" now", box->slot, spec->id);
+
+    s->boot = oci_spec_boot(spec, &s->err);
+
+    if (s->boot == NULL || name_send(s) == -1) {
+        oci_start_abort(s);
+    }
+}
+
+
+static void
+again_stopped(void *data, error *err)
+{
+    assign_again  *again;
+
+    again = data;
+
+    if (err != NULL) {
+        again->cb(again->data, NULL, err);
+
+    } else {
+        oci_start_fresh(again->o, &again->spec, false, again->timeout_ms,
+                        again->cb, again->data);
+    }
+
+    free(again);
+}
+
+
+void
+oci_assign_run(oci_box *box, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    assign_again  *again;
+
+    if (box_fits(box, spec)) {
+        assign_box(box, spec, timeout_ms, cb, data);
+        return;
+    }
+
+    log_info("oci: slot %08x was prepared for something else", box->slot);
+
+    again = calloc(1, sizeof(assign_again));
+    if (again == NULL) {
+        abort();
+    }
+
+    again->o = box->o;
+    again->spec = *spec;
+    again->timeout_ms = timeout_ms;
+    again->cb = cb;
+    again->data = data;
+
+    oci_stop_run(&box->o->d, box->slot, 0, again_stopped, again);
+}
