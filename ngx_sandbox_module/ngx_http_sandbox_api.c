@@ -218,6 +218,12 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     case SANDBOX_OP_DESTROY:
         return ngx_http_sandbox_api_get(r, api, "destroy");
 
+    case SANDBOX_OP_STATS:
+    case SANDBOX_OP_POOL_STATS:
+    case SANDBOX_OP_POOL_PRIME:
+    case SANDBOX_OP_POOL_SHUTDOWN:
+        return ngx_http_sandbox_host_handler(r, api);
+
     default:
         return ngx_http_sandbox_ports_handler(r, api);
     }

@@ -5,6 +5,7 @@
  *   _api.c       the check, and the operations that sandboxd answers
  *   _api_conf.c  checks of the configuration
  *   _ports.c     exposures and their URLs
+ *   _host.c      what the host has: the pool, what sandboxes use
  *   _json.c      JSON bodies, in and out
  *   _openapi.c   the API's description
  */
@@ -102,6 +103,12 @@ ngx_int_t ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
 /* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _UNEXPOSE */
 
 ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+
+/* _host.c: SANDBOX_OP_STATS, _POOL_* */
+
+ngx_int_t ngx_http_sandbox_host_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 
 

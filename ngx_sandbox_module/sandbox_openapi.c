@@ -25,6 +25,7 @@ PART(api, "api.json");
 PART(sandboxes, "sandboxes.json");
 PART(ports, "ports.json");
 PART(proxy, "proxy.json");
+PART(host, "host.json");
 PART(bridge, "bridge.json");
 PART(processes, "processes.json");
 PART(files, "files.json");
@@ -38,6 +39,7 @@ static const char *const  openapi_parts[] = {
     sandbox_openapi_sandboxes,
     sandbox_openapi_ports,
     sandbox_openapi_proxy,
+    sandbox_openapi_host,
     sandbox_openapi_bridge,
     sandbox_openapi_processes,
     sandbox_openapi_files,

@@ -64,7 +64,11 @@ typedef enum {
     SANDBOX_OP_PORTS,
     SANDBOX_OP_PORT_GET,
     SANDBOX_OP_PORT_PUT,
-    SANDBOX_OP_UNEXPOSE
+    SANDBOX_OP_UNEXPOSE,
+    SANDBOX_OP_STATS,
+    SANDBOX_OP_POOL_STATS,
+    SANDBOX_OP_POOL_PRIME,
+    SANDBOX_OP_POOL_SHUTDOWN
 } sandbox_route_op;
 
 typedef struct sandbox_route_s {

@@ -13,27 +13,11 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "sandboxd/cgroup.h"
-#include "sandboxd/cgroup_layout.h"
+#include "sandboxd/cgroup_part.h"
 
 #define CPU_PERIOD_US      100000
 #define REMOVE_TRIES       200          /* of 10 ms */
 #define PROBE_SLOT         0xffffffff   /* never a sandbox's */
-
-typedef struct {
-    bool      v2;
-    unsigned  controllers;
-    char      base[CGROUP_PATH_MAX * 2 + 64];
-} cgroup_base;
-
-struct cgroup_host {
-    cgroup_base  h[CGROUP_HIERARCHIES_MAX];
-    unsigned     count;
-    unsigned     enforced;
-};
-
-#define CGROUP_FILE_MAX  (sizeof(((cgroup_base *) 0)->base) + 64)
-
 
 static int
 file_write(const char *dir, const char *name, const char *text)
@@ -58,8 +42,8 @@ file_write(const char *dir, const char *name, const char *text)
 }
 
 
-static char *
-file_read(const char *path)
+char *
+cgroup_file_read(const char *path)
 {
     int      fd;
     char    *text, *more;
@@ -101,8 +85,8 @@ file_read(const char *path)
 }
 
 
-static void
-slot_dir(const cgroup_base *h, uint32_t slot, char *path)
+void
+cgroup_slot_dir(const cgroup_base *h, uint32_t slot, char *path)
 {
     snprintf(path, CGROUP_FILE_MAX, "%s/%08" PRIx32, h->base, slot);
 }
@@ -148,7 +132,7 @@ v2_controllers(const char *dir, const char *file)
 
     bits = 0;
     snprintf(path, sizeof(path), "%s/%s", dir, file);
-    text = file_read(path);
+    text = cgroup_file_read(path);
 
     for (i = 0; text != NULL && i < 3; i++) {
         if (has_word(text, v2_names[i].name)) {
@@ -374,7 +358,7 @@ cgroup_create(const cgroup_host *cg, uint32_t slot,
             continue;
         }
 
-        slot_dir(&cg->h[i], slot, dir);
+        cgroup_slot_dir(&cg->h[i], slot, dir);
 
         if (mkdir(dir, 0755) == -1 && errno == ENOENT) {
             /* Somebody tidied up while there was no sandbox. */
@@ -408,7 +392,7 @@ cgroup_join(const cgroup_host *cg, uint32_t slot, pid_t pid, error **err)
     snprintf(text, sizeof(text), "%d", (int) pid);
 
     for (i = 0; i < cg->count; i++) {
-        slot_dir(&cg->h[i], slot, dir);
+        cgroup_slot_dir(&cg->h[i], slot, dir);
 
         /* Where no limit was asked for there is no group. */
         if (file_write(dir, "cgroup.procs", text) == -1 && errno != ENOENT) {
@@ -428,7 +412,7 @@ cgroup_thaw(const cgroup_host *cg, uint32_t slot)
     unsigned  i;
 
     for (i = 0; i < cg->count; i++) {
-        slot_dir(&cg->h[i], slot, dir);
+        cgroup_slot_dir(&cg->h[i], slot, dir);
         (void) file_write(dir, cg->h[i].v2 ? "cgroup.freeze" : "freezer.state",
                           cg->h[i].v2 ? "0" : "THAWED");
     }
@@ -444,10 +428,10 @@ cgroup_processes(const cgroup_host *cg, uint32_t slot,
     unsigned  i;
 
     for (i = 0; i < cg->count; i++) {
-        slot_dir(&cg->h[i], slot, dir);
+        cgroup_slot_dir(&cg->h[i], slot, dir);
         snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
 
-        text = file_read(path);
+        text = cgroup_file_read(path);
 
         for (p = text; p != NULL && *p != '\0'; p = end + (*end == '\n')) {
             pid = strtol(p, &end, 10);
@@ -477,7 +461,7 @@ cgroup_remove(const cgroup_host *cg, uint32_t slot)
     rc = 0;
 
     for (i = 0; i < cg->count; i++) {
-        slot_dir(&cg->h[i], slot, dir);
+        cgroup_slot_dir(&cg->h[i], slot, dir);
 
         for (tries = 0; rmdir(dir) == -1 && errno != ENOENT; tries++) {
             if (errno != EBUSY || tries == REMOVE_TRIES) {
@@ -540,7 +524,7 @@ base_probe(cgroup_base *h)
     };
 
     works = 0;
-    slot_dir(h, PROBE_SLOT, dir);
+    cgroup_slot_dir(h, PROBE_SLOT, dir);
 
     if (mkdir(dir, 0755) == 0 || errno == EEXIST) {
         for (i = 0; i < 3; i++) {
@@ -572,8 +556,8 @@ cgroup_open(const char *tag)
     cgroup_layout   layout;
 
     cg = calloc(1, sizeof(cgroup_host));
-    mountinfo = file_read("/proc/self/mountinfo");
-    self = file_read("/proc/self/cgroup");
+    mountinfo = cgroup_file_read("/proc/self/mountinfo");
+    self = cgroup_file_read("/proc/self/cgroup");
 
     if (cg != NULL && mountinfo != NULL && self != NULL) {
         cgroup_layout_parse(&layout, mountinfo, self);

@@ -42,6 +42,11 @@ void cgroup_thaw(const cgroup_host *cg, uint32_t slot);
 void cgroup_processes(const cgroup_host *cg, uint32_t slot,
     void (*f)(void *data, pid_t pid), void *data);
 
+/* What the sandbox uses, as far as the groups tell: all but the disk.  Where
+ * they don't count processor time, it is that of the processes in them and of
+ * those that they have waited for. */
+void cgroup_stats(const cgroup_host *cg, uint32_t slot, driver_stats *stats);
+
 /* Removes the groups; waits for a moment if processes are still leaving. */
 int cgroup_remove(const cgroup_host *cg, uint32_t slot);
 

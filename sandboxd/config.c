@@ -12,6 +12,8 @@
 #define FLOOR_MIN         (16ull << 20)
 #define FLOOR_DEFAULT     (256ull << 20)
 
+#define POOL_INTERVAL_DEFAULT  10000
+
 #define SOCKET_NAME_MAX   (sizeof("/control.sock") - 1)
 
 
@@ -28,6 +30,9 @@ typedef enum {
     OPT_STOP_ON_EXIT,
     OPT_STARTS,
     OPT_DISK_FLOOR,
+    OPT_POOL,
+    OPT_POOL_BATCH,
+    OPT_POOL_INTERVAL,
     OPT_LOG_LEVEL,
     OPT_VERSION,
     OPT_HELP
@@ -47,6 +52,9 @@ static const struct option  options[] = {
     { "stop-on-exit", no_argument, NULL, OPT_STOP_ON_EXIT },
     { "starts", required_argument, NULL, OPT_STARTS },
     { "disk-floor", required_argument, NULL, OPT_DISK_FLOOR },
+    { "pool", required_argument, NULL, OPT_POOL },
+    { "pool-batch", required_argument, NULL, OPT_POOL_BATCH },
+    { "pool-interval", required_argument, NULL, OPT_POOL_INTERVAL },
     { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
@@ -88,6 +96,12 @@ config_usage(FILE *f)
 "  --disk-floor SIZE    free disk that creations leave for records and logs,\n"
 "                       in bytes or with K, M, G, T; at least 16M (default:\n"
 "                       256M)\n"
+"  --pool [IMAGE=]N     keep N sandboxes of the image (default: the default\n"
+"                       image) running for those to come, 0 to 1000\n"
+"  --pool-batch N       of which N are prepared at the same time, 1 to 20\n"
+"                       (default: 1)\n"
+"  --pool-interval MS   milliseconds between two looks at them, 100 to\n"
+"                       3600000 (default: 10000)\n"
 "  --log-level LEVEL    error, warn, info or debug (default: info)\n"
 "  --version            print the version\n"
 "  --help               print this\n"
@@ -177,6 +191,102 @@ config_image(config *dst, char *text, error **err)
 }
 
 
+static int
+config_pool(config *dst, char *text, error **err)
+{
+    char         *eq, *number;
+    uint64_t      n;
+    unsigned      i;
+    const char   *image;
+
+    eq = strchr(text, '=');
+    image = NULL;
+    number = text;
+
+    if (eq != NULL) {
+        *eq = '\0';
+        image = text;
+        number = eq + 1;
+    }
+
+    if (config_number("pool", number, 0, POOL_TARGET_MAX, false, &n, err) < 0)
+    {
+        return -1;
+    }
+
+    for (i = 0; i < dst->pool.count; i++) {
+        if ((image == NULL && dst->pool.targets[i].image == NULL)
+            || (image != NULL && dst->pool.targets[i].image != NULL
+                && strcmp(image, dst->pool.targets[i].image) == 0))
+        {
+            return error_set(err, 400, "usage", "--pool is given twice for "
+                             "the same image");
+        }
+    }
+
+    if (i == POOL_IMAGES_MAX) {
+        return error_set(err, 400, "usage", "more than %d times --pool",
+                         POOL_IMAGES_MAX);
+    }
+
+    dst->pool.targets[i].image = image;
+    dst->pool.targets[i].target = (unsigned) n;
+    dst->pool.count++;
+
+    return 0;
+}
+
+
+static bool
+config_has_image(const config *cf, const char *name)
+{
+    unsigned  i;
+
+    if (strcmp(name, "host") == 0) {
+        return cf->dev;
+    }
+
+    for (i = 0; i < cf->image_count; i++) {
+        if (strcmp(cf->image_names[i], name) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+/* The default image is known by now; it may have been named as well. */
+static int
+config_pool_images(config *dst, error **err)
+{
+    unsigned      i, j;
+    const char  **image;
+
+    for (i = 0; i < dst->pool.count; i++) {
+        image = &dst->pool.targets[i].image;
+
+        if (*image == NULL) {
+            *image = dst->default_image;
+        }
+
+        if (!config_has_image(dst, *image)) {
+            return error_set(err, 400, "usage", "--pool %s: there is no image "
+                             "of that name", *image);
+        }
+
+        for (j = 0; j < i; j++) {
+            if (strcmp(*image, dst->pool.targets[j].image) == 0) {
+                return error_set(err, 400, "usage", "--pool is given twice "
+                                 "for the image %s", *image);
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 /* Where the value of an option goes that is taken as it is; or NULL. */
 static const char **
 config_text(config *dst, config_option option)
@@ -253,6 +363,24 @@ config_value(config *dst, config_option option, char *value, error **err)
 
         dst->starts = (unsigned) n;
 
+    } else if (option == OPT_POOL) {
+        return config_pool(dst, value, err);
+
+    } else if (option == OPT_POOL_BATCH) {
+        if (config_number("pool-batch", value, 1, POOL_BATCH_MAX, false, &n,
+                          err)
+            < 0)
+        {
+            return -1;
+        }
+
+        dst->pool.batch = (unsigned) n;
+
+    } else if (option == OPT_POOL_INTERVAL) {
+        return config_number("pool-interval", value, POOL_INTERVAL_MIN,
+                             POOL_INTERVAL_MAX, false,
+                             &dst->pool.interval_ms, err);
+
     } else if (!log_level_parse(value, &dst->level)) {
         return error_set(err, 400, "usage", "--log-level must be error, warn, "
                          "info or debug, not \"%s\"", value);
@@ -265,23 +393,18 @@ config_value(config *dst, config_option option, char *value, error **err)
 static int
 config_default_image(config *dst, error **err)
 {
-    unsigned  i;
-
     if (dst->default_image == NULL) {
         dst->default_image = dst->dev ? "host" : dst->image_names[0];
         return 0;
     }
 
-    if (strcmp(dst->default_image, "host") == 0) {
-        return dst->dev ? 0
-               : error_set(err, 400, "usage", "--default-image host needs "
-                           "--dev");
+    if (config_has_image(dst, dst->default_image)) {
+        return 0;
     }
 
-    for (i = 0; i < dst->image_count; i++) {
-        if (strcmp(dst->image_names[i], dst->default_image) == 0) {
-            return 0;
-        }
+    if (strcmp(dst->default_image, "host") == 0) {
+        return error_set(err, 400, "usage", "--default-image host needs "
+                         "--dev");
     }
 
     return error_set(err, 400, "usage", "--default-image %s: there is no "
@@ -323,7 +446,8 @@ config_complete(config *dst, error **err)
                          "NAME=DIR, or --dev for development");
     }
 
-    return config_default_image(dst, err);
+    return config_default_image(dst, err) < 0 ? -1
+           : config_pool_images(dst, err);
 }
 
 
@@ -352,6 +476,8 @@ config_parse(config *dst, int argc, char **argv, error **err)
     memset(dst, 0, sizeof(*dst));
     dst->level = LOG_INFO;
     dst->disk_floor = FLOOR_DEFAULT;
+    dst->pool.batch = 1;
+    dst->pool.interval_ms = POOL_INTERVAL_DEFAULT;
 
     optind = 0;
     opterr = 0;

@@ -12,6 +12,7 @@
 
 #include "common/error.h"
 #include "common/log.h"
+#include "sandboxd/pool_config.h"
 
 #define CONFIG_IMAGES_MAX   32
 #define CONFIG_SOCKET_MAX   90      /* bytes of a socket's path */
@@ -29,6 +30,7 @@ typedef struct {
     unsigned     image_count;
     unsigned     starts;            /* 0: twice the processors, at least 4 */
     uint64_t     disk_floor;        /* bytes */
+    pool_config  pool;
     bool         dev;
     bool         stop_on_exit;
     bool         version;

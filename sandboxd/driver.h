@@ -73,6 +73,14 @@ typedef struct {
     int64_t   disk_limit;
 } driver_stats;
 
+/* Nothing is known. */
+static inline void
+driver_stats_clear(driver_stats *s)
+{
+    *s = (driver_stats) { false, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                          false, -1 };
+}
+
 typedef void (*driver_measured)(void *data, const driver_stats *stats,
     error *err);
 

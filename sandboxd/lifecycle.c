@@ -20,6 +20,7 @@ static void cleanups_pump(lifecycle *lc);
 void
 lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state)
 {
+    lc->up += (state == RUN_UP) - (sb->run.state == RUN_UP);
     sb->run.state = state;
     sb->run.lc = lc;
     sb->run.since = uv_now(lc->loop);

@@ -61,6 +61,7 @@ struct lifecycle {
     driver_limits   defaults;
     unsigned        starts_max;
 
+    unsigned        up;             /* sandboxes that run */
     sandbox_queue   starts;
     sandbox_queue   starting;       /* with the driver */
     unsigned        slow;           /* of them, for a long time */

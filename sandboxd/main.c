@@ -17,6 +17,7 @@
 #include "sandboxd/host.h"
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/ops.h"
+#include "sandboxd/pool.h"
 #include "sandboxd/registry.h"
 #include "sandboxd/server.h"
 #include "sandboxd/store.h"
@@ -35,6 +36,7 @@ typedef struct {
     store       *store;
     registry    *r;
     lifecycle   *lc;
+    pool        *pool;
     driver      *driver;
     driver_host  dh;
     server      *server;
@@ -44,12 +46,38 @@ typedef struct {
 
 
 static void
+on_exited(void *data, uint32_t slot, int status)
+{
+    daemon_state  *d;
+
+    d = data;
+
+    if (!pool_on_exited(d->pool, slot)) {
+        lifecycle_on_exited(d->lc, slot, status);
+    }
+}
+
+
+static void
 daemon_closed(void *data)
 {
     daemon_state  *d;
 
     d = data;
     uv_stop(&d->loop);
+}
+
+
+/* What the pool has prepared ends first: it is nobody's. */
+static void
+pool_closed(void *data)
+{
+    daemon_state  *d;
+
+    d = data;
+    lifecycle_close(d->lc, d->cf.stop_on_exit,
+                    d->cf.stop_on_exit ? EXIT_STOP_LIMIT_MS : EXIT_LIMIT_MS,
+                    daemon_closed, d);
 }
 
 
@@ -75,9 +103,7 @@ on_signal(uv_signal_t *handle, int number)
     host_notify("STOPPING=1");
 
     server_close(d->server);
-    lifecycle_close(d->lc, d->cf.stop_on_exit,
-                    d->cf.stop_on_exit ? EXIT_STOP_LIMIT_MS : EXIT_LIMIT_MS,
-                    daemon_closed, d);
+    pool_close(d->pool, pool_closed, d);
 }
 
 
@@ -166,8 +192,8 @@ daemon_driver(daemon_state *d, error **err)
     d->dh.image_names = d->cf.image_names;
     d->dh.image_dirs = d->cf.image_dirs;
     d->dh.image_count = d->cf.image_count;
-    d->dh.exited = lifecycle_on_exited;
-    d->dh.exited_data = d->lc;
+    d->dh.exited = on_exited;
+    d->dh.exited_data = d;
 
     d->driver = driver_oci_create(&d->dh, err);
     if (d->driver == NULL) {
@@ -206,6 +232,7 @@ daemon_service(daemon_state *d)
     d->sv.r = d->r;
     d->sv.lc = d->lc;
     d->sv.driver = d->driver;
+    d->sv.pool = d->pool;
     d->sv.loop = &d->loop;
     d->sv.state_dir = d->h.state_dir;
     d->sv.disk_floor = cf->disk_floor;
@@ -242,6 +269,7 @@ daemon_open(daemon_state *d, error **err)
         return -1;
     }
 
+    d->pool = pool_create(d->lc, &d->cf.pool);
     daemon_service(d);
 
     fd = host_socket(&d->h, err);
@@ -284,6 +312,10 @@ daemon_close(daemon_state *d)
 
     if (d->driver != NULL) {
         d->driver->free(d->driver);
+    }
+
+    if (d->pool != NULL) {
+        pool_free(d->pool);
     }
 
     if (d->lc != NULL) {

@@ -72,6 +72,7 @@ oci_box_add(oci_driver *o, uint32_t slot)
     box->lock = -1;
     box->boot = -1;
     box->status = -1;
+    o->sizes[slot % OCI_SIZES].stale = true;
     box->next = o->boxes[slot % OCI_BUCKETS];
     o->boxes[slot % OCI_BUCKETS] = box;
 
@@ -223,6 +224,7 @@ driver_destroy(oci_driver *o)
     oci_helper_stop(&o->helper);
     cgroup_close(o->cg);
     free(o->identities);
+    free(o->sizes);
     free(o->seccomp);
     free(o->layers);
     free(o->sockets);
@@ -424,6 +426,7 @@ driver_fill(oci_driver *o)
     o->d.adopt = oci_adopt;
     o->d.prepare = oci_prepare_run;
     o->d.prepared = oci_prepared;
+    o->d.stats = oci_stats_run;
     o->d.sweep = oci_sweep_run;
     o->d.free = oci_free;
     o->waiting_end = &o->waiting;
@@ -443,6 +446,12 @@ driver_oci_create(const driver_host *host, error **err)
     }
 
     o->host = *host;
+    o->sizes = calloc(OCI_SIZES, sizeof(oci_size));
+
+    if (o->sizes == NULL) {
+        abort();
+    }
+
     driver_fill(o);
     userns_map_choose(&o->map);
     boot_id_read(o);
@@ -477,6 +486,7 @@ failed:
 
     oci_helper_stop(&o->helper);
     free(o->identities);
+    free(o->sizes);
     free(o->seccomp);
     free(o->layers);
     free(o->sockets);

@@ -13,6 +13,7 @@
  *   oci_probe.c    start: the first ping
  *   oci_log.c      what an agent says on its standard error
  *   oci_stop.c     stop and destroy
+ *   oci_stats.c    what a sandbox uses
  *   oci_sweep.c    what an earlier sandboxd has left
  */
 
@@ -36,11 +37,22 @@
 #define OCI_BACKLOG        4096
 #define OCI_LAUNCHES_MAX   16
 #define OCI_REMOVALS_MAX   8
+#define OCI_SIZINGS_MAX    2
+#define OCI_SIZES          4096
 
 typedef struct oci_driver  oci_driver;
 typedef struct oci_box     oci_box;
 typedef struct oci_start   oci_start;
 typedef struct oci_stop    oci_stop;
+
+/* What a layer's size was when it was last looked at. */
+typedef struct {
+    uint32_t  slot;             /* 0: nothing is known */
+    bool      partial;
+    bool      stale;            /* it has run since */
+    int64_t   at;               /* ms since 1970 */
+    uint64_t  bytes;
+} oci_size;
 
 typedef enum {
     OCI_STARTING,
@@ -91,6 +103,8 @@ struct oci_driver {
     char          *sockets;         /* <run_dir>/s */
     char           boot_id[40];     /* pids mean nothing in another boot */
     uint64_t       nofile;
+    oci_size      *sizes;           /* OCI_SIZES of them, by slot */
+    unsigned       sizings;         /* in the helper's hands */
     uint64_t      *identities;      /* of the images that the helper has */
     unsigned       launches;        /* in the helper's hands */
     unsigned       launches_max;
@@ -162,6 +176,9 @@ void oci_stop_ended(oci_stop *stop);
 void oci_trash_remove(oci_driver *o, const char *name);
 /* Leaves what is being deleted in the background to the next sweep. */
 void oci_stop_abandon(oci_driver *o);
+
+/* oci_stats.c */
+void oci_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data);
 
 /* oci_sweep.c */
 void oci_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,

@@ -63,6 +63,10 @@ request_run(const helper_state *state, const oci_request *r, const int *fds)
         oci_launch_remove(r, fds[0]);
     }
 
+    if (r->op == OCI_OP_SIZE) {
+        oci_launch_size(r, fds[0]);
+    }
+
     if (r->op == OCI_OP_NAME) {
         oci_launch_name(r, fds[0], fds[1]);
     }
@@ -105,7 +109,7 @@ helper_loop(const helper_state *state)
         }
 
         ok = request_valid(&buf.r, n) && fds[0] != -1
-             && (buf.r.op == OCI_OP_REMOVE
+             && (buf.r.op == OCI_OP_REMOVE || buf.r.op == OCI_OP_SIZE
                  || (buf.r.op == OCI_OP_NAME && fds[1] != -1)
                  || (buf.r.op == OCI_OP_START && fds[4] != -1
                      && (!buf.r.disk || fds[5] != -1)));

@@ -23,6 +23,7 @@
 
 #include "sandboxd/mount.h"
 #include "sandboxd/oci_launch.h"
+#include "sandboxd/oci_size.h"
 #include "sandboxd/oci_tree.h"
 
 
@@ -570,6 +571,34 @@ oci_launch_remove(const oci_request *request, int answer)
 
     if (fd == -1 ? errno != ENOENT : oci_tree_empty(fd) == -1) {
         oci_launch_failed(answer, "can't remove a sandbox's files: %s",
+                          strerror(errno));
+        _exit(1);
+    }
+
+    (void) oci_wire_send(answer, &a, sizeof(a), NULL, 0, NULL, 0);
+    _exit(0);
+}
+
+
+void
+oci_launch_size(const oci_request *request, int answer)
+{
+    int         layer, upper;
+    bool        partial;
+    oci_answer  a;
+
+    memset(&a, 0, sizeof(a));
+    a.type = OCI_DONE;
+
+    layer = layer_open(request->dir);
+    upper = layer == -1 ? -1 : oci_tree_open(layer, "upper");
+
+    if (upper != -1) {
+        a.bytes = oci_tree_size(upper, &partial);
+        a.partial = partial;
+
+    } else if (errno != ENOENT) {
+        oci_launch_failed(answer, "can't size a sandbox's files: %s",
                           strerror(errno));
         _exit(1);
     }

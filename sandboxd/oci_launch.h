@@ -41,6 +41,10 @@ void oci_launch_name(const oci_request *request, int answer, int pidfd)
 void oci_launch_remove(const oci_request *request, int answer)
     __attribute__((noreturn));
 
+/* In a child of the helper too: the bytes of a directory's layer. */
+void oci_launch_size(const oci_request *request, int answer)
+    __attribute__((noreturn));
+
 /* Sends OCI_FAILED with the message. */
 void oci_launch_failed(int answer, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -25,8 +25,8 @@ typedef struct {
 } tree_walk;
 
 
-static int
-open_beneath(int dir, const char *name)
+int
+oci_tree_open(int dir, const char *name)
 {
     struct open_how  how;
 
@@ -136,12 +136,12 @@ remove_top(tree_walk *walk, const char *name)
 {
     int  fd;
 
-    fd = open_beneath(walk->top, name);
+    fd = oci_tree_open(walk->top, name);
 
     if (fd == -1 && errno == EACCES) {
         /* Without the capability to read any directory: as its owner. */
         (void) !fchmodat(walk->top, name, 0700, 0);
-        fd = open_beneath(walk->top, name);
+        fd = oci_tree_open(walk->top, name);
     }
 
     if (fd == -1) {

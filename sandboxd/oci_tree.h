@@ -8,6 +8,9 @@
 #ifndef SANDBOXD_OCI_TREE_H
 #define SANDBOXD_OCI_TREE_H
 
+/* A directory below, to read: no link, of the same filesystem. */
+int oci_tree_open(int dir, const char *name);
+
 /* Removes everything in the directory, not itself; -1 with errno, after
  * having removed all that can be. */
 int oci_tree_empty(int dir);

@@ -20,6 +20,7 @@ typedef enum {
     OCI_OP_START = 1,       /* fds: answer, lock, listen, boot,
                                log[, disk] */
     OCI_OP_REMOVE,          /* fds: answer; empties the directory's layer */
+    OCI_OP_SIZE,            /* fds: answer; of the directory's layer */
     OCI_OP_NAME             /* fds: answer, pidfd; gives a sandbox its name */
 } oci_op;
 
@@ -45,6 +46,8 @@ typedef struct {
     uint32_t  type;
     int32_t   pid;
     uint64_t  start_time;   /* field 22 of /proc/<pid>/stat */
+    uint64_t  bytes;        /* of a size, */
+    uint32_t  partial;      /* which is larger */
     char      message[400];
 } oci_answer;
 

@@ -264,6 +264,13 @@ parse_unexpose(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_nothing(op *dst, json_t *frame, error **err)
+{
+    return 0;
+}
+
+
+static int
 parse_ack(op *dst, json_t *frame, error **err)
 {
     if (json_get_bool(frame, "all", &dst->all, err) < 0) {
@@ -301,6 +308,10 @@ static const op_entry  op_entries[] = {
     { "expose", OP_EXPOSE, parse_expose },
     { "unexpose", OP_UNEXPOSE, parse_unexpose },
     { "ports", OP_PORTS, parse_sandbox },
+    { "pool_stats", OP_POOL_STATS, parse_nothing },
+    { "pool_prime", OP_POOL_PRIME, parse_nothing },
+    { "pool_shutdown", OP_POOL_SHUTDOWN, parse_nothing },
+    { "stats", OP_STATS, parse_sandbox },
     { "ack", OP_ACK, parse_ack },
     { "idle", OP_IDLE, parse_idle },
     { NULL, OP_HELLO, NULL }

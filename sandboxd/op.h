@@ -34,6 +34,10 @@ typedef enum {
     OP_EXPOSE,
     OP_UNEXPOSE,
     OP_PORTS,
+    OP_POOL_STATS,
+    OP_POOL_PRIME,
+    OP_POOL_SHUTDOWN,
+    OP_STATS,
     OP_ACK,
     OP_IDLE
 } op_kind;

@@ -6,7 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "common/log.h"
-#include "sandboxd/ops.h"
+#include "sandboxd/ops_part.h"
 #include "sandboxd/record.h"
 
 /* A page of the list ends here even if there is room for more records: an
@@ -16,14 +16,14 @@
 #define START_MARGIN_MS  15000
 
 
-static service *
+service *
 request_service(request *req)
 {
     return req->s->handler_data;
 }
 
 
-static void
+void
 request_hold(request *req, sandbox *sb)
 {
     item_ref(&sb->item);
@@ -31,8 +31,7 @@ request_hold(request *req, sandbox *sb)
 }
 
 
-/* The sandbox that is asked about, or NULL after the request was failed. */
-static sandbox *
+sandbox *
 request_sandbox(request *req)
 {
     error    *err;
@@ -347,7 +346,7 @@ op_start(service *sv, request *req)
 }
 
 
-static void
+void
 request_done(void *data)
 {
     request_answer(data, json_object());
@@ -561,7 +560,11 @@ ops_handle(void *data, request *req)
         [OP_DESTROY] = op_destroy,
         [OP_EXPOSE] = op_expose,
         [OP_UNEXPOSE] = op_unexpose,
-        [OP_PORTS] = op_ports
+        [OP_PORTS] = op_ports,
+        [OP_POOL_STATS] = op_pool_stats,
+        [OP_POOL_PRIME] = op_pool_prime,
+        [OP_POOL_SHUTDOWN] = op_pool_shutdown,
+        [OP_STATS] = op_stats
     };
 
     handlers[req->op.kind](data, req);

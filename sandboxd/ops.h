@@ -9,6 +9,7 @@
 
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/options.h"
+#include "sandboxd/pool.h"
 #include "sandboxd/registry.h"
 #include "sandboxd/server.h"
 
@@ -16,6 +17,7 @@ typedef struct {
     registry      *r;
     lifecycle     *lc;
     driver        *driver;
+    pool          *pool;
     zones         *zones;
     uv_loop_t     *loop;
     options_host   host;

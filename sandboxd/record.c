@@ -81,7 +81,15 @@ record_item(const item *it)
 }
 
 
-static json_t *
+/* What the API calls the state. */
+const char *
+record_state(const sandbox *sb)
+{
+    return state_name(sb->now.state);
+}
+
+
+json_t *
 record_time(int64_t ms)
 {
     time_t     seconds;
@@ -172,8 +180,7 @@ record_sandbox(const sandbox *sb, const driver *d,
     record = json_object();
 
     json_object_set_new(record, "id", json_string(name_id(sb->id)));
-    json_object_set_new(record, "state",
-                        json_string(state_name(sb->now.state)));
+    json_object_set_new(record, "state", json_string(record_state(sb)));
     json_object_set_new(record, "image", json_string(spec_image(sb->spec)));
     json_object_set_new(record, "epoch", json_integer(
                         sb->started_at != 0 || sb->now.state == STATE_STARTING

@@ -32,6 +32,8 @@ json_t *record_item(const item *it);
 /* For the API; as it is now. */
 json_t *record_sandbox(const sandbox *sb, const driver *d,
     const driver_limits *defaults);
+const char *record_state(const sandbox *sb);
+json_t *record_time(int64_t ms);     /* 0: null */
 json_t *record_exposure(const exposure *ex);
 
 #endif

@@ -59,8 +59,8 @@ registry_find_label(registry *r, const char *label)
 
 
 /* Slots go round all 32 bits before one comes back; 0 is none. */
-static int
-slot_next(registry *r, uint32_t *slot, error **err)
+int
+registry_slot(registry *r, uint32_t *slot, error **err)
 {
     uint64_t  seq_limit;
     uint32_t  durable;
@@ -163,9 +163,9 @@ registry_add(registry *r, const char *id, json_t *spec, error **err)
         abort();
     }
 
-    slot = 0;
+    slot = r->slot_source != NULL ? r->slot_source(r->slot_data, spec) : 0;
 
-    if (slot_next(r, &slot, err) < 0) {
+    if (slot == 0 && registry_slot(r, &slot, err) < 0) {
         free(sb->id);
         free(sb);
         free(text);

@@ -207,6 +207,10 @@ struct registry {
     waiter          **waiters_last;
     bool              pumping;
 
+    /* Where the slot of a new record may come from; 0: from the next number. */
+    uint32_t        (*slot_source)(void *data, json_t *spec);
+    void             *slot_data;
+
     registry_publish  publish;
     void             *publish_data;
 };
@@ -223,6 +227,9 @@ void registry_on_committed(void *data, uint64_t seq);
 sandbox *registry_find(registry *r, const char *id);
 sandbox *registry_find_slot(registry *r, uint32_t slot);
 exposure *registry_find_label(registry *r, const char *label);
+
+/* A slot that no record has. */
+int registry_slot(registry *r, uint32_t *slot, error **err);
 
 /* A new sandbox.  Takes over nothing of the spec but a reference. */
 sandbox *registry_add(registry *r, const char *id, json_t *spec, error **err);

@@ -31,7 +31,7 @@ my ($status, $out, $err) = run_command([$sandboxd, '--help']);
 is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help tells of --$_") for qw(state-dir run-dir
     secret-file agent crun image default-image dev socket-group stop-on-exit
-    starts disk-floor log-level version);
+    starts disk-floor pool pool-batch pool-interval log-level version);
 ($status, $out) = run_command([$sandboxd, '--version']);
 like($out, qr/^sandboxd \d+\.\d+\.\d+$/, '--version');
 
@@ -45,6 +45,19 @@ refused([@base, '--dev', '--starts', '0'], qr/--starts.*from 1 to 256/,
 refused([@base, '--dev', '--starts', '12x'], qr/--starts.*"12x"/, 'starts');
 refused([@base, '--dev', '--disk-floor', '1M'], qr/--disk-floor/,
     'a low disk floor');
+refused([@base, '--dev', '--pool', '1001'], qr/--pool.*from 0 to 1000/,
+    'a large pool');
+refused([@base, '--dev', '--pool', 'x'], qr/--pool.*"x"/, 'a pool of letters');
+refused([@base, '--dev', '--pool', 'y=1'], qr/--pool y: there is no image/,
+    'a pool of an unknown image');
+refused([@base, '--dev', '--pool', '1', '--pool', '2'], qr/--pool.*twice/,
+    'two pools');
+refused([@base, '--dev', '--pool', '1', '--pool', 'host=2'], qr/--pool.*twice/,
+    'two pools, one by name');
+refused([@base, '--dev', '--pool-batch', '21'], qr/--pool-batch.*1 to 20/,
+    'a large batch');
+refused([@base, '--dev', '--pool-interval', '5'], qr/--pool-interval.*100/,
+    'a short interval');
 refused([@base], qr/there is no image/, 'no image');
 refused([@base, '--image', 'x'], qr/NAME=DIR/, 'an image without directory');
 refused([@base, '--image', 'A b=/'], qr/the name "A b"/, 'an image name');

@@ -1,0 +1,30 @@
+/*
+ * Shared by the files of the workers' operations; the contract is ops.h.
+ *
+ *   ops.c       the records: create, start, expose, ...
+ *   ops_host.c  what this host has: the pool, what sandboxes use
+ */
+
+#ifndef SANDBOXD_OPS_PART_H
+#define SANDBOXD_OPS_PART_H
+
+#include "sandboxd/ops.h"
+
+service *request_service(request *req);
+
+/* The request answers with what becomes of the sandbox. */
+void request_hold(request *req, sandbox *sb);
+
+/* The sandbox that is asked about, or NULL after the request was failed. */
+sandbox *request_sandbox(request *req);
+
+/* Answers {}; data is the request. */
+void request_done(void *data);
+
+/* ops_host.c */
+void op_pool_stats(service *sv, request *req);
+void op_pool_prime(service *sv, request *req);
+void op_pool_shutdown(service *sv, request *req);
+void op_stats(service *sv, request *req);
+
+#endif

@@ -1,0 +1,127 @@
+#!/usr/bin/perl
+
+# What a sandbox uses: while it runs, after it has stopped, and that asking
+# starts nothing.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Harness;
+use System;
+
+alarm_after(180);
+
+my $s = System->start;
+
+sub stats { return $s->api(GET => "/v1/sandbox/$_[0]/stats")->{json} }
+
+is($s->api(GET => '/v1/sandbox/nobody/stats')->{status}, 404,
+    'an id that was never seen has none, and is not made');
+is($s->api(GET => '/v1/sandbox/nobody')->{status}, 404, 'it is not');
+
+my $made = $s->api(POST => '/v1/sandbox', json => { id => 'new' })->{json};
+my $r = stats('new');
+is_deeply([@$r{qw(id state startedAt uptimeMs network)},
+        $r->{memory}{current}, $r->{pids}{current}, $r->{cpu}{usageNs}],
+    ['new', 'created', undef, 0, undef, 0, 0, 0], 'one that never ran');
+is($r->{disk}{bytes}, 0, 'has written nothing');
+is($s->api(GET => '/v1/sandbox/new')->{json}{state}, 'created',
+    'and still doesn\'t run');
+
+# ---- running -----------------------------------------------------------------
+
+my %asked = (id => 'busy', resources => { memory => '200M', pids => 100,
+                                          cpu => 0.5 });
+my $cpu = 1;
+if ($s->api(POST => '/v1/sandbox', json => \%asked)->{status} == 422) {
+    $cpu = 0;
+    delete $asked{resources};
+    $s->api(POST => '/v1/sandbox', json => \%asked);
+}
+
+$s->exec('busy', 'dd if=/dev/zero of=/tmp/f bs=1M count=20 2>/dev/null;'
+    . 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; (sleep 30 & )');
+$r = stats('busy');
+is($r->{state}, 'running', 'a running one');
+cmp_ok($r->{uptimeMs}, '>', 0, 'has an uptime');
+
+SKIP: {
+    skip 'no limits here', 9 if !$cpu;
+    cmp_ok($r->{cpu}{usageNs}, '>', 50_000_000, 'has used the processor');
+    cmp_ok($r->{cpu}{usageNs}, '<', 120e9, 'not for ever');
+    is($r->{cpu}{limit}, 0.5, 'its share');
+    ok(defined $r->{cpu}{throttledPeriods}, 'how often it was too much');
+    cmp_ok($r->{memory}{current}, '>', 15 << 20, 'memory, with files in it');
+    cmp_ok($r->{memory}{peak}, '>=', $r->{memory}{current}, 'its peak')
+        if defined $r->{memory}{peak};
+    is($r->{memory}{limit}, 200 << 20, 'its limit');
+    cmp_ok($r->{pids}{current}, '>=', 3, 'processes');
+    is($r->{pids}{limit}, 100, 'and how many it may have');
+}
+
+SKIP: {
+    skip 'no limits here', 1 if !$cpu || $> != 0;
+    my $kills = $r->{memory}{oomKills};
+
+    $s->exec('busy', 'head -c 400M /dev/zero | tail > /dev/null',
+        body => { sessionId => '__DISABLE_SESSION__' });
+    cmp_ok(stats('busy')->{memory}{oomKills} // 0, '>', $kills // 0,
+        'what the kernel has killed for want of memory');
+}
+
+# ---- its files ---------------------------------------------------------------
+
+$s->exec('busy', 'head -c 3000000 /dev/urandom > /workspace/data;'
+    . 'mkdir -p /workspace/a/b; cp /workspace/data /workspace/a/b;'
+    . 'ln /workspace/data /workspace/again; ln -s / /workspace/root');
+is(stats('busy')->{disk}{bytes}, undef,
+    'nobody counts files while they may change');
+
+# As if by accident: it stops, and nobody starts it.
+my $pid = $s->sandbox_pid('busy');
+kill 'KILL', $pid;
+ok(wait_for(sub { stats('busy')->{state} eq 'asleep' }, 20), 'it has stopped');
+ok(wait_for(sub { defined stats('busy')->{disk}{bytes} }, 20),
+    'its files are counted');
+$r = stats('busy');
+cmp_ok($r->{disk}{bytes}, '>', 6_000_000, 'both files');
+cmp_ok($r->{disk}{bytes}, '<', 7_500_000, 'each once, whatever it links to');
+like($r->{disk}{measuredAt}, qr/^20\d\d-.*Z$/, 'at a time');
+ok(!$r->{disk}{partial}, 'all of them');
+is($r->{memory}{current}, 0, 'no memory');
+is($s->api(GET => '/v1/sandbox/busy')->{json}{state}, 'asleep',
+    'asking doesn\'t wake it');
+
+my $bytes = $r->{disk}{bytes};
+$s->exec('busy', 'rm /workspace/a/b/data');
+is(stats('busy')->{disk}{bytes}, $bytes,
+    'awake again, the last figure stands');
+kill 'KILL', $s->sandbox_pid('busy');
+ok(wait_for(sub {
+    my $r = stats('busy');
+
+    return $r->{state} eq 'asleep' && $r->{disk}{bytes} < 4_000_000;
+}, 20), 'until it is counted anew');
+
+# ---- a bounded disk ----------------------------------------------------------
+
+SKIP: {
+    $r = $s->api(POST => '/v1/sandbox', json => { id => 'bounded',
+        resources => { disk => '64M' } });
+    skip 'no bounded disks here', 3 if $r->{status} == 422;
+
+    $s->exec('bounded', 'head -c 5000000 /dev/urandom > /workspace/data; sync');
+    $r = stats('bounded');
+    is($r->{disk}{limit}, 64 << 20, 'the limit of a bounded disk');
+    cmp_ok($r->{disk}{bytes}, '>', 5_000_000, 'what it takes, while it runs');
+    cmp_ok($r->{disk}{bytes}, '<=', 64 << 20, 'which is within the limit');
+}
+
+$s->stop;
+done_testing();
