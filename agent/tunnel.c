@@ -22,6 +22,11 @@
 
 #define TUNNEL_PIECE       (64 * 1024)
 #define TUNNEL_CONNECT_MS  10000
+#define TUNNEL_LINGER_MS   5000
+
+/* What tunnel_move() says. */
+#define TUNNEL_FROM_LOST   1
+#define TUNNEL_TO_LOST     2
 
 typedef struct tunnel tunnel;
 
@@ -29,6 +34,7 @@ typedef struct {
     buffer  pending;        /* read from the other side, not yet sent here */
     int     eof;            /* this side sends no more */
     int     shut;           /* this side was told that nothing more comes */
+    int     lost;           /* this side takes nothing any more */
 } tunnel_side;
 
 struct tunnel {
@@ -37,9 +43,10 @@ struct tunnel {
     io           *app;
     tunnel_side   to_peer;
     tunnel_side   to_app;
-    uint64_t      deadline; /* of the connect; 0: connected */
+    uint64_t      deadline; /* of the connect, or of lingering; 0: none */
     unsigned      port;
     int           v6;
+    int           lingers;
 };
 
 unsigned       tunnel_count;
@@ -109,8 +116,8 @@ tunnel_flush(io *w, tunnel_side *s)
 }
 
 
-/* Moves bytes from one side to the other until one of them has to wait.
- * Returns -1 if the tunnel can't go on. */
+/* Moves bytes from one side to the other until one of them has to wait, or
+ * one of them is found to be lost. */
 
 static int
 tunnel_move(io *from, tunnel_side *from_side, io *to, tunnel_side *to_side)
@@ -127,7 +134,7 @@ tunnel_move(io *from, tunnel_side *from_side, io *to, tunnel_side *to_side)
                  MSG_DONTWAIT);
 
         if (n < 0) {
-            return errno == EAGAIN || errno == EINTR ? 0 : -1;
+            return errno == EAGAIN || errno == EINTR ? 0 : TUNNEL_FROM_LOST;
         }
 
         if (n == 0) {
@@ -135,11 +142,15 @@ tunnel_move(io *from, tunnel_side *from_side, io *to, tunnel_side *to_side)
             return 0;
         }
 
+        if (to_side->lost) {
+            continue;
+        }
+
         sent = send(to->fd, tunnel_scratch, (size_t) n,
                     MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0) {
             if (errno != EAGAIN && errno != EINTR) {
-                return -1;
+                return TUNNEL_TO_LOST;
             }
             sent = 0;
         }
@@ -155,6 +166,68 @@ tunnel_move(io *from, tunnel_side *from_side, io *to, tunnel_side *to_side)
     }
 
     return 0;
+}
+
+
+/*
+ * The app has closed without reading all that was sent to it.  It may have
+ * answered before that, as servers do that refuse an upload: what it said is
+ * passed on, and the edge's bytes are dropped.
+ */
+
+static void
+tunnel_lose_app(tunnel *t)
+{
+    t->to_app.lost = 1;
+    t->to_app.shut = 1;
+    buffer_free(&t->to_app.pending);
+}
+
+
+static void
+tunnel_linger(io *w, int events)
+{
+    int      turns;
+    ssize_t  n;
+    tunnel  *t;
+
+    t = w->data;
+
+    for (turns = 0; turns < 4; turns++) {
+        n = recv(w->fd, tunnel_scratch, sizeof(tunnel_scratch), MSG_DONTWAIT);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        }
+
+        if (n <= 0) {
+            tunnel_close(t);
+            return;
+        }
+    }
+}
+
+
+/*
+ * All has been said, but the edge may still be sending: an error there would
+ * keep it from reading the answer.
+ */
+
+static void
+tunnel_end(tunnel *t)
+{
+    if (!t->to_app.lost || t->to_peer.eof) {
+        tunnel_close(t);
+        return;
+    }
+
+    io_close(t->app);
+    t->app = NULL;
+    t->lingers = 1;
+    t->deadline = uv_now(agent.loop) + TUNNEL_LINGER_MS;
+
+    io_handover(t->peer, tunnel_linger, t);
+    io_want(t->peer, UV_READABLE);
 }
 
 
@@ -174,7 +247,7 @@ tunnel_settle(tunnel *t)
     }
 
     if (t->to_peer.shut && t->to_app.shut) {
-        tunnel_close(t);
+        tunnel_end(t);
         return;
     }
 
@@ -189,14 +262,36 @@ tunnel_settle(tunnel *t)
 }
 
 
+/* The edge's end is the tunnel's; the app's may have words behind it. */
+
 static void
 tunnel_turn(tunnel *t)
 {
-    if (tunnel_flush(t->peer, &t->to_peer) != 0
-        || tunnel_flush(t->app, &t->to_app) != 0
-        || tunnel_move(t->peer, &t->to_peer, t->app, &t->to_app) != 0
-        || tunnel_move(t->app, &t->to_app, t->peer, &t->to_peer) != 0)
-    {
+    int  up, down;
+
+    if (tunnel_flush(t->peer, &t->to_peer) != 0) {
+        tunnel_close(t);
+        return;
+    }
+
+    if (tunnel_flush(t->app, &t->to_app) != 0) {
+        tunnel_lose_app(t);
+    }
+
+    up = tunnel_move(t->peer, &t->to_peer, t->app, &t->to_app);
+
+    if (up == TUNNEL_TO_LOST) {
+        tunnel_lose_app(t);
+    }
+
+    down = tunnel_move(t->app, &t->to_app, t->peer, &t->to_peer);
+
+    if (down == TUNNEL_FROM_LOST) {
+        tunnel_lose_app(t);
+        t->to_app.eof = 1;
+    }
+
+    if (up == TUNNEL_FROM_LOST || down == TUNNEL_TO_LOST) {
         tunnel_close(t);
         return;
     }
@@ -355,7 +450,14 @@ tunnel_sweep(uint64_t now)
 
     for (t = tunnel_list.next; t != &tunnel_list; t = next) {
         next = t->next;
-        if (t->deadline != 0 && t->deadline <= now) {
+        if (t->deadline == 0 || t->deadline > now) {
+            continue;
+        }
+
+        if (t->lingers) {
+            tunnel_close(t);
+
+        } else {
             tunnel_refuse(t);
         }
     }

@@ -1,7 +1,9 @@
 /*
  * The worker's one connection to sandboxd: hello and frames (docs/protocol.md,
- * section 1), and a new connection when it breaks.  It outlives every client.
- * Nothing here holds an exiting worker; the calls in _call.c do.
+ * section 1), and a new connection when it breaks.  It outlives every client,
+ * and ends with the worker: one that exits still serves the connections that
+ * it has accepted, and has to hear of what is taken back meanwhile.  Nothing
+ * here holds an exiting worker; the calls in _call.c do.
  */
 
 #include "ngx_http_sandbox.h"
@@ -98,6 +100,7 @@ ngx_http_sandbox_daemon_exit(ngx_cycle_t *cycle)
 
     if (d && d->connection) {
         ngx_http_sandbox_daemon_close(d);
+        ngx_http_sandbox_sync_lost();
     }
 }
 
@@ -136,7 +139,6 @@ ngx_http_sandbox_daemon_connect(ngx_http_sandbox_daemon_t *d)
     c->read->handler = ngx_http_sandbox_daemon_read;
     c->write->handler = ngx_http_sandbox_daemon_write;
     c->log = c->read->log = c->write->log = ngx_cycle->log;
-    c->idle = 1;
 
     d->connection = c;
     d->state = sandbox_daemon_challenge;
@@ -226,7 +228,7 @@ ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d, const char *why)
 void
 ngx_http_sandbox_daemon_later(ngx_http_sandbox_daemon_t *d)
 {
-    if (d->reconnect.timer_set || (ngx_exiting && d->ncalls == 0)) {
+    if (d->reconnect.timer_set) {
         return;
     }
 
@@ -259,9 +261,14 @@ ngx_http_sandbox_daemon_read(ngx_event_t *rev)
     c = rev->data;
     d = c->data;
 
-    /* an exiting worker still says what it has in flight */
+    /*
+     * An exiting worker still says what it has in flight, until
+     * worker_shutdown_timeout has ended all there was (c->error).
+     */
 
-    if (c->close && d->ncalls == 0 && ngx_http_sandbox_activity_count() == 0) {
+    if (c->close && d->ncalls == 0
+        && (c->error || ngx_http_sandbox_activity_count() == 0))
+    {
         ngx_http_sandbox_daemon_close(d);
         return;
     }

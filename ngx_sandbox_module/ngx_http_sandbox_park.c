@@ -32,8 +32,10 @@ typedef struct {
     ngx_http_sandbox_info_t       info;        /* as the start was answered */
     ngx_uint_t                    sandboxes;   /* limits of those who wait */
     ngx_uint_t                    starts;
+    uint32_t                      ended;       /* epoch */
     unsigned                      create:1;
     unsigned                      started:1;
+    unsigned                      again:1;     /* another run than `ended` */
     unsigned                      busy:8;      /* loops of its own, nested */
     ngx_str_t                     id;
     u_char                        data[1];
@@ -61,7 +63,7 @@ typedef struct {
 static void ngx_http_sandbox_park_resume(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err);
 static ngx_http_sandbox_wake_t *ngx_http_sandbox_wake_get(
-    ngx_http_sandbox_ctx_t *ctx);
+    ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again);
 static void ngx_http_sandbox_wake_reply(void *data, json_t *result,
     ngx_http_sandbox_error_t *err);
 static ngx_int_t ngx_http_sandbox_wake_read(ngx_http_sandbox_wake_t *wake,
@@ -296,9 +298,18 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
         return NGX_ERROR;
     }
 
+    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
+
+    if (again && ctx->wait_time >= slcf->wake_timeout) {
+        ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "sandbox_unreachable", "The sandbox's "
+                                   "agent can't be reached", 1);
+        return NGX_ERROR;
+    }
+
     w = ngx_http_sandbox_waiter_get(r, ctx);
 
-    wake = w ? ngx_http_sandbox_wake_get(ctx) : NULL;
+    wake = w ? ngx_http_sandbox_wake_get(ctx, again) : NULL;
 
     if (wake == NULL) {
         ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -318,14 +329,13 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
                    "sandbox park: \"%V\" behind %ui", &ctx->id,
                    wake->nwaiters);
 
-    slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
-
     w->state = sandbox_waiter_waits;
     w->wake = wake;
     w->resume = resume;
     w->start = ngx_current_msec;
 
-    ngx_add_timer(&w->deadline, slcf->wake_timeout);
+    ngx_add_timer(&w->deadline, slcf->wake_timeout
+                                - (again ? ctx->wait_time : 0));
 
     ngx_queue_insert_tail(&wake->waiters, &w->queue);
     wake->nwaiters++;
@@ -502,10 +512,17 @@ ngx_http_sandbox_waiter_deadline(ngx_event_t *ev)
 
     w = ev->data;
 
-    ngx_http_sandbox_set_error(&err, NGX_HTTP_SERVICE_UNAVAILABLE,
-                               "sandbox_starting",
-                               "The sandbox is still starting, retry in a "
-                               "moment", 3);
+    if (w->wake->started) {
+        ngx_http_sandbox_set_error(&err, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "sandbox_unreachable", "The sandbox's "
+                                   "agent can't be reached", 1);
+
+    } else {
+        ngx_http_sandbox_set_error(&err, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "sandbox_starting",
+                                   "The sandbox is still starting, retry in a "
+                                   "moment", 3);
+    }
 
     ngx_http_sandbox_waiter_go(w, &err);
 }
@@ -651,7 +668,7 @@ ngx_http_sandbox_waiter_again(ngx_http_sandbox_waiter_t *w)
     ctx = ngx_http_sandbox_ctx(w->request);
     old = w->wake;
 
-    wake = ngx_http_sandbox_wake_get(ctx);
+    wake = ngx_http_sandbox_wake_get(ctx, 0);
 
     if (wake == NULL || wake->nwaiters >= ngx_http_sandbox_park_conf->waiters)
     {
@@ -675,7 +692,7 @@ ngx_http_sandbox_waiter_again(ngx_http_sandbox_waiter_t *w)
 
 
 static ngx_http_sandbox_wake_t *
-ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
+ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
 {
     ngx_queue_t              *q, *bucket;
     ngx_http_sandbox_wake_t  *wake;
@@ -713,6 +730,8 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx)
     wake->create = ctx->create;
     wake->sandboxes = ctx->caller ? ctx->caller->sandboxes : 0;
     wake->starts = ctx->caller ? ctx->caller->starts : 0;
+    wake->again = again && ctx->known;
+    wake->ended = ctx->epoch;
     wake->id.len = ctx->id.len;
     wake->id.data = wake->data;
     ngx_memcpy(wake->id.data, ctx->id.data, ctx->id.len);
@@ -792,6 +811,19 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
 
     if (err == NULL) {
         wake->started = 1;
+
+        if (wake->again && wake->info.epoch == wake->ended) {
+
+            /*
+             * The run that couldn't be reached, as if all were well: its
+             * socket closes before its last process is gone, or it takes
+             * connections less quickly than they come.
+             */
+
+            ngx_add_timer(&wake->tick, NGX_HTTP_SANDBOX_WAKE_TICK);
+            return;
+        }
+
         ngx_http_sandbox_wake_release(wake, ngx_http_sandbox_release);
         return;
     }

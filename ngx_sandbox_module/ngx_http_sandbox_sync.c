@@ -9,6 +9,7 @@
  */
 
 #include "ngx_http_sandbox.h"
+#include "ngx_http_sandbox_daemon.h"
 #include "ngx_http_sandbox_zone.h"
 
 
@@ -117,10 +118,6 @@ ngx_http_sandbox_sync_start(ngx_http_sandbox_sync_t *s)
 {
     ngx_http_sandbox_zone_status_t  status;
 
-    if (ngx_exiting) {
-        return;
-    }
-
     ngx_http_sandbox_zone_status(s->zone, &status);
 
     if (status.complete) {
@@ -175,7 +172,12 @@ ngx_http_sandbox_sync_ask(ngx_http_sandbox_sync_t *s)
     if (s->call == NULL) {
         ngx_http_sandbox_zone_release(s->zone);
         ngx_add_timer(&s->again, NGX_HTTP_SANDBOX_SYNC_AGAIN);
+        return;
     }
+
+    /* nobody waits for it: a worker that exits needs not */
+
+    s->call->deadline.cancelable = 1;
 }
 
 

@@ -641,6 +641,7 @@ ngx_http_sandbox_pend(ngx_peer_connection_t *pc)
 static void
 ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
 {
+    ngx_int_t                  rc;
     ngx_connection_t          *c;
     ngx_http_upstream_t       *u;
     ngx_http_sandbox_ctx_t    *ctx;
@@ -658,7 +659,7 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
 
     p->pending = 0;
 
-    if (err == NULL) {
+    while (err == NULL) {
         (void) ngx_http_sandbox_set_address(p);
         (void) ngx_http_sandbox_get_inner(&u->peer, p);
 
@@ -675,14 +676,18 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
             return;
         }
 
-        ngx_memzero(&gone, sizeof(ngx_http_sandbox_error_t));
+        /* it has ended as well, or can't take it yet: for as long as it may */
 
-        gone.status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        gone.retry_after = 1;
-        ngx_str_set(&gone.code, "sandbox_unreachable");
-        ngx_str_set(&gone.message, "The sandbox's agent can't be reached");
+        rc = ngx_http_sandbox_park(r, 1, ngx_http_sandbox_resume, &gone);
 
-        err = &gone;
+        if (rc == NGX_AGAIN) {
+            p->pending = 1;
+            return;
+        }
+
+        if (rc == NGX_ERROR) {
+            err = &gone;
+        }
     }
 
     /*

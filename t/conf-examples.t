@@ -1,13 +1,14 @@
 #!/usr/bin/perl
 
-# Each configuration of conf-examples/ is started as it stands: only paths and
-# ports are replaced by ones of this test.
+# conf-examples/edge-tls.conf, started as it stands: only paths and ports are
+# replaced by ones of this test.  conf-examples-more.t has the others.
 
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Example;
 use Harness;
 use System;
 use Test::More;
@@ -15,89 +16,21 @@ use Test::More;
 alarm_after(180);
 
 my $top = top_dir();
-my @examples = grep { slurp($_) =~ /^http \{/m }
-    glob "$top/conf-examples/*.conf";
-
-is_deeply([map { m{([^/]+)$} } @examples], ['edge-tls.conf'],
-    'every complete example has its tests below');
-
 my $s = System->new;
 $s->start_daemon;
 
-my $dir = $s->{ngx};
-my ($https, $http) = (free_port(), free_port());
+# The API has the certificate of the site, as the example says.
+my $x = Example->new('edge-tls.conf', $s, certificates => {
+    'www.example.com' => 'DNS:www.example.com,DNS:api.example.com',
+    'sandboxes.example.net' => 'DNS:*.sandboxes.example.net' });
+my ($dir, $https, $http) = @{$x}{qw(dir https http)};
 
-# A certificate for each of the names that the example has one for.
-mkdir "$dir/$_" for qw(tls html log);
-for (['www.example.com', 'DNS:www.example.com,DNS:api.example.com'],
-    ['sandboxes.example.net', 'DNS:*.sandboxes.example.net'])
-{
-    my ($name, $names) = @$_;
-    my ($status, undef, $err) = run_command(['openssl', 'req', '-x509',
-        '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', "/CN=$name",
-        '-addext', "subjectAltName=$names", '-keyout', "$dir/tls/$name.key",
-        '-out', "$dir/tls/$name.pem"]);
-
-    is($status, 0, "a certificate for $name") or diag($err);
-}
-spew("$dir/tls/all.pem", join '', map { slurp($_) } glob "$dir/tls/*.pem");
 spew("$dir/html/index.html", "the old site\n");
 spew("$dir/hello.txt", join '', map { "line $_ of a file\n" } 1 .. 20000);
 chmod 0755, "$dir/html";
+$x->start;
 
-my %replaced = (
-    'modules/ngx_http_sandbox_module.so' =>
-        build_dir() . '/ngx_http_sandbox_module.so',
-    'user www-data;' => $> == 0 ? 'user www-data;' : '',
-    '/run/nginx.pid' => "$dir/nginx.pid",
-    '/var/log/nginx/' => "$dir/log/",
-    '/run/sandboxd/control.sock' => "$s->{run}/control.sock",
-    '/etc/sandboxd/secret' => $s->{secret},
-    '/etc/nginx/sandbox-keys' => "$s->{dir}/keys",
-    '/etc/nginx/sandbox_proxy.conf' => "$top/conf-examples/sandbox_proxy.conf",
-    '/etc/nginx/tls/' => "$dir/tls/",
-    '/var/www/html' => "$dir/html",
-    'listen 80 ' => "listen 127.0.0.1:$http ",
-    'listen 443 ' => "listen 127.0.0.1:$https ",
-);
-
-my $conf = slurp("$top/conf-examples/edge-tls.conf");
-
-for my $from (keys %replaced) {
-    ok($conf =~ s/\Q$from\E/$replaced{$from}/g, "the example has $from");
-}
-
-# Where nginx was built to keep bodies is the system's, not ours.
-my $temp = join '', map { "${_}_temp_path $dir/tmp/$_;\n" }
-    qw(client_body proxy fastcgi uwsgi scgi);
-$conf =~ s/^http \{\n/http {\n$temp/m;
-
-spew("$dir/nginx.conf", "daemon off;\n$conf");
-
-my @nginx = ($ENV{SANDBOX_NGINX} || '/usr/sbin/nginx', '-p', "$dir/",
-    '-e', "$dir/log/error.log", '-c', "$dir/nginx.conf");
-my ($status, undef, $said) = run_command([@nginx, '-t'], env => { san_env() });
-is($status, 0, 'nginx takes the configuration') or diag($said);
-unlike($said, qr/share the domain/, 'the API and previews share no domain');
-
-$s->{error_log} = "$dir/log/error.log";
-$s->{nginx} = start_process(cmd => \@nginx, log => "$dir/stderr.log",
-    env => { san_env() });
-ok(wait_for(sub { http_connect(port => $https) }, 20), 'it starts')
-    or diag(slurp("$dir/stderr.log"), slurp($s->{error_log}));
-
-# curl(HOST, PATH, ARGUMENTS): (status, HTTP version, body, curl's error)
-sub curl {
-    my ($host, $path, @args) = @_;
-    my ($rc, $out, $err) = run_command(['curl', '-sS', '-m', '60', '--cacert',
-        "$dir/tls/all.pem", '--resolve', "$host:$https:127.0.0.1",
-        '-w', '\n%{http_code} %{http_version}', @args,
-        "https://$host:$https$path"]);
-    my ($body, $code, $version) = ($out // '') =~ /^(.*)\n(\d+) (\S+)$/s;
-
-    return { rc => $rc, err => $err, body => $body, status => $code // 0,
-             version => $version // '', json => json_decode($body) };
-}
+sub curl { return $x->curl(@_) }
 
 my @key = ('-H', "Authorization: Bearer $s->{key}");
 my $api = '/v1/sandbox';
@@ -118,7 +51,7 @@ is($r->{headers}{location}, 'https://www.example.com/x?y',
 # ---- the API
 
 is(curl('api.example.com', '/health')->{json}{ok} ? 1 : 0, 1, 'health')
-    or diag(slurp($s->{error_log}));
+    or diag(slurp($x->{error_log}));
 is(curl('api.example.com', $api)->{status}, 401, 'no API without a key');
 $r = curl('api.example.com', "$api/edge/file/workspace/www/hello.txt", @key,
     '-T', "$dir/hello.txt");
@@ -169,5 +102,6 @@ is($r->{json}{code}, 'INVALID_TOKEN', 'is answered as such');
 $r = curl($host, '/hello.txt', '-H', 'Host: api.example.com');
 isnt($r->{status}, 200, 'another Host over the same connection');
 
+$x->stop;
 $s->stop;
 done_testing();

@@ -95,8 +95,10 @@ sub make {
 
     if ($kept && -e $kept) {
         mkdir $tree;
-        return run_command(['tar', '-xf', $kept, '-C', $tree],
-            timeout => 300) == 0 ? $self : (undef, "$kept can't be unpacked");
+        my ($status, undef, $err) = run_command(['tar', '-xf', $kept, '-C',
+            $tree], timeout => 900);
+
+        return $status == 0 ? $self : (undef, "$kept: $err");
     }
 
     spew("$dir/apt-$release.conf", apt_options());

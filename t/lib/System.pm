@@ -304,11 +304,13 @@ sub sandbox_pid {
 }
 
 
-# Reloads, and waits until the old workers take nothing more.
+# Reloads, with conf => 1 from what is set by now, and waits until the old
+# workers take nothing more.
 sub reload {
-    my ($self) = @_;
+    my ($self, %o) = @_;
     my @old = $self->nginx_workers;
 
+    spew("$self->{ngx}/nginx.conf", $self->nginx_conf) if $o{conf};
     kill 'HUP', $self->{nginx};
 
     return wait_for(sub {
