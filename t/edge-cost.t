@@ -1,0 +1,30 @@
+#!/usr/bin/perl
+
+# What a preview request costs beside stock proxy_pass to the same backend with
+# the same headers, in instructions: they don't depend on how busy the machine
+# is.  (not with the sanitizers)
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use EdgeCost;
+use Harness;
+use Test::More;
+
+alarm_after(900);
+
+plan skip_all => 'needs valgrind'
+    unless grep { -x "$_/callgrind_control" } split /:/, $ENV{PATH};
+
+# Three names, each with its kept connection.  (With more of them nginx's own
+# search through the kept connections grows, by 50 instructions for each.)
+my %i = EdgeCost->new->instructions(300, 1, 'stock', 'localhost');
+my $more = $i{localhost} / $i{stock} - 1;
+
+cmp_ok($i{stock}, '>', 10_000, 'stock proxy_pass is measured');
+cmp_ok($more, '<=', 0.10, sprintf 'a preview takes %.0f instructions, stock '
+    . '%.0f: %+.1f %%', $i{localhost}, $i{stock}, 100 * $more);
+
+done_testing();
