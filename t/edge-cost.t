@@ -27,4 +27,20 @@ cmp_ok($i{stock}, '>', 10_000, 'stock proxy_pass is measured');
 cmp_ok($more, '<=', 0.10, sprintf 'a preview takes %.0f instructions, stock '
     . '%.0f: %+.1f %%', $i{localhost}, $i{stock}, 100 * $more);
 
+# ---- memory
+
+# What 20,000 sandboxes with three exposures each may take, tables and all: 192
+# bytes and three times 128 for each.  All of them have a place in that.
+my $count = 20_000;
+my $e = EdgeCost->new;
+
+$e->{zone} = $count * (192 + 3 * 128) / 1024 . 'k';
+$e->start($count, 'worker_processes 1;');
+
+my $log = "$e->{dir}/ngx/error.log";
+like(slurp($log), qr/holds $count sandboxes and @{[3 * $count]} exposures/,
+    "a zone of $e->{zone} holds $count sandboxes with three exposures each");
+unlike(slurp($log), qr/ is full/, 'and has room for them');
+$e->stop;
+
 done_testing();

@@ -49,7 +49,7 @@ load_module $module;
 $main
 daemon off;
 pid $dir/ngx/nginx.pid;
-error_log $dir/ngx/error.log warn;
+error_log $dir/ngx/error.log notice;
 events { worker_connections 8192; }
 http {
     access_log off;
