@@ -9,6 +9,8 @@
  *   _call.c      calls over it
  *   _sync.c      keeps the zone up to date over that connection
  *   _gate.c      access phase: looks up, authorises
+ *   _private.c   who may see a private preview       _link.c  its links
+ *   _scrub.c     credentials in a request's address
  *   _park.c      pre-content phase: requests that wait for a start
  *   _activity.c  who is used, for sandboxd to judge who may sleep
  *   _upstream.c  balancer
@@ -17,6 +19,7 @@
  *   _api.c       the control API's own answers       _auth.c  API keys
  *   _tenant.c    tenants, and what their sandboxes are called inside
  *   _error.c     answers that report a failure       _openapi.c  its document
+ *   _page.c      the same for a person in a browser
  */
 
 #ifndef _NGX_HTTP_SANDBOX_H_INCLUDED_
@@ -29,6 +32,9 @@
 #include <ngx_http.h>
 
 #include <jansson.h>
+
+#include "sandbox_browser.h"
+#include "sandbox_sign.h"
 
 
 /* Lengths of what is copied out of the zone. */
@@ -102,6 +108,8 @@ typedef struct {
     ngx_str_t                     daemon_name;
     ngx_str_t                     daemon_secret;
     ngx_str_t                     agent_dir;    /* "<run dir>/s/" */
+
+    u_char                        sign_key[SANDBOX_SIGN_KEY];
 
     ngx_msec_t                    call_timeout;
     ngx_uint_t                    waiters;          /* per sandbox, worker */
@@ -188,6 +196,7 @@ typedef struct {
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
     uint32_t                      slot;
     uint32_t                      epoch;
+    uint32_t                      gen;          /* preview: see _private.c */
     uint16_t                      port;         /* 0: control */
 
     unsigned                      authorised:1;
@@ -198,12 +207,14 @@ typedef struct {
     unsigned                      known:1;      /* slot is valid */
     unsigned                      ready:1;      /* key and epoch are valid */
     unsigned                      public_host:1;
+    unsigned                      private:1;    /* no shared cache keeps it */
     unsigned                      host_used:1;  /* $sandbox_host was asked */
     unsigned                      websocket:1;
     unsigned                      restarted:1;  /* second trip to the gate */
     unsigned                      waited:1;
 
     ngx_http_sandbox_failure_e    failure;
+    ngx_http_sandbox_error_t     *error;        /* of ours, for its page */
 
     ngx_msec_t                    wait_time;    /* for a start */
 
@@ -279,6 +290,36 @@ ngx_int_t ngx_http_sandbox_reject(ngx_http_request_t *r, ngx_uint_t status,
 /* Makes the sandbox's current run that of the request. */
 void ngx_http_sandbox_take(ngx_http_sandbox_ctx_t *ctx,
     ngx_http_sandbox_info_t *info);
+
+
+/* _private.c */
+
+#define NGX_HTTP_SANDBOX_COOKIE    "__Host-sandbox"
+#define NGX_HTTP_SANDBOX_LINK_ARG  "sandbox_link"
+
+/*
+ * Whether a request may see a private exposure of a sandbox: NGX_OK, NGX_DECLINED (to be
+ * told the same as of an unknown name), NGX_DONE (it has been answered) or
+ * NGX_ERROR.  With NULL for a name that isn't known it takes as long, and
+ * never says NGX_OK.
+ */
+ngx_int_t ngx_http_sandbox_private(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure, ngx_str_t *id);
+
+/* Redirects to the request's own address, which was scrubbed: NGX_DONE. */
+ngx_int_t ngx_http_sandbox_private_redirect(ngx_http_request_t *r);
+
+/* Takes our cookies out of a Cookie header; its value may be empty then. */
+ngx_int_t ngx_http_sandbox_cookie_cut(ngx_http_request_t *r,
+    ngx_table_elt_t *h, sandbox_taken *taken);
+
+
+/* _scrub.c */
+
+ngx_int_t ngx_http_sandbox_scrub_init(ngx_conf_t *cf);
+
+/* The credential that the request's address held, or NULL. */
+ngx_str_t *ngx_http_sandbox_scrubbed(ngx_http_request_t *r);
 
 
 /* _park.c */
@@ -359,8 +400,16 @@ char *ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t **caller);
 
+/* The same against the keys of every API server, for a private preview. */
+ngx_int_t ngx_http_sandbox_bearer(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t **caller);
+
 
 /* _tenant.c */
+
+/* Whether a qualified name is that of a sandbox of the caller's tenant. */
+ngx_uint_t ngx_http_sandbox_owns(ngx_http_sandbox_caller_t *caller,
+    ngx_str_t *name);
 
 /* The qualified name of the caller's sandbox; NGX_ERROR: no memory.  There is
  * room for ":control" behind it. */
@@ -400,7 +449,8 @@ ngx_int_t ngx_http_sandbox_api_init(ngx_conf_t *cf);
 
 /*
  * Answers {"error": message, "code": code}, with Retry-After if it isn't 0,
- * and discards the request's body.  Its result is for
+ * and discards the request's body.  For a preview it only notes the error and
+ * leaves the answer to nginx, where error_page goes first.  Its result is for
  * ngx_http_finalize_request().
  */
 ngx_int_t ngx_http_sandbox_send_error(ngx_http_request_t *r, ngx_uint_t status,
@@ -415,6 +465,21 @@ ngx_int_t ngx_http_sandbox_send_failure(ngx_http_request_t *r,
  * error page where the way to a sandbox has failed (ctx->failure, ctx->port).
  */
 ngx_int_t ngx_http_sandbox_error_init(ngx_conf_t *cf);
+
+
+/* _headers.c: the first one of a name in lower case, or NULL. */
+ngx_str_t *ngx_http_sandbox_request_header(ngx_http_request_t *r,
+    const char *name, size_t len);
+
+
+/* _page.c */
+
+/* Whether an error is for a person's eyes. */
+ngx_uint_t ngx_http_sandbox_page_wanted(ngx_http_request_t *r);
+ngx_int_t ngx_http_sandbox_page_make(ngx_http_request_t *r,
+    const ngx_http_sandbox_error_t *err, ngx_str_t *text);
+void ngx_http_sandbox_page_headers(ngx_http_request_t *r);
+ngx_int_t ngx_http_sandbox_page_init(void);
 
 
 #endif /* _NGX_HTTP_SANDBOX_H_INCLUDED_ */

@@ -6,6 +6,7 @@
  *   _api_conf.c  checks of the configuration
  *   _ports.c     exposures and their URLs
  *   _host.c      what the host has: the pool, what sandboxes use
+ *   _link.c      links to private ones
  *   _json.c      JSON bodies, in and out
  *   _openapi.c   the API's description
  */
@@ -36,6 +37,7 @@ typedef struct {
     ngx_str_t                     url_port;     /* ":8080" or "" */
 
     json_t                       *body;         /* NULL: there was none */
+    void                         *data;         /* the operation's own */
 } ngx_http_sandbox_api_t;
 
 
@@ -76,6 +78,13 @@ ngx_int_t ngx_http_sandbox_add_header(ngx_http_request_t *r, const char *name,
 /* A JSON string of bytes, with what is no UTF-8 replaced. */
 json_t *ngx_http_sandbox_json_string(ngx_str_t *s);
 
+/* Adds `warnings` to an answer: the members of the body that nobody knows. */
+void ngx_http_sandbox_json_unknown(json_t *answer, json_t *body,
+    const char *const *known);
+
+/* A number of seconds, or like "90s", "10m", "2h", "7d"; -1: none of them. */
+time_t ngx_http_sandbox_json_seconds(json_t *json);
+
 
 /* _api.c */
 
@@ -103,6 +112,31 @@ ngx_int_t ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
 /* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _UNEXPOSE */
 
 ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+/*
+ * The member `hostname` of the body, copied; "" if there is none.  NGX_DONE:
+ * it is no string, and the answer says so.
+ */
+ngx_int_t ngx_http_sandbox_ports_member(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, ngx_str_t *hostname);
+
+/*
+ * Finds the domain and port of the URLs to answer with.  NGX_DONE: there is
+ * none, and the answer says so.  A list is not strict: it can do with the
+ * first domain, or with none, since nothing comes of it.
+ */
+ngx_int_t ngx_http_sandbox_ports_url(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, ngx_str_t *hostname, ngx_uint_t strict);
+
+/* null where there is no domain to put the label below. */
+json_t *ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *exposure);
+
+
+/* _link.c: SANDBOX_OP_LINK */
+
+ngx_int_t ngx_http_sandbox_link_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 
 

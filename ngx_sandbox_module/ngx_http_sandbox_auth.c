@@ -35,6 +35,10 @@ static const char *ngx_http_sandbox_keys_line(ngx_conf_t *cf,
 static ngx_str_t *ngx_http_sandbox_authorization(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_key_check(ngx_http_request_t *r,
     ngx_str_t *value, ngx_array_t *keys, ngx_http_sandbox_key_t **found);
+static ngx_int_t ngx_http_sandbox_key_any(ngx_http_request_t *r,
+    ngx_str_t *value, ngx_http_sandbox_key_t **found);
+static ngx_int_t ngx_http_sandbox_key_caller(ngx_http_request_t *r,
+    ngx_http_sandbox_key_t *key, ngx_http_sandbox_caller_t **caller);
 static ngx_http_sandbox_key_t *ngx_http_sandbox_key_find(ngx_array_t *keys,
     u_char *digest);
 
@@ -58,10 +62,34 @@ ngx_http_sandbox_authenticate(ngx_http_request_t *r,
 
     rc = ngx_http_sandbox_key_check(r, value, sscf->api_keys, &key);
 
-    if (rc != NGX_OK) {
-        return rc;
+    return rc == NGX_OK ? ngx_http_sandbox_key_caller(r, key, caller) : rc;
+}
+
+
+ngx_int_t
+ngx_http_sandbox_bearer(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t **caller)
+{
+    ngx_int_t                rc;
+    ngx_str_t               *value;
+    ngx_http_sandbox_key_t  *key;
+
+    value = ngx_http_sandbox_authorization(r);
+
+    if (value == NULL) {
+        return NGX_DECLINED;
     }
 
+    rc = ngx_http_sandbox_key_any(r, value, &key);
+
+    return rc == NGX_OK ? ngx_http_sandbox_key_caller(r, key, caller) : rc;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_key_caller(ngx_http_request_t *r, ngx_http_sandbox_key_t *key,
+    ngx_http_sandbox_caller_t **caller)
+{
     *caller = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_caller_t));
     if (*caller == NULL) {
         return NGX_ERROR;
@@ -81,8 +109,20 @@ ngx_http_sandbox_authenticate(ngx_http_request_t *r,
 ngx_uint_t
 ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
 {
+    ngx_http_sandbox_key_t  *key;
+
+    return ngx_http_sandbox_key_any(r, value, &key) != NGX_DECLINED;
+}
+
+
+/* Against the keys of all API servers. */
+
+static ngx_int_t
+ngx_http_sandbox_key_any(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_http_sandbox_key_t **found)
+{
     void                          *checked;
-    ngx_http_sandbox_key_t        *key;
+    ngx_int_t                      rc;
     ngx_uint_t                     i;
     ngx_http_core_srv_conf_t     **cscfp;
     ngx_http_core_main_conf_t     *cmcf;
@@ -101,14 +141,14 @@ ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
 
         checked = sscf->api_keys;
 
-        if (ngx_http_sandbox_key_check(r, value, checked, &key)
-            != NGX_DECLINED)
-        {
-            return 1;
+        rc = ngx_http_sandbox_key_check(r, value, checked, found);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
         }
     }
 
-    return 0;
+    return NGX_DECLINED;
 }
 
 

@@ -1,8 +1,8 @@
 /*
  * Answers that report a failure: ours, and those that nginx would give as a
- * page of HTML when no answer came from a sandbox.  The page is swapped for
- * JSON on its way out, so error_page still goes first; an answer that a
- * sandbox gave itself is never touched.
+ * page of HTML when no answer came from a sandbox.  That page is swapped for
+ * JSON, or for a page of ours, on its way out, so error_page still goes first;
+ * an answer that a sandbox gave itself is never touched.
  */
 
 
@@ -12,6 +12,10 @@
 static ngx_int_t ngx_http_sandbox_error_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_error_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_sandbox_error_keep(ngx_http_request_t *r,
+    const ngx_http_sandbox_error_t *err);
+static ngx_int_t ngx_http_sandbox_error_copy(ngx_pool_t *pool,
+    ngx_str_t *str);
 static ngx_uint_t ngx_http_sandbox_is_page(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_page_text(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err, ngx_str_t *text);
@@ -81,7 +85,8 @@ static ngx_http_sandbox_page_t  ngx_http_sandbox_pages[] = {
 };
 
 
-static u_char  ngx_http_sandbox_page_type[] = "application/json";
+static u_char  ngx_http_sandbox_json_type[] = "application/json";
+static u_char  ngx_http_sandbox_html_type[] = "text/html; charset=utf-8";
 
 static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_http_output_body_filter_pt    ngx_http_next_body_filter;
@@ -110,11 +115,18 @@ ngx_int_t
 ngx_http_sandbox_send_failure(ngx_http_request_t *r,
     const ngx_http_sandbox_error_t *err)
 {
-    ngx_str_t  value;
+    ngx_str_t                     value;
+    ngx_http_sandbox_srv_conf_t  *sscf;
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "sandbox error: %ui %V \"%V\"", err->status, &err->code,
                    &err->message);
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
+
+    if (sscf->domains != NULL) {
+        return ngx_http_sandbox_error_keep(r, err);
+    }
 
     if (ngx_http_sandbox_error_headers(r, err) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -134,6 +146,63 @@ ngx_http_sandbox_send_failure(ngx_http_request_t *r,
 
     return ngx_http_sandbox_send_json(r, err->status,
                                       ngx_http_sandbox_error_json(r, err));
+}
+
+
+/* For the page that nginx is about to make of the status. */
+
+static ngx_int_t
+ngx_http_sandbox_error_keep(ngx_http_request_t *r,
+    const ngx_http_sandbox_error_t *err)
+{
+    ngx_http_sandbox_ctx_t    *ctx;
+    ngx_http_sandbox_error_t  *kept;
+
+    ctx = ngx_http_sandbox_ctx(r);
+    kept = ngx_palloc(r->pool, sizeof(ngx_http_sandbox_error_t));
+
+    if (ctx == NULL) {
+        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_ctx_t));
+    }
+
+    if (ctx == NULL || kept == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *kept = *err;
+
+    if (ngx_http_sandbox_error_copy(r->pool, &kept->code) != NGX_OK
+        || ngx_http_sandbox_error_copy(r->pool, &kept->message) != NGX_OK
+        || ngx_http_sandbox_error_copy(r->pool, &kept->field) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->error = kept;
+    ngx_http_set_ctx(r, ctx, ngx_http_sandbox_module);
+
+    return err->status;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_error_copy(ngx_pool_t *pool, ngx_str_t *str)
+{
+    u_char  *p;
+
+    if (str->len == 0) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(pool, str->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, str->data, str->len);
+    str->data = p;
+
+    return NGX_OK;
 }
 
 
@@ -303,10 +372,19 @@ ngx_http_sandbox_error_header_filter(ngx_http_request_t *r)
     r->headers_out.status_line.len = 0;
 
     r->headers_out.content_length_n = text.len;
-    r->headers_out.content_type.data = ngx_http_sandbox_page_type;
-    r->headers_out.content_type.len = sizeof(ngx_http_sandbox_page_type) - 1;
+    r->headers_out.content_type.data = ngx_http_sandbox_json_type;
+    r->headers_out.content_type.len = sizeof(ngx_http_sandbox_json_type) - 1;
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
+
+    if (ngx_http_sandbox_page_wanted(r)) {
+        r->headers_out.content_type.data = ngx_http_sandbox_html_type;
+        r->headers_out.content_type.len = sizeof(ngx_http_sandbox_html_type)
+                                          - 1;
+        r->headers_out.content_type_len = sizeof("text/html") - 1;
+
+        ngx_http_sandbox_page_headers(r);
+    }
 
     return ngx_http_next_header_filter(r);
 }
@@ -326,7 +404,8 @@ ngx_http_sandbox_error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     ngx_http_sandbox_error_t  err;
 
     if (in == NULL
-        || r->headers_out.content_type.data != ngx_http_sandbox_page_type)
+        || (r->headers_out.content_type.data != ngx_http_sandbox_json_type
+            && r->headers_out.content_type.data != ngx_http_sandbox_html_type))
     {
         return ngx_http_next_body_filter(r, in);
     }
@@ -365,6 +444,10 @@ ngx_http_sandbox_page_text(ngx_http_request_t *r,
     json_t  *json;
 
     ngx_http_sandbox_page_error(r, err);
+
+    if (ngx_http_sandbox_page_wanted(r)) {
+        return ngx_http_sandbox_page_make(r, err, text);
+    }
 
     json = ngx_http_sandbox_error_json(r, err);
     dump = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
@@ -416,6 +499,13 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
     }
 
     ctx = ngx_http_sandbox_ctx(r);
+
+    if (ctx != NULL && ctx->error != NULL
+        && ctx->error->status == err->status)
+    {
+        *err = *ctx->error;
+        return;
+    }
 
     if (ctx == NULL || r->upstream == NULL) {
         return;
@@ -539,5 +629,5 @@ ngx_http_sandbox_error_init(ngx_conf_t *cf)
     ngx_http_next_body_filter = ngx_http_top_body_filter;
     ngx_http_top_body_filter = ngx_http_sandbox_error_body_filter;
 
-    return NGX_OK;
+    return ngx_http_sandbox_page_init();
 }

@@ -25,6 +25,8 @@ typedef struct {
 
 static ngx_int_t ngx_http_sandbox_preview(ngx_http_request_t *r,
     ngx_http_sandbox_main_conf_t *smcf, ngx_http_sandbox_srv_conf_t *sscf);
+static ngx_int_t ngx_http_sandbox_admit(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure, ngx_http_sandbox_info_t *info);
 static ngx_int_t ngx_http_sandbox_control(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
 static ngx_int_t ngx_http_sandbox_caller(ngx_http_request_t *r,
@@ -115,21 +117,19 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
 
         res = ctx->peer;
 
-        if (!res->found) {
-            return ngx_http_sandbox_unknown(r);
-        }
-
         exposure = res->exposure;
         info = res->info;
-        rc = NGX_OK;
+        rc = res->found ? NGX_OK : NGX_DECLINED;
     }
 
-    if (rc != NGX_OK
-        || info.state == NGX_HTTP_SANDBOX_DESTROYING
-        || (exposure.access != NGX_HTTP_SANDBOX_TOKEN
-            && exposure.access != NGX_HTTP_SANDBOX_PUBLIC))
-    {
-        return ngx_http_sandbox_unknown(r);
+    if (rc != NGX_OK || info.state == NGX_HTTP_SANDBOX_DESTROYING) {
+        exposure.access = 0;
+    }
+
+    rc = ngx_http_sandbox_admit(r, &exposure, &info);
+
+    if (rc != NGX_OK) {
+        return rc == NGX_DECLINED ? ngx_http_sandbox_unknown(r) : rc;
     }
 
     if (ctx == NULL) {
@@ -144,6 +144,8 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     ctx->peer = NULL;
     ctx->label = label;
     ctx->port = exposure.port;
+    ctx->gen = exposure.gen;
+    ctx->private = exposure.access == NGX_HTTP_SANDBOX_PRIVATE;
     ctx->public_host = exposure.host == NGX_HTTP_SANDBOX_HOST_PUBLIC;
 
     ctx->id.len = info.id_len;
@@ -166,6 +168,43 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     ctx->authorised = 1;
 
     return NGX_DECLINED;
+}
+
+
+/* Whether who asks may see the exposure; an access of 0 is none. */
+
+static ngx_int_t
+ngx_http_sandbox_admit(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure, ngx_http_sandbox_info_t *info)
+{
+    ngx_int_t  rc;
+    ngx_str_t  id;
+
+    switch (exposure->access) {
+
+    case NGX_HTTP_SANDBOX_TOKEN:
+    case NGX_HTTP_SANDBOX_PUBLIC:
+
+        /* a link from when it was private has no place in its address */
+
+        if (ngx_http_sandbox_scrubbed(r)
+            && (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)))
+        {
+            return ngx_http_sandbox_private_redirect(r);
+        }
+
+        return NGX_OK;
+
+    case NGX_HTTP_SANDBOX_PRIVATE:
+        id.data = info->id;
+        id.len = info->id_len;
+
+        return ngx_http_sandbox_private(r, exposure, &id);
+
+    default:
+        rc = ngx_http_sandbox_private(r, NULL, NULL);
+        return rc == NGX_OK ? NGX_DECLINED : rc;
+    }
 }
 
 

@@ -43,7 +43,9 @@ static ngx_int_t ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_header_filter(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sandbox_drop(ngx_http_request_t *r,
-    ngx_table_elt_t *h);
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
+static ngx_int_t ngx_http_sandbox_keep_private(ngx_http_request_t *r,
+    ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_map_location(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 
@@ -190,6 +192,37 @@ stripped:
 }
 
 
+ngx_str_t *
+ngx_http_sandbox_request_header(ngx_http_request_t *r, const char *name,
+    size_t len)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        while (i >= part->nelts) {
+            if (part->next == NULL) {
+                return NULL;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == len && ngx_memcmp(h[i].lowcase_key, name, len) == 0)
+        {
+            return &h[i].value;
+        }
+    }
+}
+
+
 /*
  * `X_Forwarded_For` comes here where `underscores_in_headers` is on, and what
  * speaks CGI or WSGI inside can't tell it from ours.
@@ -229,6 +262,8 @@ static ngx_uint_t
 ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     ngx_table_elt_t *h)
 {
+    sandbox_taken  taken;
+
     if (h->key.len == 0) {
         return 0;
     }
@@ -259,7 +294,17 @@ ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
         return 1;
 
     case 'c':
-        return ctx->control && ngx_http_sandbox_is(h, "cookie");
+        if (!ngx_http_sandbox_is(h, "cookie")) {
+            return 0;
+        }
+
+        if (ctx->control
+            || ngx_http_sandbox_cookie_cut(r, h, &taken) != NGX_OK)
+        {
+            return 1;
+        }
+
+        return h->value.len == 0;
 
     case 'u':
 
@@ -419,11 +464,12 @@ static ngx_int_t
 ngx_http_sandbox_header_filter(ngx_http_request_t *r)
 {
     ngx_str_t                value;
-    ngx_uint_t               i;
+    ngx_uint_t               i, cached;
     ngx_list_part_t         *part;
     ngx_table_elt_t         *h;
     ngx_http_sandbox_ctx_t  *ctx;
 
+    cached = 0;
     ctx = ngx_http_sandbox_ctx(r);
 
     if (ctx == NULL || !ctx->authorised || ctx->control || r->upstream == NULL
@@ -451,15 +497,32 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
             continue;
         }
 
-        if (ngx_http_sandbox_drop(r, &h[i])) {
+        if (ngx_http_sandbox_drop(r, ctx, &h[i])) {
             h[i].hash = 0;
             continue;
+        }
+
+        if (ctx->private && ngx_http_sandbox_out(&h[i], "Cache-Control")) {
+            cached = 1;
+
+            if (ngx_http_sandbox_keep_private(r, &h[i].value) != NGX_OK) {
+                return NGX_ERROR;
+            }
         }
 
         /* headers_out.location is not set for one that begins with a slash */
 
         if (ngx_http_sandbox_out(&h[i], "Location")
             && ngx_http_sandbox_map_location(r, ctx, &h[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ctx->private && !cached) {
+        ngx_str_set(&value, "private");
+
+        if (ngx_http_sandbox_add_header(r, "Cache-Control", &value) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -488,9 +551,17 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
 /* Whether a header must not get out. */
 
 static ngx_uint_t
-ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_table_elt_t *h)
+ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
+    ngx_table_elt_t *h)
 {
     if (ngx_http_sandbox_out(h, "Set-Cookie")) {
+
+        if (ngx_strncmp(h->value.data, NGX_HTTP_SANDBOX_COOKIE "=",
+                        sizeof(NGX_HTTP_SANDBOX_COOKIE))
+            == 0)
+        {
+            return 1;
+        }
 
         if (sandbox_cookie_stays((char *) h->value.data, h->value.len,
                                  (char *) r->headers_in.server.data,
@@ -508,6 +579,14 @@ ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_table_elt_t *h)
         return 1;
     }
 
+    /* some caches obey these before Cache-Control */
+
+    if (ctx->private && (ngx_http_sandbox_out(h, "Surrogate-Control")
+                         || ngx_http_sandbox_out(h, "CDN-Cache-Control")))
+    {
+        return 1;
+    }
+
     /* of one connection only: HTTP/2 and 3 may not carry them at all */
 
     if (ngx_http_sandbox_out(h, "Upgrade")) {
@@ -515,6 +594,24 @@ ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_table_elt_t *h)
     }
 
     return ngx_http_sandbox_out(h, "Proxy-Connection");
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_keep_private(ngx_http_request_t *r, ngx_str_t *value)
+{
+    u_char  *p;
+
+    p = ngx_pnalloc(r->pool, value->len + sizeof("private,"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = sandbox_cache_private((char *) p, (char *) value->data,
+                                       value->len);
+    value->data = p;
+
+    return NGX_OK;
 }
 
 

@@ -393,6 +393,85 @@ ngx_http_sandbox_add_header(ngx_http_request_t *r, const char *name,
 }
 
 
+void
+ngx_http_sandbox_json_unknown(json_t *answer, json_t *body,
+    const char *const *known)
+{
+    json_t      *warnings, *member;
+    ngx_uint_t   i;
+    const char  *name;
+
+    warnings = json_array();
+
+    json_object_foreach(body, name, member) {
+
+        for (i = 0; known[i]; i++) {
+            if (ngx_strcmp(name, known[i]) == 0) {
+                break;
+            }
+        }
+
+        if (known[i] == NULL) {
+            json_array_append_new(warnings,
+                                  json_sprintf("%s is not known, and ignored",
+                                               name));
+        }
+    }
+
+    if (json_array_size(warnings)) {
+        json_object_set(answer, "warnings", warnings);
+    }
+
+    json_decref(warnings);
+}
+
+
+time_t
+ngx_http_sandbox_json_seconds(json_t *json)
+{
+    size_t       len;
+    ngx_int_t    n, unit;
+    const char  *text;
+
+    if (json_is_integer(json)) {
+        return json_integer_value(json) < 0
+               || json_integer_value(json) > NGX_MAX_INT32_VALUE
+               ? -1 : (time_t) json_integer_value(json);
+    }
+
+    text = json_string_value(json);
+    len = json_string_length(json);
+
+    if (text == NULL || len == 0) {
+        return -1;
+    }
+
+    unit = 1;
+
+    switch (text[len - 1]) {
+
+    case 'd':
+        unit *= 24;
+        /* fall through */
+
+    case 'h':
+        unit *= 60;
+        /* fall through */
+
+    case 'm':
+        unit *= 60;
+        /* fall through */
+
+    case 's':
+        len--;
+    }
+
+    n = ngx_atoi((u_char *) text, len);
+
+    return n == NGX_ERROR || n > NGX_MAX_INT32_VALUE / unit ? -1 : n * unit;
+}
+
+
 json_t *
 ngx_http_sandbox_json_string(ngx_str_t *s)
 {

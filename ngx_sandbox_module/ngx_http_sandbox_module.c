@@ -604,6 +604,13 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (sandbox_sign_key(smcf->sign_key, smcf->daemon_secret.data,
+                         smcf->daemon_secret.len)
+        != 0)
+    {
+        return NGX_ERROR;
+    }
+
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers);
@@ -622,6 +629,7 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
 
     if (ngx_http_sandbox_api_init(cf) != NGX_OK
         || ngx_http_sandbox_upstream_init(cf) != NGX_OK
+        || ngx_http_sandbox_scrub_init(cf) != NGX_OK
         || ngx_http_sandbox_headers_init(cf) != NGX_OK)
     {
         return NGX_ERROR;

@@ -364,7 +364,8 @@ ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx, uint32_t slot)
                                         &ctx->label, &exposure, &info))
     {
     case NGX_OK:
-        return exposure.slot != slot || exposure.port != ctx->port;
+        return exposure.slot != slot || exposure.port != ctx->port
+               || exposure.gen != ctx->gen;
 
     case NGX_AGAIN:
 

@@ -11,8 +11,6 @@
 #define NGX_HTTP_SANDBOX_DOMAINS_SHOWN  8
 
 
-static ngx_int_t ngx_http_sandbox_ports_url(ngx_http_request_t *r,
-    ngx_http_sandbox_api_t *api, ngx_str_t *hostname, ngx_uint_t strict);
 static ngx_uint_t ngx_http_sandbox_ports_domains(ngx_http_request_t *r,
     ngx_str_t *wanted, ngx_str_t *found, ngx_str_t *names);
 static ngx_int_t ngx_http_sandbox_ports_hostname(ngx_http_request_t *r,
@@ -31,8 +29,6 @@ static void ngx_http_sandbox_ports_one(ngx_http_request_t *r,
 static void ngx_http_sandbox_ports_unexposed(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result);
 static json_t *ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
-    ngx_http_sandbox_api_t *api, json_t *exposure);
-static json_t *ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *exposure);
 
 
@@ -83,13 +79,7 @@ ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
 }
 
 
-/*
- * Finds the domain and port of the URLs to answer with.  NGX_DONE: there is
- * none, and the answer says so.  A list is not strict: it can do with the
- * first domain, or with none, since nothing comes of it.
- */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_sandbox_ports_url(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
     ngx_str_t *hostname, ngx_uint_t strict)
 {
@@ -284,6 +274,39 @@ ngx_http_sandbox_ports_no_domain(ngx_http_request_t *r, ngx_uint_t count,
 }
 
 
+ngx_int_t
+ngx_http_sandbox_ports_member(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, ngx_str_t *hostname)
+{
+    json_t     *member;
+    ngx_int_t   rc;
+
+    ngx_str_null(hostname);
+    member = json_object_get(api->body, "hostname");
+
+    if (member == NULL || json_is_null(member)) {
+        return NGX_OK;
+    }
+
+    if (!json_is_string(member)) {
+        rc = ngx_http_sandbox_send_invalid(r, "hostname", 0,
+                                           "hostname must be a string");
+        return rc == NGX_OK ? NGX_DONE : rc;
+    }
+
+    hostname->len = json_string_length(member);
+    hostname->data = ngx_pnalloc(r->pool, hostname->len + 1);
+
+    if (hostname->data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memcpy(hostname->data, json_string_value(member), hostname->len);
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api)
@@ -299,24 +322,10 @@ ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
         return;
     }
 
-    rc = NGX_OK;
-    ngx_str_null(&hostname);
-    member = json_object_get(options, "hostname");
+    rc = ngx_http_sandbox_ports_member(r, api, &hostname);
 
-    if (json_is_string(member)) {
-        hostname.len = json_string_length(member);
-        hostname.data = ngx_pnalloc(r->pool, hostname.len + 1);
-
-        if (hostname.data == NULL) {
-            rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-            goto failed;
-        }
-
-        ngx_memcpy(hostname.data, json_string_value(member), hostname.len);
-
-    } else if (member != NULL && !json_is_null(member)) {
-        rc = ngx_http_sandbox_send_invalid(r, "hostname", 0,
-                                           "hostname must be a string");
+    if (rc != NGX_OK) {
+        rc = rc == NGX_DONE ? NGX_OK : rc;
         goto failed;
     }
 
@@ -486,9 +495,7 @@ ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
 }
 
 
-/* null where there is no domain to put the label below. */
-
-static json_t *
+json_t *
 ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *exposure)
 {

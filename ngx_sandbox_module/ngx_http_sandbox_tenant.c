@@ -66,3 +66,17 @@ ngx_http_sandbox_caller_json(ngx_http_sandbox_caller_t *caller)
                      "limits", "sandboxes", (int) caller->sandboxes,
                      "startsPerMinute", (int) caller->starts);
 }
+
+
+ngx_uint_t
+ngx_http_sandbox_owns(ngx_http_sandbox_caller_t *caller, ngx_str_t *name)
+{
+    if (caller->tenant.len == 0) {
+        return !sandbox_id_reserved((char *) name->data, name->len);
+    }
+
+    return caller->prefix.len && name->len > caller->prefix.len
+           && name->data[caller->prefix.len] == '-'
+           && ngx_memcmp(name->data, caller->prefix.data, caller->prefix.len)
+              == 0;
+}

@@ -76,6 +76,8 @@ static const route_entry  route_table[] = {
     { SANDBOX "/ports/{port}", PUT, MANAGE, LOCAL, SANDBOX_OP_PORT_PUT, NULL },
     { SANDBOX "/ports/{port}", DELETE, MANAGE, LOCAL, SANDBOX_OP_UNEXPOSE,
       NULL },
+    { SANDBOX "/ports/{port}/link", POST, MANAGE, LOCAL, SANDBOX_OP_LINK,
+      NULL },
 
     { SANDBOX "/exec", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/file/*", GET|HEAD, READ, AGENT, SANDBOX_OP_NONE, "/bridge" },

@@ -136,7 +136,8 @@ sub expose {
     my ($self, %o) = @_;
 
     return $self->command({ do => 'record', record => {
-        kind => 'exposure', access => 'token', host => 'local', %o } });
+        kind => 'exposure', access => 'token', host => 'local', gen => 1,
+        %o } });
 }
 
 
@@ -291,7 +292,7 @@ sub change {
 
     $record->{seq} = ++$self->{seq};
     $record->{$_} += 0 for grep { exists $record->{$_} }
-        qw(slot epoch port seq);
+        qw(slot epoch port seq gen);
 
     if ($kind eq 'sandbox') {
         if ($gone) { delete $self->{sandboxes}{$record->{slot}} }
@@ -505,6 +506,20 @@ sub op_get {
                     { sandbox => { id => $s->{id}, state => $s->{state} } })
               : $self->answer($p, $f->{id}, undef, { code => 'not_found',
                     status => 404, message => 'No such sandbox' });
+}
+
+
+sub op_ports {
+    my ($self, $p, $f) = @_;
+    my ($s) = grep { $_->{id} eq $f->{sandbox} }
+        values %{ $self->{sandboxes} };
+
+    return $self->answer($p, $f->{id}, undef, { code => 'not_found',
+        status => 404, message => 'No such sandbox' }) unless $s;
+
+    return $self->answer($p, $f->{id}, { exposures =>
+        [grep { $_->{slot} == $s->{slot} }
+         values %{ $self->{exposures} }] });
 }
 
 
