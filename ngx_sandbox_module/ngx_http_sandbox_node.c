@@ -3,8 +3,8 @@
  *
  * A record counts only if its mark is the zone's.  A new full list gives the
  * zone a new mark, which makes everything in it unknown at one stroke without
- * touching a record.  Records are filled before they are linked, so that a
- * worker that dies half way leaves at most some memory behind.
+ * touching a record.  A worker that dies half way leaves its mark in the zone,
+ * which is then filled anew (_zone.c).
  */
 
 #include "ngx_http_sandbox.h"

@@ -89,6 +89,7 @@ typedef struct {
 
 
 typedef struct {
+    uint32_t                      changing;    /* or who changed it has died */
     uint32_t                      magic;
     uint32_t                      layout;
     uint32_t                      node_size;

@@ -113,6 +113,21 @@ ngx_http_sandbox_sync_lost(void)
 }
 
 
+void
+ngx_http_sandbox_sync_restart(void)
+{
+    ngx_http_sandbox_sync_t  *s;
+
+    s = &ngx_http_sandbox_sync;
+
+    s->synced = 0;
+
+    if (s->connected && s->call == NULL && !s->again.timer_set) {
+        ngx_add_timer(&s->again, NGX_HTTP_SANDBOX_SYNC_AGAIN);
+    }
+}
+
+
 static void
 ngx_http_sandbox_sync_start(ngx_http_sandbox_sync_t *s)
 {
@@ -258,7 +273,7 @@ ngx_http_sandbox_sync_end(ngx_http_sandbox_sync_t *s)
 {
     ngx_http_sandbox_zone_status_t  status;
 
-    ngx_http_sandbox_zone_synced(s->zone, s->seen, s->whole);
+    (void) ngx_http_sandbox_zone_synced(s->zone, s->seen, s->whole);
     ngx_http_sandbox_zone_status(s->zone, &status);
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
@@ -351,8 +366,11 @@ ngx_http_sandbox_sync_event(json_t *frame)
         s->seen = record.seq;
     }
 
-    if (s->synced) {
-        ngx_http_sandbox_zone_synced(s->zone, record.seq, 0);
+    if (s->synced && !ngx_http_sandbox_zone_synced(s->zone, record.seq, 0)) {
+
+        /* another worker has begun it anew, and may have died since */
+
+        ngx_http_sandbox_sync_restart();
     }
 
     if (json_is_true(json_object_get(frame, "ack"))) {

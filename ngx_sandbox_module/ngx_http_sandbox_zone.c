@@ -10,15 +10,82 @@
 
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   3
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   4
 
 
+static void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
+static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
 static ngx_int_t ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
+static ngx_http_sandbox_shctx_t *ngx_http_sandbox_zone_build(
+    ngx_slab_pool_t *shpool, size_t size);
 static ngx_int_t ngx_http_sandbox_zone_random(u_char *hex);
 static void ngx_http_sandbox_zone_reset(ngx_http_sandbox_zone_t *zone);
 static ngx_int_t ngx_http_sandbox_zone_full(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_record_t *rec);
+
+
+/* The lock */
+
+
+/*
+ * A worker that dies with the lock leaves it to the master, and perhaps a
+ * change half made: then its mark is still there.
+ */
+
+static void
+ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone)
+{
+    ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (zone->sh->changing) {
+        ngx_http_sandbox_zone_mend(zone);
+    }
+}
+
+
+#define ngx_http_sandbox_zone_change(sh)                                      \
+    (sh)->changing = 1; ngx_memory_barrier()
+
+#define ngx_http_sandbox_zone_changed(sh)                                     \
+    ngx_memory_barrier(); (sh)->changing = 0
+
+
+/*
+ * Neither the chains nor the pool's own lists can be trusted.  The zone is a
+ * cache: it begins anew, at the same addresses, since the same is allocated in
+ * the same order, and is filled again.
+ */
+
+static void
+ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone)
+{
+    ngx_http_sandbox_shctx_t  old, *sh;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "sandbox zone \"%V\": a worker has died while it changed "
+                  "the zone, which is filled again",
+                  &zone->shm_zone->shm.name);
+
+    old = *zone->sh;
+
+    ngx_slab_init(zone->shpool);
+
+    sh = ngx_http_sandbox_zone_build(zone->shpool, zone->shm_zone->shm.size);
+
+    if (sh != zone->sh) {
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "sandbox zone \"%V\" can't be built again",
+                      &zone->shm_zone->shm.name);
+        ngx_abort();
+    }
+
+    ngx_memcpy(sh->id, old.id, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
+    ngx_memcpy(sh->incarnation, old.incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
+    ngx_memcpy(sh->hash_key, old.hash_key, sizeof(sh->hash_key));
+
+    ngx_http_sandbox_sync_restart();
+}
 
 
 /* Lookups */
@@ -41,7 +108,7 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
     hash = ngx_http_sandbox_hash(sh, label->data, label->len);
     ngx_http_sandbox_prefetch(&sh->labels[hash & sh->entry_mask]);
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     entry = ngx_http_sandbox_find_entry(sh, label, hash);
 
@@ -87,7 +154,7 @@ ngx_http_sandbox_zone_id(ngx_http_sandbox_zone_t *zone, ngx_str_t *id,
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     node = ngx_http_sandbox_find_id(sh, id);
 
@@ -115,7 +182,7 @@ ngx_http_sandbox_zone_slot(ngx_http_sandbox_zone_t *zone, uint32_t slot,
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     node = ngx_http_sandbox_find_slot(sh, slot);
 
@@ -149,7 +216,7 @@ ngx_http_sandbox_zone_touch(ngx_http_sandbox_zone_t *zone, uint32_t slot,
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     node = ngx_http_sandbox_find_slot(sh, slot);
 
@@ -192,7 +259,7 @@ ngx_http_sandbox_zone_idle(ngx_http_sandbox_zone_t *zone, uint32_t slot,
     sh = zone->sh;
     rc = NGX_DECLINED;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     node = ngx_http_sandbox_find_slot(sh, slot);
 
@@ -224,7 +291,8 @@ ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
 {
     ngx_int_t  rc;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
+    ngx_http_sandbox_zone_change(zone->sh);
 
     if (rec->exposure) {
         rc = ngx_http_sandbox_apply_entry(zone, rec);
@@ -238,6 +306,7 @@ ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
         zone->sh->full = 1;
     }
 
+    ngx_http_sandbox_zone_changed(zone->sh);
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
     return rc == NGX_ERROR ? ngx_http_sandbox_zone_full(zone, rec) : NGX_OK;
@@ -266,15 +335,16 @@ ngx_http_sandbox_zone_full(ngx_http_sandbox_zone_t *zone,
 /* Filling */
 
 
-void
+ngx_uint_t
 ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone, uint64_t seq,
     ngx_uint_t whole)
 {
+    ngx_uint_t                 complete;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     if (whole) {
         sh->complete = 1;
@@ -286,10 +356,16 @@ ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone, uint64_t seq,
             sh->seq = seq;
         }
 
+        ngx_http_sandbox_zone_change(sh);
         ngx_http_sandbox_purge(zone);
+        ngx_http_sandbox_zone_changed(sh);
     }
 
+    complete = sh->complete;
+
     ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return complete;
 }
 
 
@@ -304,7 +380,8 @@ ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
+    ngx_http_sandbox_zone_change(sh);
 
     for (n = 0; n < 1024 && *position <= sh->entry_mask; n++, (*position)++) {
 
@@ -342,6 +419,7 @@ ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
 
     more = *position <= sh->entry_mask;
 
+    ngx_http_sandbox_zone_changed(sh);
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
     return more;
@@ -358,7 +436,7 @@ ngx_http_sandbox_zone_lease(ngx_http_sandbox_zone_t *zone, ngx_msec_t msec,
     sh = zone->sh;
     got = 0;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     if (sh->lease_pid == ngx_pid) {
         got = !fresh || !sh->complete;
@@ -387,7 +465,7 @@ ngx_http_sandbox_zone_lease(ngx_http_sandbox_zone_t *zone, ngx_msec_t msec,
 void
 ngx_http_sandbox_zone_release(ngx_http_sandbox_zone_t *zone)
 {
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     if (zone->sh->lease_pid == ngx_pid) {
         zone->sh->lease_pid = 0;
@@ -405,7 +483,7 @@ ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone, u_char *incarnation,
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     if (ngx_memcmp(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN)
         != 0)
@@ -437,7 +515,9 @@ ngx_http_sandbox_zone_reset(ngx_http_sandbox_zone_t *zone)
     sh->seq = 0;
     sh->mark++;
 
+    ngx_http_sandbox_zone_change(sh);
     ngx_http_sandbox_purge(zone);
+    ngx_http_sandbox_zone_changed(sh);
 }
 
 
@@ -449,7 +529,7 @@ ngx_http_sandbox_zone_status(ngx_http_sandbox_zone_t *zone,
 
     sh = zone->sh;
 
-    ngx_shmtx_lock(&zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(zone);
 
     status->seq = sh->seq;
     status->complete = sh->complete;
@@ -487,7 +567,6 @@ ngx_http_sandbox_zone_random(u_char *hex)
 static ngx_int_t
 ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 {
-    ngx_uint_t                 n;
     ngx_http_sandbox_zone_t   *zone, *old;
     ngx_http_sandbox_shctx_t  *sh;
 
@@ -515,34 +594,8 @@ ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_OK;
     }
 
-    /* too little memory is reported by us, with what it means */
-
-    zone->shpool->log_nomem = 0;
-
-    sh = ngx_slab_calloc(zone->shpool, sizeof(ngx_http_sandbox_shctx_t));
+    sh = ngx_http_sandbox_zone_build(zone->shpool, shm_zone->shm.size);
     if (sh == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* as many buckets as there can be records, rounded down */
-
-    for (n = 64; n * 2 <= shm_zone->shm.size / 512; n *= 2) { /* void */ }
-
-    sh->node_mask = n - 1;
-    sh->entry_mask = n * 4 - 1;
-
-    /* it lies in the lowest of the pool's pages, since it came first */
-
-    sh->base = (u_char *) ((uintptr_t) sh & ~((uintptr_t) ngx_pagesize - 1));
-
-    sh->ids = ngx_slab_calloc(zone->shpool,
-                              n * sizeof(ngx_http_sandbox_ref_t));
-    sh->slots = ngx_slab_calloc(zone->shpool,
-                                n * sizeof(ngx_http_sandbox_ref_t));
-    sh->labels = ngx_slab_calloc(zone->shpool,
-                                 n * 4 * sizeof(ngx_http_sandbox_bucket_t));
-
-    if (sh->ids == NULL || sh->slots == NULL || sh->labels == NULL) {
         return NGX_ERROR;
     }
 
@@ -552,16 +605,69 @@ ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    zone->sh = sh;
+    zone->shpool->data = sh;
+
+    return NGX_OK;
+}
+
+
+/*
+ * All that is allocated for good, always in the same order.  What is allocated
+ * later belongs to records, and goes with them.
+ */
+
+static ngx_http_sandbox_shctx_t *
+ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
+{
+    ngx_uint_t                 n;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    /* too little memory is reported by us, with what it means */
+
+    shpool->log_nomem = 0;
+
+    sh = ngx_slab_alloc_locked(shpool, sizeof(ngx_http_sandbox_shctx_t));
+    if (sh == NULL) {
+        return NULL;
+    }
+
+    ngx_http_sandbox_zone_change(sh);
+
+    ngx_memzero((u_char *) sh + sizeof(sh->changing),
+                sizeof(ngx_http_sandbox_shctx_t) - sizeof(sh->changing));
+
+    /* as many buckets as there can be records, rounded down */
+
+    for (n = 64; n * 2 <= size / 512; n *= 2) { /* void */ }
+
+    sh->node_mask = n - 1;
+    sh->entry_mask = n * 4 - 1;
+
+    /* it lies in the lowest of the pool's pages, since it came first */
+
+    sh->base = (u_char *) ((uintptr_t) sh & ~((uintptr_t) ngx_pagesize - 1));
+
+    sh->ids = ngx_slab_calloc_locked(shpool,
+                                     n * sizeof(ngx_http_sandbox_ref_t));
+    sh->slots = ngx_slab_calloc_locked(shpool,
+                                       n * sizeof(ngx_http_sandbox_ref_t));
+    sh->labels = ngx_slab_calloc_locked(shpool,
+                                     n * 4 * sizeof(ngx_http_sandbox_bucket_t));
+
+    if (sh->ids == NULL || sh->slots == NULL || sh->labels == NULL) {
+        return NULL;
+    }
+
     sh->mark = 1;
     sh->node_size = sizeof(ngx_http_sandbox_node_t);
     sh->entry_size = sizeof(ngx_http_sandbox_entry_t);
     sh->layout = NGX_HTTP_SANDBOX_ZONE_LAYOUT;
     sh->magic = NGX_HTTP_SANDBOX_ZONE_MAGIC;
 
-    zone->sh = sh;
-    zone->shpool->data = sh;
+    ngx_http_sandbox_zone_changed(sh);
 
-    return NGX_OK;
+    return sh;
 }
 
 

@@ -89,10 +89,10 @@ void ngx_http_sandbox_zone_status(ngx_http_sandbox_zone_t *zone,
 /*
  * The zone holds everything up to seq.  What is gone up to there is forgotten.
  * With `whole`, a full list has ended: what it didn't name is swept away by
- * ngx_http_sandbox_zone_sweep().
+ * ngx_http_sandbox_zone_sweep().  Returns whether it is complete.
  */
-void ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone, uint64_t seq,
-    ngx_uint_t whole);
+ngx_uint_t ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone,
+    uint64_t seq, ngx_uint_t whole);
 
 /* Removes some of what no full list has named; 1 while there is more. */
 ngx_uint_t ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
@@ -128,6 +128,9 @@ ngx_int_t ngx_http_sandbox_record_read(json_t *object,
 void ngx_http_sandbox_sync_hello(uint64_t seq, u_char *incarnation);
 void ngx_http_sandbox_sync_event(json_t *object);
 void ngx_http_sandbox_sync_lost(void);
+
+/* The zone has begun anew; callable under its lock. */
+void ngx_http_sandbox_sync_restart(void);
 void ngx_http_sandbox_sync_init(ngx_http_sandbox_zone_t *zone);
 
 

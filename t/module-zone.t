@@ -13,6 +13,7 @@ use Edge;
 use Harness;
 use Test::More;
 use Time::HiRes qw(sleep time);
+use ZoneMemory;
 
 alarm_after(240);
 
@@ -92,7 +93,7 @@ is($e->get('8000-box1-tok.preview.test', '/', headers => {})->{status}, 200,
 # ---- records that are none ------------------------------------------------
 
 $d->event($_) for { kind => 'sandbox' }, { kind => 'x', seq => 1, slot => 1 },
-    { kind => 'sandbox', seq => 10**9, slot => 1, id => 'x' x 129,
+    { kind => 'sandbox', seq => 10**9, slot => 1, id => 'x' x 200,
       state => 'running', epoch => 1, key => 'f' x 32 },
     { kind => 'sandbox', seq => 10**9, slot => 1, id => 'box1',
       state => 'running', epoch => 1, key => 'zz' x 16 },
@@ -237,6 +238,28 @@ for my $round (1 .. 3) {
     ok(wait_for(sub { $status->('box9') == 200 }, 5), "workers killed, $round");
 }
 
+# ---- a worker that is killed in the middle of a change --------------------
+
+SKIP: {
+    my ($victim) = $e->workers;
+    my $memory = ZoneMemory->open($victim, $e->{zone});
+
+    skip 'this zone can not be written', 6 unless $memory;
+
+    $memory->lock($victim);
+    ok($memory->half_changed, 'a change half made, under the lock');
+    kill 'KILL', $victim;
+    $becomes->('box9', 200);
+    $becomes->('nobody', 404);
+    ok($e->logged(qr/a worker has died while it changed the zone/),
+        'is reported');
+    ok(wait_for(sub { (() = slurp($e->{error_log})
+        =~ /has died while.*?the zone holds/gs) }, 10), 'and the zone filled');
+    my $n = $d->stats->{calls}{resolve};
+    is($status->('nobody3'), 404, 'it knows who is not');
+    is($d->stats->{calls}{resolve}, $n, 'without asking');
+}
+
 # ---- sides that don't know the secret, and frames that are none -----------
 
 for my $fault ('bad_proof', 'bad_frame') {
@@ -262,5 +285,6 @@ $d->expose(slot => 1, label => '8000-drip-tok', port => 8000);
 $becomes->('drip', 200);
 
 $e->stop;
-$e->no_alerts(qr/doesn't know the secret|exited on signal 9/);
+$e->no_alerts(qr/doesn't know the secret|exited on signal 9|was locked by/);
+
 done_testing();

@@ -18,10 +18,12 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 use Traffic;
 use WebSocket;
-
-alarm_after(400);
+use ZoneMemory;
 
 my $reloads = $ENV{RELOADS} || 10;
+
+alarm_after(400 + 30 * $reloads);
+
 my $s = System->start(workers => 2, server_conf => Traffic::locations());
 my $t = Traffic->new($s);
 
@@ -171,17 +173,16 @@ $s->reload(conf => 1);
 
 SKIP: {
     my ($victim, $other) = $s->nginx_workers;
-    my $lock = zone_lock($victim);
+    my $memory = ZoneMemory->open($victim, $s->{zone});
 
-    skip 'this zone can not be written', 5 unless $lock;
+    skip 'this zone can not be written', 5 unless $memory;
 
     my $l = Load->new;
 
     $t->events($l);
     $t->websocket($l);
     $l->turns(1);
-    # What it would look like: the lock's first word is its owner's pid.
-    $lock->($victim);
+    $memory->lock($victim);
     my @wait = map { http_connect(port => $s->{port}) } 1 .. 8;
     http_send($_, "GET /locked HTTP/1.1\r\nHost: $t->{host}\r\n"
         . "Connection: close\r\n\r\n") for @wait;
@@ -199,27 +200,6 @@ SKIP: {
     is($s->api(GET => '/v1/sandbox/app', timeout => 30)->{status}, 200,
         'with sandboxd, too');
     $l->end;
-}
-
-# Writes into the first word of the zone, through a worker's memory.
-sub zone_lock {
-    my ($pid) = @_;
-    my $size = $s->{zone} =~ /(\d+)m/ ? $1 << 20 : 0;
-    no warnings 'portable';
-    my ($from) = map {
-        /^([0-9a-f]+)-([0-9a-f]+) rw-s / && hex($2) - hex($1) == $size
-            ? hex $1 : ();
-    } split /\n/, slurp("/proc/$pid/maps") // '';
-
-    open my $mem, '+<:unix', "/proc/$pid/mem" or return undef;
-    return undef unless defined $from;
-
-    return sub {
-        my ($value) = @_;
-
-        sysseek $mem, $from, 0;
-        syswrite $mem, pack 'q', $value;
-    };
 }
 
 # ---- another binary -------------------------------------------------------

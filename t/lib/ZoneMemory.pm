@@ -1,0 +1,68 @@
+package ZoneMemory;
+
+# Writes into the shared-memory zone of a running nginx, as a worker would that
+# is killed at the wrong moment.
+#
+#   my $m = ZoneMemory->open($worker_pid, '16m') or skip;
+#   $m->lock($pid);       # the mutex is $pid's
+#   $m->half_changed;     # as in the middle of a change, its chains broken
+
+use strict;
+use warnings;
+
+use Harness;
+
+
+sub open {
+    my ($class, $pid, $size) = @_;
+
+    no warnings 'portable';
+    $size = $size =~ /(\d+)m/ ? $1 << 20 : 0;
+
+    my ($from) = map {
+        /^([0-9a-f]+)-([0-9a-f]+) rw-s / && hex($2) - hex($1) == $size
+            ? hex $1 : ();
+    } split /\n/, slurp("/proc/$pid/maps") // '';
+
+    return undef unless defined $from;
+    CORE::open my $mem, '+<:unix', "/proc/$pid/mem" or return undef;
+
+    return bless { mem => $mem, from => $from, size => $size }, $class;
+}
+
+
+sub put {
+    my ($self, $offset, $bytes) = @_;
+
+    sysseek $self->{mem}, $self->{from} + $offset, 0;
+
+    return syswrite $self->{mem}, $bytes;
+}
+
+
+# The mutex is the first word of the slab pool.
+sub lock { return $_[0]->put(0, pack 'q', $_[1]) }
+
+
+# The zone's header begins a page; the mark of a change is its first word, and
+# its magic number the next.
+sub half_changed {
+    my ($self) = @_;
+    my $page = 0;
+
+    while ($page < $self->{size}) {
+        sysseek $self->{mem}, $self->{from} + $page, 0;
+        sysread $self->{mem}, my $head, 8;
+        last if length $head == 8 && (unpack 'LL', $head)[1] == 0x73627831;
+        $page += 4096;
+    }
+    return 0 if $page >= $self->{size};
+
+    # what comes behind the header: tables, pages of records
+    $self->put($page, pack 'L', 1);
+    $self->put($page + 4096 * $_, "\xa5" x 4096) for 1 .. 200;
+
+    return 1;
+}
+
+1;
