@@ -17,6 +17,7 @@
  *   _handshake.c first line, and what comes back behind it
  *   _headers.c   what is taken out of, and put into, requests and responses
  *   _api.c       the control API's own answers       _auth.c  API keys
+ *   _events.c    the stream of state changes
  *   _tenant.c    tenants, and what their sandboxes are called inside
  *   _error.c     answers that report a failure       _openapi.c  its document
  *   _page.c      the same for a person in a browser

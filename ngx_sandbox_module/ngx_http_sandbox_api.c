@@ -5,6 +5,7 @@
 
 
 #include "ngx_http_sandbox_api.h"
+#include "ngx_http_sandbox_events.h"
 #include "sandbox_label.h"
 
 
@@ -204,6 +205,9 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     case SANDBOX_OP_OPENAPI_HTML:
     case SANDBOX_OP_OPENAPI_EITHER:
         return ngx_http_sandbox_openapi_handler(r, route->op);
+
+    case SANDBOX_OP_EVENTS:
+        return ngx_http_sandbox_events_handler(r, api->caller);
 
     case SANDBOX_OP_CREATE:
         return ngx_http_sandbox_read_body(r, api, ngx_http_sandbox_api_create);

@@ -11,6 +11,7 @@
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_daemon.h"
 #include "ngx_http_sandbox_zone.h"
+#include "ngx_http_sandbox_events.h"
 
 
 #define NGX_HTTP_SANDBOX_LEASE         5000
@@ -87,6 +88,8 @@ ngx_http_sandbox_sync_hello(uint64_t seq, u_char *incarnation)
                                 NGX_HTTP_SANDBOX_NO_SEQ);
 
     ngx_http_sandbox_sync_start(s);
+
+    ngx_http_sandbox_events_ready();
 }
 
 
@@ -99,6 +102,8 @@ ngx_http_sandbox_sync_lost(void)
 
     s->connected = 0;
     s->synced = 0;
+
+    ngx_http_sandbox_events_lost();
 
     if (s->call) {
         ngx_http_sandbox_daemon_cancel(s->call);
@@ -361,6 +366,8 @@ ngx_http_sandbox_sync_event(json_t *frame)
                    (ngx_uint_t) record.state);
 
     (void) ngx_http_sandbox_zone_apply(s->zone, &record);
+
+    ngx_http_sandbox_events_change(json_object_get(frame, "record"));
 
     if (record.seq > s->seen) {
         s->seen = record.seq;

@@ -58,6 +58,7 @@ static const route_entry  route_table[] = {
     { "/v1/openapi.json", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI, NULL },
     { "/v1/openapi.html", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI_HTML, NULL },
     { "/v1/openapi", GET|HEAD, 0, LOCAL, SANDBOX_OP_OPENAPI_EITHER, NULL },
+    { "/v1/events", GET, READ, LOCAL, SANDBOX_OP_EVENTS, NULL },
     { "/v1/pool/stats", GET|HEAD, ADMIN, LOCAL, SANDBOX_OP_POOL_STATS, NULL },
     { "/v1/pool/prime", POST, ADMIN, LOCAL, SANDBOX_OP_POOL_PRIME, NULL },
     { "/v1/pool/shutdown-prewarmed", POST, ADMIN, LOCAL,

@@ -242,6 +242,16 @@ change_publish(registry *r, change *c)
 
     r->published = c->seq;
 
+    /* For those who look on: when, and why. */
+    json_object_set_new(record, "at", json_integer(wall_ms()));
+
+    if (c->item->kind == ITEM_SANDBOX && c->gone == NULL
+        && ((sandbox *) c->item)->reason[0] != '\0')
+    {
+        json_object_set_new(record, "reason",
+                            json_string(((sandbox *) c->item)->reason));
+    }
+
     if (r->publish != NULL) {
         r->publish(r->publish_data, c->seq, c->ack, record);
     }

@@ -239,6 +239,18 @@ daemon_service(daemon_state *d)
 }
 
 
+static void
+daemon_publish(void *data, uint64_t seq, bool ack, json_t *record)
+{
+    daemon_state  *d;
+
+    d = data;
+
+    events_add(d->sv.events, seq, record);
+    server_publish(d->server, seq, ack, record);
+}
+
+
 static int
 daemon_open(daemon_state *d, error **err)
 {
@@ -284,8 +296,11 @@ daemon_open(daemon_state *d, error **err)
     }
 
     d->sv.zones = &d->server->zones;
-    d->r->publish = server_publish;
-    d->r->publish_data = d->server;
+    /* Above all that was told before: who comes with one of those is told
+     * that there was a restart. */
+    d->sv.events = events_create(d->r->seq);
+    d->r->publish = daemon_publish;
+    d->r->publish_data = d;
     d->lc->poll = server_poll;
     d->lc->poll_data = d->server;
 
@@ -333,6 +348,10 @@ daemon_close(daemon_state *d)
 
     if (d->r != NULL) {
         registry_free(d->r);
+    }
+
+    if (d->sv.events != NULL) {
+        events_free(d->sv.events);
     }
 
     host_close(&d->h);

@@ -264,6 +264,18 @@ parse_unexpose(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_events(op *dst, json_t *frame, error **err)
+{
+    int  got;
+
+    got = parse_seq(frame, "since", &dst->seq, err);
+    dst->since = got > 0;
+
+    return got < 0 ? -1 : 0;
+}
+
+
+static int
 parse_nothing(op *dst, json_t *frame, error **err)
 {
     return 0;
@@ -312,6 +324,8 @@ static const op_entry  op_entries[] = {
     { "pool_prime", OP_POOL_PRIME, parse_nothing },
     { "pool_shutdown", OP_POOL_SHUTDOWN, parse_nothing },
     { "stats", OP_STATS, parse_sandbox },
+    { "events", OP_EVENTS, parse_events },
+    { "health", OP_HEALTH, parse_nothing },
     { "ack", OP_ACK, parse_ack },
     { "idle", OP_IDLE, parse_idle },
     { NULL, OP_HELLO, NULL }

@@ -38,6 +38,8 @@ typedef enum {
     OP_POOL_PRIME,
     OP_POOL_SHUTDOWN,
     OP_STATS,
+    OP_EVENTS,
+    OP_HEALTH,
     OP_ACK,
     OP_IDLE
 } op_kind;
@@ -59,7 +61,9 @@ typedef struct {
     op_caller    caller;                /* create, start, list */
     const char  *label;                 /* resolve; or NULL */
     json_t      *options;               /* create, expose; NULL if none */
-    uint64_t     seq;                   /* hello, sync (from), ack, idle */
+    uint64_t     seq;                   /* hello, sync (from), ack, idle,
+                                         * events */
+    bool         since;                 /* events: seq was given */
     json_t      *slots;                 /* idle: array */
     bool         full;                  /* sync */
     bool         all;                   /* ack */

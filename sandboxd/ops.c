@@ -119,8 +119,8 @@ create_result(service *sv, sandbox *sb, bool created, json_t *warnings)
 
 
 /* Records and logs need room that sandboxes must not take from them. */
-static int
-disk_check(service *sv, error **err)
+int
+ops_disk_check(service *sv, error **err)
 {
     uint64_t        available;
     struct statvfs  fs;
@@ -199,7 +199,7 @@ op_create(service *sv, request *req)
         sb = create_existing(sb, &options, &err);
 
     } else if ((options.id[0] || id_generate(options.id, &err) == 0)
-               && disk_check(sv, &err) == 0)
+               && ops_disk_check(sv, &err) == 0)
     {
         sb = registry_add(sv->r, options.id, options.spec, &err);
     }
@@ -298,7 +298,7 @@ start_create(service *sv, const char *id, error **err)
     sandbox         *sb;
     create_options   options;
 
-    if (disk_check(sv, err) < 0
+    if (ops_disk_check(sv, err) < 0
         || create_options_parse(&options, NULL, &sv->host, err) < 0)
     {
         return NULL;
@@ -560,6 +560,8 @@ ops_handle(void *data, request *req)
         [OP_DESTROY] = op_destroy,
         [OP_EXPOSE] = op_expose,
         [OP_UNEXPOSE] = op_unexpose,
+        [OP_EVENTS] = op_events,
+        [OP_HEALTH] = op_health,
         [OP_PORTS] = op_ports,
         [OP_POOL_STATS] = op_pool_stats,
         [OP_POOL_PRIME] = op_pool_prime,

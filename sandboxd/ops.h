@@ -7,6 +7,7 @@
 #ifndef SANDBOXD_OPS_H
 #define SANDBOXD_OPS_H
 
+#include "sandboxd/events.h"
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/options.h"
 #include "sandboxd/pool.h"
@@ -15,6 +16,7 @@
 
 typedef struct {
     registry      *r;
+    events        *events;
     lifecycle     *lc;
     driver        *driver;
     pool          *pool;

@@ -2,6 +2,7 @@
  * Shared by the files of the workers' operations; the contract is ops.h.
  *
  *   ops.c       the records: create, start, expose, ...
+ *   ops_events.c  sandboxd as a whole: what happens, how it is
  *   ops_host.c  what this host has: the pool, what sandboxes use
  */
 
@@ -20,6 +21,13 @@ sandbox *request_sandbox(request *req);
 
 /* Answers {}; data is the request. */
 void request_done(void *data);
+
+/* 507 below the floor of free disk that is kept for records and logs. */
+int ops_disk_check(service *sv, error **err);
+
+/* ops_events.c */
+void op_events(service *sv, request *req);
+void op_health(service *sv, request *req);
 
 /* ops_host.c */
 void op_pool_stats(service *sv, request *req);

@@ -11,6 +11,7 @@ package Edge;
 #
 # Options: workers (1), zone ('4m'), http_conf, server_conf, location_conf,
 # api_conf, main_conf, upstream_conf, more_servers, listen_options,
+# socket_options (of the first listen alone),
 # read_timeout, debug.
 
 use strict;
@@ -76,7 +77,8 @@ sub agent {
 sub conf {
     my ($self) = @_;
     my %o = map { $_ => $self->{$_} // '' } qw(http_conf server_conf api_conf
-        location_conf main_conf upstream_conf more_servers listen_options);
+        location_conf main_conf upstream_conf more_servers listen_options
+        socket_options);
     my $module = build_dir() . '/ngx_http_sandbox_module.so';
     my $proxy = top_dir() . '/conf-examples/sandbox_proxy.conf';
     my $t = "$self->{ngx}/tmp";
@@ -127,7 +129,8 @@ http {
     }
 
     server {
-        listen 127.0.0.1:$self->{port} default_server $o{listen_options};
+        listen 127.0.0.1:$self->{port} default_server $o{listen_options}
+            $o{socket_options};
         server_name *.$self->{domain};
         sandbox_preview $self->{domain};
         $o{server_conf}

@@ -343,6 +343,16 @@ sub obey {
         return {};
     }
 
+    # Many changes of one sandbox at once.
+    if ($do eq 'burst') {
+        for my $i (1 .. $c->{count}) {
+            $self->tell($self->change({ kind => 'sandbox', slot => $c->{slot},
+                id => $c->{id}, state => 'asleep', epoch => $i, key => '',
+                at => 0, reason => 'x' x 200 }), 0);
+        }
+        return { seq => $self->{seq} };
+    }
+
     if ($do eq 'fill') {
         for my $i ($c->{from} .. $c->{to}) {
             $self->change({ kind => 'sandbox', slot => $i, id => "s$i",
@@ -529,6 +539,24 @@ sub op_list {
     return $self->answer($p, $f->{id}, { cursor => undef, sandboxes =>
         [map { { id => $_->{id}, state => $_->{state} } }
          values %{ $self->{sandboxes} }] });
+}
+
+
+# It remembers nothing.
+sub op_events {
+    my ($self, $p, $f) = @_;
+    my $lost = defined $f->{since} && $f->{since} != $self->{seq};
+
+    return $self->answer($p, $f->{id}, { events => [], seq => $self->{seq} + 0,
+        more => JSON::PP::false(),
+        lost => $lost ? JSON::PP::true() : JSON::PP::false() });
+}
+
+
+sub op_health {
+    my ($self, $p, $f) = @_;
+
+    return $self->answer($p, $f->{id}, { errors => $self->{fault}{ill} || [] });
 }
 
 1;
