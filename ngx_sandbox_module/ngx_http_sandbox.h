@@ -13,6 +13,10 @@
  *   _scrub.c     credentials in a request's address
  *   _park.c      pre-content phase: requests that wait for a start
  *   _activity.c  who is used, for sandboxd to judge who may sleep
+ *   _limit.c     pre-content phase, before it: limits of requests
+ *   _pace.c      limits of bytes in a second
+ *   _usage.c     what limits and counters of a sandbox need, in the zone
+ *   _count.c     counters of the workers          _metrics.c  for Prometheus
  *   _upstream.c  balancer
  *   _handshake.c first line, and what comes back behind it
  *   _headers.c   what is taken out of, and put into, requests and responses
@@ -133,9 +137,31 @@ typedef struct {
 } ngx_http_sandbox_srv_conf_t;
 
 
+/*
+ * Limits of a sandbox or of one of its exposures; 0: none.  In a location they
+ * hold for each sandbox, below whatever its own are.
+ */
+
+typedef struct {
+    uint32_t                      requests;    /* in a second */
+    uint32_t                      burst;       /* at once, beyond that */
+    uint32_t                      connections;
+    uint32_t                      out;         /* bytes in a second */
+    uint32_t                      in;
+    uint64_t                      body;        /* bytes of a request's body */
+} ngx_http_sandbox_limits_t;
+
+
+#define NGX_HTTP_SANDBOX_METRICS_ALL   1
+#define NGX_HTTP_SANDBOX_METRICS_EACH  2       /* with each sandbox's */
+
+
 typedef struct {
     ngx_flag_t                    wake;
     ngx_msec_t                    wake_timeout;
+    ngx_http_sandbox_limits_t     limits;      /* as they were merged */
+    ngx_uint_t                    limited;     /* whether there is any */
+    ngx_uint_t                    metrics;     /* NGX_HTTP_SANDBOX_METRICS_… */
 } ngx_http_sandbox_loc_conf_t;
 
 
@@ -177,6 +203,7 @@ typedef struct {
     uint16_t                      port;
     u_char                        access;
     u_char                        host;
+    u_char                        limited;     /* it, or its sandbox */
 } ngx_http_sandbox_exposure_t;
 
 
@@ -213,12 +240,16 @@ typedef struct {
     unsigned                      websocket:1;
     unsigned                      restarted:1;  /* second trip to the gate */
     unsigned                      waited:1;
+    unsigned                      limited:1;    /* has limits of its own */
+
+    u_char                        state;        /* as it was found; 0 */
 
     ngx_http_sandbox_failure_e    failure;
     ngx_http_sandbox_error_t     *error;        /* of ours, for its page */
 
     ngx_msec_t                    wait_time;    /* for a start */
 
+    void                         *grant;        /* _limit.c */
     void                         *waiter;       /* _park.c */
     void                         *activity;     /* _activity.c */
     void                         *peer;         /* _upstream.c */
@@ -228,6 +259,9 @@ typedef struct {
 /* _module.c */
 
 extern ngx_module_t  ngx_http_sandbox_module;
+
+/* Names of the states; the first one is empty. */
+extern ngx_str_t  ngx_http_sandbox_states[];
 
 #define ngx_http_sandbox_ctx(r)                                               \
     ((ngx_http_sandbox_ctx_t *)                                               \
@@ -371,6 +405,30 @@ ngx_uint_t ngx_http_sandbox_activity_count(void);
 /* sandboxd's event `idle`. */
 void ngx_http_sandbox_activity_event(json_t *frame);
 void ngx_http_sandbox_activity_init(ngx_http_sandbox_zone_t *zone);
+
+
+/* _metrics.c: the handler of `sandbox_metrics`. */
+
+char *ngx_http_sandbox_metrics(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+/* _limit.c */
+
+/* Before the park handler: lets a request in within the limits, or doesn't. */
+ngx_int_t ngx_http_sandbox_limit_handler(ngx_http_request_t *r);
+
+char *ngx_http_sandbox_limit_requests(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sandbox_limit_connections(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sandbox_limit_bandwidth(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sandbox_limit_body(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_sandbox_limit_create(ngx_http_sandbox_loc_conf_t *slcf);
+void ngx_http_sandbox_limit_merge(ngx_http_sandbox_loc_conf_t *prev,
+    ngx_http_sandbox_loc_conf_t *conf);
 
 
 /* _upstream.c */

@@ -7,6 +7,8 @@
 
 
 #include "ngx_http_sandbox_api.h"
+#include "ngx_http_sandbox_count.h"
+#include "ngx_http_sandbox_limit.h"
 
 
 static ngx_int_t ngx_http_sandbox_error_header_filter(ngx_http_request_t *r);
@@ -121,6 +123,8 @@ ngx_http_sandbox_send_failure(ngx_http_request_t *r,
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "sandbox error: %ui %V \"%V\"", err->status, &err->code,
                    &err->message);
+
+    ngx_http_sandbox_count_error(&err->code);
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
 
@@ -493,6 +497,11 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
     }
 
     if (err->status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
+
+        if (ngx_http_sandbox_limit_body_error(r, err) == NGX_OK) {
+            return;
+        }
+
         clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         err->limit = clcf->client_max_body_size;
         return;

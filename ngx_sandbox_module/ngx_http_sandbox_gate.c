@@ -147,6 +147,7 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     ctx->gen = exposure.gen;
     ctx->private = exposure.access == NGX_HTTP_SANDBOX_PRIVATE;
     ctx->public_host = exposure.host == NGX_HTTP_SANDBOX_HOST_PUBLIC;
+    ctx->limited = exposure.limited;
 
     ctx->id.len = info.id_len;
     ctx->id.data = ngx_pnalloc(r->pool, info.id_len + sizeof(":65535") - 1);
@@ -216,6 +217,10 @@ ngx_http_sandbox_take(ngx_http_sandbox_ctx_t *ctx,
     ctx->epoch = info->epoch;
     ctx->known = 1;
     ctx->ready = info->state == NGX_HTTP_SANDBOX_RUNNING;
+
+    if (ctx->state == 0) {
+        ctx->state = info->state;
+    }
 
     ngx_memcpy(ctx->key, info->key, NGX_HTTP_SANDBOX_KEY_LEN);
 }
@@ -744,9 +749,11 @@ ngx_http_sandbox_resolved_read(json_t *result,
             res->exposure.port = rec.port;
             res->exposure.access = rec.access;
             res->exposure.host = rec.host;
+            res->exposure.limited |= rec.limited;
 
         } else {
             sandboxes++;
+            res->exposure.limited |= rec.limited;
             res->info.slot = rec.slot;
             res->info.epoch = rec.epoch;
             res->info.state = rec.state;

@@ -6,6 +6,7 @@
 
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_peer.h"
+#include "ngx_http_sandbox_limit.h"
 
 
 static ngx_chain_t *ngx_http_sandbox_send_chain(ngx_connection_t *c,
@@ -55,6 +56,10 @@ ngx_http_sandbox_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ctx = ngx_http_sandbox_ctx(r);
     p = ctx->peer;
 
+    if (ctx->grant && ngx_http_sandbox_pace_waits(r, c, 1)) {
+        return in;
+    }
+
     len = p->text_len;
 
     ngx_memzero(&b, sizeof(ngx_buf_t));
@@ -83,6 +88,10 @@ ngx_http_sandbox_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
     c->send_chain = ngx_send_chain;
 
+    if (ctx->grant) {
+        ngx_http_sandbox_pace_send(r, c, (size_t) c->sent);
+    }
+
     return cl;
 }
 
@@ -105,6 +114,10 @@ ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
     r = c->data;
     ctx = ngx_http_sandbox_ctx(r);
     p = ctx->peer;
+
+    if (ctx->grant && ngx_http_sandbox_pace_waits(r, c, 0)) {
+        return NGX_AGAIN;
+    }
 
     for ( ;; ) {
         n = ngx_recv(c, buf, size);
@@ -134,6 +147,10 @@ ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
         ngx_http_sandbox_park_done(r);
 
         n -= used;
+
+        if (ctx->grant) {
+            ngx_http_sandbox_pace_recv(r, c, n);
+        }
 
         if (n > 0) {
             ngx_memmove(buf, buf + used, n);

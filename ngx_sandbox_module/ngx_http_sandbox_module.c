@@ -5,6 +5,7 @@
 
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_zone.h"
+#include "ngx_http_sandbox_count.h"
 
 #include "common/frame.h"
 
@@ -28,6 +29,7 @@ static char *ngx_http_sandbox_preview_conf(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_sandbox_init(ngx_conf_t *cf);
 static ngx_int_t ngx_http_sandbox_init_process(ngx_cycle_t *cycle);
+static void ngx_http_sandbox_exit_process(ngx_cycle_t *cycle);
 
 
 static ngx_conf_num_bounds_t  ngx_http_sandbox_waiters_bounds = {
@@ -122,6 +124,41 @@ static ngx_command_t  ngx_http_sandbox_commands[] = {
       offsetof(ngx_http_sandbox_loc_conf_t, wake_timeout),
       NULL },
 
+    { ngx_string("sandbox_limit_requests"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_sandbox_limit_requests,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_limit_connections"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_sandbox_limit_connections,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_limit_bandwidth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
+      ngx_http_sandbox_limit_bandwidth,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_limit_body"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_sandbox_limit_body,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_sandbox_metrics,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sandbox"),
       NGX_HTTP_UPS_CONF|NGX_CONF_NOARGS,
       ngx_http_sandbox_upstream,
@@ -158,7 +195,7 @@ ngx_module_t  ngx_http_sandbox_module = {
     ngx_http_sandbox_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    ngx_http_sandbox_daemon_exit,          /* exit process */
+    ngx_http_sandbox_exit_process,         /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -175,6 +212,7 @@ enum {
     sandbox_var_connection,
     sandbox_var_id,
     sandbox_var_port,
+    sandbox_var_state,
     sandbox_var_wait
 };
 
@@ -195,10 +233,25 @@ static ngx_http_variable_t  ngx_http_sandbox_vars[] = {
     { ngx_string("sandbox_port"), NULL, ngx_http_sandbox_variable,
       sandbox_var_port, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("sandbox_state"), NULL, ngx_http_sandbox_variable,
+      sandbox_var_state, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sandbox_wake_time"), NULL, ngx_http_sandbox_variable,
+      sandbox_var_wait, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
     { ngx_string("sandbox_wait_time"), NULL, ngx_http_sandbox_variable,
       sandbox_var_wait, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
+};
+
+
+/* By their numbers. */
+
+ngx_str_t  ngx_http_sandbox_states[] = {
+    ngx_null_string, ngx_string("created"), ngx_string("starting"),
+    ngx_string("running"), ngx_string("sleeping"), ngx_string("asleep"),
+    ngx_string("destroying")
 };
 
 
@@ -240,6 +293,10 @@ ngx_http_sandbox_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
     case sandbox_var_id:
         value = ctx->id;
+        break;
+
+    case sandbox_var_state:
+        value = ngx_http_sandbox_states[ctx->state];
         break;
 
     default: /* sandbox_var_port, sandbox_var_wait */
@@ -390,6 +447,8 @@ ngx_http_sandbox_create_loc_conf(ngx_conf_t *cf)
     slcf->wake = NGX_CONF_UNSET;
     slcf->wake_timeout = NGX_CONF_UNSET_MSEC;
 
+    ngx_http_sandbox_limit_create(slcf);
+
     return slcf;
 }
 
@@ -402,6 +461,8 @@ ngx_http_sandbox_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->wake, prev->wake, 1);
     ngx_conf_merge_msec_value(conf->wake_timeout, prev->wake_timeout, 30000);
+
+    ngx_http_sandbox_limit_merge(prev, conf);
 
     if (conf->wake_timeout < 100 || conf->wake_timeout > 3600000) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -627,6 +688,22 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
 
     *h = ngx_http_sandbox_park_handler;
 
+    /* the last one of a phase runs first */
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_sandbox_limit_handler;
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_LOG_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_sandbox_log_handler;
+
     if (ngx_http_sandbox_api_init(cf) != NGX_OK
         || ngx_http_sandbox_upstream_init(cf) != NGX_OK
         || ngx_http_sandbox_scrub_init(cf) != NGX_OK
@@ -653,9 +730,19 @@ ngx_http_sandbox_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (ngx_http_sandbox_park_init(cycle) != NGX_OK) {
+    if (ngx_http_sandbox_count_init(cycle) != NGX_OK
+        || ngx_http_sandbox_park_init(cycle) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     return ngx_http_sandbox_daemon_init(cycle);
+}
+
+
+static void
+ngx_http_sandbox_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_sandbox_daemon_exit(cycle);
+    ngx_http_sandbox_count_exit(cycle);
 }

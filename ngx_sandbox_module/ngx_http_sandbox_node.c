@@ -25,14 +25,16 @@ static void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
 static ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(
     ngx_http_sandbox_zone_t *zone, uint32_t slot, ngx_str_t *id);
+static void ngx_http_sandbox_set_state(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node, ngx_uint_t state);
 static void ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node);
 static void ngx_http_sandbox_unlink_slot(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node);
 static void ngx_http_sandbox_drop_entries(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_node_t *node);
-static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_shctx_t *sh,
-    ngx_http_sandbox_entry_t *entry);
+static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_entry_t *entry, ngx_http_sandbox_node_t *next);
 
 
 void
@@ -161,6 +163,8 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
         }
 
         ngx_http_sandbox_drop_entries(zone, node);
+        ngx_http_sandbox_usage_drop(zone, node);
+        ngx_http_sandbox_set_state(sh, node, 0);
 
         if (!node->gone) {
             if (node->id_len) {
@@ -211,21 +215,54 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
 
         if (old) {
             ngx_http_sandbox_move_entries(sh, old, node);
+
+            if (old->id_len == 0) {
+                node->usage = old->usage;
+                node->limited = old->limited;
+                old->usage = 0;
+                old->limited = 0;
+            }
+
             ngx_http_sandbox_drop_node(zone, old);
         }
+    }
+
+    if (ngx_http_sandbox_usage_limits(zone, node, 0,
+                                      rec->limited ? &rec->limits : NULL)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (node->epoch != rec->epoch || node->seq == 0) {
         node->last = (uint32_t) ngx_current_msec;
     }
 
-    node->state = rec->state;
+    ngx_http_sandbox_set_state(sh, node, rec->state);
     node->epoch = rec->epoch;
     ngx_memcpy(node->key, rec->key, NGX_HTTP_SANDBOX_KEY_LEN);
     node->mark = sh->mark;
     node->seq = rec->seq;
 
     return NGX_OK;
+}
+
+
+/* 0: of none that counts. */
+
+static void
+ngx_http_sandbox_set_state(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node, ngx_uint_t state)
+{
+    if (node->state) {
+        sh->states[node->state]--;
+    }
+
+    if (state) {
+        sh->states[state]++;
+    }
+
+    node->state = state & 0x0f;
 }
 
 
@@ -300,6 +337,14 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
         }
     }
 
+    if (!rec->gone
+        && ngx_http_sandbox_usage_limits(zone, node, rec->port,
+                                         rec->limited ? &rec->limits : NULL)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (entry == NULL) {
         entry = ngx_slab_alloc_locked(zone->shpool,
                                  offsetof(ngx_http_sandbox_entry_t, label)
@@ -331,6 +376,7 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
             entry->sibling = sh->gone_entries;
             sh->gone_entries = ngx_http_sandbox_ref(sh, entry);
             sh->tombstones++;
+            sh->gone_exposures++;
             return NGX_OK;
         }
 
@@ -356,10 +402,13 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
         if (*p) {
             *p = entry->sibling;
             sh->tombstones--;
+            sh->gone_exposures--;
         }
 
     } else {
-        ngx_http_sandbox_detach_entry(sh, entry);
+        ngx_http_sandbox_detach_entry(zone, entry,
+                                      !rec->gone && rec->port == entry->port
+                                      ? node : NULL);
 
         if (rec->gone) {
             entry->seq = rec->seq;
@@ -367,6 +416,7 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
             entry->sibling = sh->gone_entries;
             sh->gone_entries = ngx_http_sandbox_ref(sh, entry);
             sh->tombstones++;
+            sh->gone_exposures++;
             return NGX_OK;
         }
     }
@@ -481,6 +531,8 @@ ngx_http_sandbox_drop_node(ngx_http_sandbox_zone_t *zone,
     sh = zone->sh;
 
     ngx_http_sandbox_drop_entries(zone, node);
+    ngx_http_sandbox_usage_drop(zone, node);
+    ngx_http_sandbox_set_state(sh, node, 0);
 
     if (node->id_len) {
         ngx_http_sandbox_unlink_id(sh, node);
@@ -503,14 +555,21 @@ ngx_http_sandbox_drop_entries(ngx_http_sandbox_zone_t *zone,
 }
 
 
+/*
+ * Takes an exposure from its sandbox.  What is counted of its port goes with
+ * the last one of it, unless the exposure will be one of `next` and this port.
+ */
+
 static void
-ngx_http_sandbox_detach_entry(ngx_http_sandbox_shctx_t *sh,
-    ngx_http_sandbox_entry_t *entry)
+ngx_http_sandbox_detach_entry(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_entry_t *entry, ngx_http_sandbox_node_t *next)
 {
     ngx_http_sandbox_ref_t    *p;
     ngx_http_sandbox_node_t   *node;
     ngx_http_sandbox_entry_t  *e;
+    ngx_http_sandbox_shctx_t  *sh;
 
+    sh = zone->sh;
     node = ngx_http_sandbox_at(sh, entry->node);
 
     for (p = &node->entries; *p; p = &e->sibling) {
@@ -524,6 +583,10 @@ ngx_http_sandbox_detach_entry(ngx_http_sandbox_shctx_t *sh,
 
     entry->node = 0;
     entry->sibling = 0;
+
+    if (node != next) {
+        ngx_http_sandbox_usage_unport(zone, node, entry->port);
+    }
 }
 
 
@@ -540,7 +603,7 @@ ngx_http_sandbox_drop_entry(ngx_http_sandbox_zone_t *zone,
     sh = zone->sh;
 
     if (entry->node) {
-        ngx_http_sandbox_detach_entry(sh, entry);
+        ngx_http_sandbox_detach_entry(zone, entry, NULL);
     }
 
     p = &sh->labels[ngx_http_sandbox_hash(sh, entry->label, entry->label_len)
@@ -582,6 +645,7 @@ ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone)
 
         *p = entry->sibling;
         sh->tombstones--;
+        sh->gone_exposures--;
         ngx_http_sandbox_drop_entry(zone, entry);
     }
 

@@ -9,6 +9,8 @@
 
 
 #include "ngx_http_sandbox_zone.h"
+#include "ngx_http_sandbox_count.h"
+#include "ngx_http_sandbox_usage.h"
 
 
 #if (__GNUC__)
@@ -41,20 +43,22 @@ typedef uint32_t  ngx_http_sandbox_ref_t;
                                / NGX_HTTP_SANDBOX_REF_UNIT))
 
 
-/* A sandbox: 55 bytes and its id, "" while only its slot is known. */
+/* A sandbox: 57 bytes and its id, "" while only its slot is known. */
 
 struct ngx_http_sandbox_node_s {
     uint64_t                      seq;
     ngx_http_sandbox_ref_t        next_id;     /* or the next tombstone */
     ngx_http_sandbox_ref_t        next_slot;
     ngx_http_sandbox_ref_t        entries;
+    ngx_http_sandbox_ref_t        usage;       /* of it and of its ports */
     uint32_t                      slot;
     uint32_t                      epoch;
-    uint32_t                      mark;
     uint32_t                      last;        /* ms of the last activity */
-    u_char                        state;
+    uint16_t                      mark;
+    u_char                        state:4;
+    u_char                        gone:1;
     u_char                        id_len;
-    u_char                        gone;
+    u_char                        limited;     /* usages that have limits */
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
     u_char                        id[1];
 };
@@ -75,6 +79,50 @@ struct ngx_http_sandbox_entry_s {
     u_char                        label_len;
     u_char                        label[1];
 };
+
+
+/*
+ * Counters and limits of a sandbox (port 0) or of one of its ports.  It exists
+ * from the first request or the first limit on.  Times are of GCRA: when the
+ * bucket will be empty, in microseconds of ngx_current_msec's clock.
+ */
+
+typedef struct {
+    ngx_http_sandbox_ref_t        next;        /* of the same sandbox */
+    ngx_http_sandbox_ref_t        shares;
+    uint32_t                      serial;      /* never 0; tells it apart */
+    uint16_t                      port;
+    uint16_t                      limited;
+
+    ngx_http_sandbox_limits_t     limits;
+
+    uint64_t                      requests_at;
+    uint64_t                      out_at;
+    uint64_t                      in_at;
+
+    uint64_t                      requests;
+    uint64_t                      bytes_in;
+    uint64_t                      bytes_out;
+    uint32_t                      errors;
+    uint32_t                      refused;     /* by a limit */
+} ngx_http_sandbox_usage_t;
+
+
+/* A worker's share in the connections of a usage; void without the worker. */
+
+typedef struct {
+    ngx_http_sandbox_ref_t        next;
+    uint32_t                      worker;      /* its number */
+    uint32_t                      generation;
+    uint32_t                      count;
+} ngx_http_sandbox_share_t;
+
+
+typedef struct {
+    uint32_t                      generation;  /* 0: nobody's */
+    ngx_pid_t                     pid;
+    ngx_http_sandbox_counters_t   counters;
+} ngx_http_sandbox_worker_t;
 
 
 /*
@@ -109,8 +157,15 @@ typedef struct {
 
     ngx_uint_t                    sandboxes;
     ngx_uint_t                    exposures;
+    ngx_uint_t                    gone_exposures;
     ngx_uint_t                    tombstones;
     ngx_uint_t                    refused;
+    ngx_uint_t                    states[8];   /* sandboxes in each */
+
+    ngx_http_sandbox_worker_t    *workers;
+    ngx_uint_t                    nworkers;
+    uint32_t                      worker_generation;
+    uint32_t                      usage_serial;
 
     ngx_uint_t                    node_mask;
     ngx_uint_t                    entry_mask;
@@ -153,6 +208,45 @@ void ngx_http_sandbox_drop_node(
 void ngx_http_sandbox_drop_entry(
     ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_entry_t *entry);
 void ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone);
+
+
+/* _zone.c: the lock; and the mark of a change, under it, that is half made. */
+
+void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
+
+#define ngx_http_sandbox_zone_change(sh)                                      \
+    (sh)->changing = 1; ngx_memory_barrier()
+
+#define ngx_http_sandbox_zone_changed(sh)                                     \
+    ngx_memory_barrier(); (sh)->changing = 0
+
+
+/* _usage.c, for _node.c: under the lock. */
+
+/* Sets the limits of a sandbox (port 0) or port; NGX_ERROR without a place. */
+ngx_int_t ngx_http_sandbox_usage_limits(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node, ngx_uint_t port,
+    ngx_http_sandbox_limits_t *limits);
+
+/* Forgets all of a sandbox's, or those of a port that nothing leads to. */
+void ngx_http_sandbox_usage_drop(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node);
+void ngx_http_sandbox_usage_unport(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node, ngx_uint_t port);
+
+/* The usage of a port, or NULL. */
+ngx_http_sandbox_usage_t *ngx_http_sandbox_usage_find(
+    ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_node_t *node,
+    ngx_uint_t port);
+
+
+/* _count.c */
+
+/* This worker's block, or NULL. */
+ngx_http_sandbox_worker_t *ngx_http_sandbox_worker(void);
+
+/* Under the lock: takes the blocks of the dead from them; the living. */
+ngx_uint_t ngx_http_sandbox_workers_check(ngx_http_sandbox_shctx_t *sh);
 
 
 #endif /* _NGX_HTTP_SANDBOX_NODE_H_INCLUDED_ */

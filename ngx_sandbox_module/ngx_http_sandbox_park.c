@@ -10,6 +10,7 @@
 
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_zone.h"
+#include "ngx_http_sandbox_count.h"
 
 #include "sandbox_label.h"
 
@@ -253,6 +254,7 @@ ngx_int_t
 ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ngx_http_sandbox_resume_pt resume, ngx_http_sandbox_error_t *err)
 {
+    ngx_int_t                      rc;
     ngx_http_sandbox_ctx_t        *ctx;
     ngx_http_sandbox_info_t        info;
     ngx_http_sandbox_wake_t       *wake;
@@ -263,7 +265,13 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ctx = ngx_http_sandbox_ctx(r);
     smcf = ngx_http_sandbox_park_conf;
 
-    if (ngx_http_sandbox_zone_id(smcf->zone, &ctx->id, &info) == NGX_OK
+    rc = ngx_http_sandbox_zone_id(smcf->zone, &ctx->id, &info);
+
+    if (rc == NGX_OK && ctx->state == 0) {
+        ctx->state = info.state;
+    }
+
+    if (rc == NGX_OK
         && info.state == NGX_HTTP_SANDBOX_RUNNING
         && !(again && ctx->known && info.slot == ctx->slot
              && info.epoch == ctx->epoch))
@@ -340,6 +348,7 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ngx_queue_insert_tail(&wake->waiters, &w->queue);
     wake->nwaiters++;
     ngx_http_sandbox_nwaiters++;
+    ngx_http_sandbox_counters->parked = ngx_http_sandbox_nwaiters;
 
     return NGX_AGAIN;
 }
@@ -460,6 +469,7 @@ ngx_http_sandbox_waiter_leave(ngx_http_sandbox_waiter_t *w)
         ngx_queue_remove(&w->queue);
         wake->nwaiters--;
         ngx_http_sandbox_nwaiters--;
+        ngx_http_sandbox_counters->parked = ngx_http_sandbox_nwaiters;
         break;
 
     case sandbox_waiter_goes:
@@ -570,6 +580,9 @@ ngx_http_sandbox_waiter_go(ngx_http_sandbox_waiter_t *w,
     }
 
     ctx->wait_time += ngx_current_msec - w->start;
+
+    ngx_http_sandbox_count_time(&ngx_http_sandbox_counters->wait,
+                                ngx_current_msec - w->start);
 
     wake->busy++;
     ngx_http_sandbox_waiter_leave(w);
@@ -758,6 +771,7 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     }
 
     ngx_queue_insert_tail(bucket, &wake->queue);
+    ngx_http_sandbox_counters->wakes++;
 
     return wake;
 }
@@ -828,6 +842,8 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
         ngx_http_sandbox_wake_release(wake, ngx_http_sandbox_release);
         return;
     }
+
+    ngx_http_sandbox_counters->wakes_failed++;
 
     ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                   "sandbox \"%V\" can't be started: %V", &wake->id,

@@ -467,7 +467,7 @@ ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
     ngx_uint_t   i;
 
     static const char  *names[] = { "port", "token", "name", "access",
-                                    "host", NULL };
+                                    "host", "limits", NULL };
 
     json = json_object();
 

@@ -12,6 +12,7 @@
 #include "ngx_http_sandbox_daemon.h"
 #include "ngx_http_sandbox_zone.h"
 #include "ngx_http_sandbox_events.h"
+#include "ngx_http_sandbox_count.h"
 
 
 #define NGX_HTTP_SANDBOX_LEASE         5000
@@ -80,6 +81,7 @@ ngx_http_sandbox_sync_hello(uint64_t seq, u_char *incarnation)
 
     s->connected = 1;
     s->synced = 0;
+    ngx_http_sandbox_counters->connected = 1;
     s->seen = seq;
 
     ngx_memcpy(s->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
@@ -102,6 +104,7 @@ ngx_http_sandbox_sync_lost(void)
 
     s->connected = 0;
     s->synced = 0;
+    ngx_http_sandbox_counters->connected = 0;
 
     ngx_http_sandbox_events_lost();
 
@@ -449,6 +452,74 @@ ngx_http_sandbox_read_int(json_t *object, const char *member, json_int_t max)
 }
 
 
+/*
+ * The limits of a record.  One that sandboxd knows and this module doesn't
+ * can't be held, and must not be let go: such a record is none.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_read_limits(json_t *object, ngx_http_sandbox_record_t *rec)
+{
+    json_t                     *limits, *value;
+    uint64_t                    n;
+    const char                 *name;
+    ngx_http_sandbox_limits_t  *l;
+
+    limits = json_object_get(object, "limits");
+
+    if (limits == NULL || json_is_null(limits)) {
+        return NGX_OK;
+    }
+
+    l = &rec->limits;
+
+    json_object_foreach(limits, name, value) {
+
+        if (!json_is_integer(value) || json_integer_value(value) < 0) {
+            return NGX_ERROR;
+        }
+
+        n = (uint64_t) json_integer_value(value);
+
+        if (ngx_strcmp(name, "bodySize") == 0) {
+            l->body = n;
+            continue;
+        }
+
+        if (n > 0xffffffff) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_strcmp(name, "requestsPerSecond") == 0) {
+            l->requests = ngx_min(n, 1000000);
+
+        } else if (ngx_strcmp(name, "burst") == 0) {
+            l->burst = (uint32_t) n;
+
+        } else if (ngx_strcmp(name, "connections") == 0) {
+            l->connections = (uint32_t) n;
+
+        } else if (ngx_strcmp(name, "bandwidthOut") == 0) {
+            l->out = (uint32_t) n;
+
+        } else if (ngx_strcmp(name, "bandwidthIn") == 0) {
+            l->in = (uint32_t) n;
+
+        } else {
+            return NGX_ERROR;
+        }
+    }
+
+    if (json_object_get(limits, "burst") == NULL) {
+        l->burst = l->requests;
+    }
+
+    rec->limited = l->requests || l->connections || l->out || l->in || l->body;
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 {
@@ -498,6 +569,10 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 
     if (rec->gone) {
         return NGX_OK;
+    }
+
+    if (ngx_http_sandbox_read_limits(object, rec) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (rec->exposure) {

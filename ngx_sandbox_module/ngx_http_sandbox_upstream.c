@@ -15,6 +15,7 @@
 
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_peer.h"
+#include "ngx_http_sandbox_limit.h"
 
 
 /* Kind, port and epoch: told apart by keepalive, not looked at by connect(). */
@@ -457,6 +458,12 @@ ngx_http_sandbox_get_outer(ngx_peer_connection_t *pc, void *data)
 
     if (rc == NGX_DONE) {
         ngx_http_sandbox_park_done(p->request);
+
+        if (p->ctx->grant) {
+            ngx_http_sandbox_pace_recv(p->request, pc->connection, 0);
+            ngx_http_sandbox_pace_send(p->request, pc->connection, 0);
+        }
+
         return NGX_DONE;
     }
 
@@ -729,6 +736,10 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
 
     p->pending = 0;
     ngx_http_sandbox_park_leave(p->ctx);
+
+    if (p->ctx->grant) {
+        ngx_http_sandbox_pace_end(p->request, c);
+    }
 
     p->free(pc, p->data, state);
 }

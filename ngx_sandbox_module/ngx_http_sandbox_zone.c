@@ -9,11 +9,12 @@
 #include <openssl/rand.h>
 
 
+#define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
+
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   4
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   5
 
 
-static void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
 static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
 static ngx_int_t ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone,
     void *data);
@@ -33,7 +34,7 @@ static ngx_int_t ngx_http_sandbox_zone_full(ngx_http_sandbox_zone_t *zone,
  * change half made: then its mark is still there.
  */
 
-static void
+void
 ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone)
 {
     ngx_shmtx_lock(&zone->shpool->mutex);
@@ -42,13 +43,6 @@ ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone)
         ngx_http_sandbox_zone_mend(zone);
     }
 }
-
-
-#define ngx_http_sandbox_zone_change(sh)                                      \
-    (sh)->changing = 1; ngx_memory_barrier()
-
-#define ngx_http_sandbox_zone_changed(sh)                                     \
-    ngx_memory_barrier(); (sh)->changing = 0
 
 
 /*
@@ -83,6 +77,14 @@ ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone)
     ngx_memcpy(sh->id, old.id, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
     ngx_memcpy(sh->incarnation, old.incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
     ngx_memcpy(sh->hash_key, old.hash_key, sizeof(sh->hash_key));
+
+    /*
+     * The blocks of the workers are where they were, with what is in them; what
+     * requests hold of the old usages must not fit new ones.
+     */
+
+    sh->worker_generation = old.worker_generation;
+    sh->usage_serial = old.usage_serial;
 
     ngx_http_sandbox_sync_restart();
 }
@@ -129,6 +131,7 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
             exposure->port = entry->port;
             exposure->access = entry->access;
             exposure->host = entry->host;
+            exposure->limited = node->limited != 0;
 
             ngx_http_sandbox_copy_info(info, node);
             rc = NGX_OK;
@@ -513,11 +516,88 @@ ngx_http_sandbox_zone_reset(ngx_http_sandbox_zone_t *zone)
     sh->complete = 0;
     sh->full = 0;
     sh->seq = 0;
-    sh->mark++;
+
+    /* of what had it before it went round, nothing has been left by sweeps */
+
+    sh->mark = (sh->mark + 1) & 0xffff;
 
     ngx_http_sandbox_zone_change(sh);
     ngx_http_sandbox_purge(zone);
     ngx_http_sandbox_zone_changed(sh);
+}
+
+
+/*
+ * A place in the walk is a bucket of the slots' table, since records come and
+ * go between two steps.  Buckets hold a few records each; one that is fuller
+ * than a whole step is cut.
+ */
+
+ngx_uint_t
+ngx_http_sandbox_zone_walk(ngx_http_sandbox_zone_t *zone,
+    ngx_uint_t *position, ngx_http_sandbox_item_t *items, ngx_uint_t max,
+    ngx_uint_t *n)
+{
+    ngx_uint_t                 i, begin, more;
+    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_item_t   *item;
+    ngx_http_sandbox_usage_t  *u;
+    ngx_http_sandbox_shctx_t  *sh;
+
+    sh = zone->sh;
+    *n = 0;
+
+    ngx_http_sandbox_zone_lock(zone);
+
+    for (i = 0; i < NGX_HTTP_SANDBOX_WALK && *position <= sh->node_mask; i++) {
+
+        begin = *n;
+
+        for (node = ngx_http_sandbox_at(sh, sh->slots[*position]);
+             node;
+             node = ngx_http_sandbox_at(sh, node->next_slot))
+        {
+            if (node->gone || node->id_len == 0 || node->mark != sh->mark) {
+                continue;
+            }
+
+            if (*n == max) {
+                break;
+            }
+
+            item = &items[(*n)++];
+            u = ngx_http_sandbox_usage_find(sh, node, 0);
+
+            item->state = node->state;
+            item->id_len = node->id_len;
+            ngx_memcpy(item->id, node->id, node->id_len);
+            item->used = u != NULL;
+
+            if (u) {
+                item->requests = u->requests;
+                item->bytes_in = u->bytes_in;
+                item->bytes_out = u->bytes_out;
+                item->errors = u->errors;
+                item->refused = u->refused;
+            }
+        }
+
+        if (node && begin) {
+
+            /* this one is for the next step */
+
+            *n = begin;
+            break;
+        }
+
+        (*position)++;
+    }
+
+    more = *position <= sh->node_mask;
+
+    ngx_shmtx_unlock(&zone->shpool->mutex);
+
+    return more;
 }
 
 
@@ -535,9 +615,14 @@ ngx_http_sandbox_zone_status(ngx_http_sandbox_zone_t *zone,
     status->complete = sh->complete;
     status->sandboxes = sh->sandboxes;
     status->exposures = sh->exposures;
+    status->gone_exposures = sh->gone_exposures;
     status->tombstones = sh->tombstones;
     status->refused = sh->refused;
+    status->full = sh->full;
+    status->size = zone->shm_zone->shm.size;
+    status->free = zone->shpool->pfree * ngx_pagesize;
 
+    ngx_memcpy(status->states, sh->states, sizeof(status->states));
     ngx_memcpy(status->id, sh->id, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
     ngx_memcpy(status->incarnation, sh->incarnation,
                NGX_HTTP_SANDBOX_ZONE_ID_LEN);
@@ -599,6 +684,9 @@ ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    ngx_memzero(sh->workers,
+                sh->nworkers * sizeof(ngx_http_sandbox_worker_t));
+
     if (ngx_http_sandbox_zone_random(sh->id) != NGX_OK
         || RAND_bytes(sh->hash_key, sizeof(sh->hash_key)) != 1)
     {
@@ -648,6 +736,12 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
 
     sh->base = (u_char *) ((uintptr_t) sh & ~((uintptr_t) ngx_pagesize - 1));
 
+    /* not cleared: it survives when the zone is built again */
+
+    sh->nworkers = size < 4 * 1024 * 1024 ? 32 : 256;
+    sh->workers = ngx_slab_alloc_locked(shpool, sh->nworkers
+                                         * sizeof(ngx_http_sandbox_worker_t));
+
     sh->ids = ngx_slab_calloc_locked(shpool,
                                      n * sizeof(ngx_http_sandbox_ref_t));
     sh->slots = ngx_slab_calloc_locked(shpool,
@@ -655,7 +749,9 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
     sh->labels = ngx_slab_calloc_locked(shpool,
                                      n * 4 * sizeof(ngx_http_sandbox_bucket_t));
 
-    if (sh->ids == NULL || sh->slots == NULL || sh->labels == NULL) {
+    if (sh->workers == NULL || sh->ids == NULL || sh->slots == NULL
+        || sh->labels == NULL)
+    {
         return NULL;
     }
 

@@ -33,6 +33,8 @@ typedef struct {
     u_char                        host;
     unsigned                      exposure:1;
     unsigned                      gone:1;
+    unsigned                      limited:1;
+    ngx_http_sandbox_limits_t     limits;
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
     ngx_str_t                     name;        /* id or label */
 } ngx_http_sandbox_record_t;
@@ -43,11 +45,31 @@ typedef struct {
     ngx_uint_t                    complete;
     ngx_uint_t                    sandboxes;
     ngx_uint_t                    exposures;
+    ngx_uint_t                    gone_exposures;  /* of the exposures */
     ngx_uint_t                    tombstones;
     ngx_uint_t                    refused;     /* records without a place */
+    ngx_uint_t                    full;        /* one had none */
+    ngx_uint_t                    states[8];   /* sandboxes in each */
+    size_t                        size;        /* bytes, */
+    size_t                        free;        /* and those of free pages */
     u_char                        incarnation[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
     u_char                        id[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
 } ngx_http_sandbox_zone_status_t;
+
+
+/* A sandbox and what is counted of it. */
+
+typedef struct {
+    u_char                        state;
+    u_char                        used;        /* something is */
+    u_char                        id_len;
+    u_char                        id[NGX_HTTP_SANDBOX_ID_MAX];
+    uint64_t                      requests;
+    uint64_t                      bytes_in;
+    uint64_t                      bytes_out;
+    uint32_t                      errors;
+    uint32_t                      refused;
+} ngx_http_sandbox_item_t;
 
 
 /* The directive `sandbox_zone name=NAME SIZE`. */
@@ -85,6 +107,15 @@ ngx_int_t ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
 
 void ngx_http_sandbox_zone_status(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_zone_status_t *status);
+
+/*
+ * Goes through all sandboxes: copies at most max of them, *n in number, from
+ * *position (first 0) on; 1 while there are more.  One that is there all the
+ * time comes once.
+ */
+ngx_uint_t ngx_http_sandbox_zone_walk(ngx_http_sandbox_zone_t *zone,
+    ngx_uint_t *position, ngx_http_sandbox_item_t *items, ngx_uint_t max,
+    ngx_uint_t *n);
 
 /*
  * The zone holds everything up to seq.  What is gone up to there is forgotten.

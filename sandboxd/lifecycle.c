@@ -94,6 +94,7 @@ start_failed(lifecycle *lc, sandbox *sb, error *err)
     pause = (uint64_t) BACKOFF_FIRST_MS << shift;
     pause = pause < BACKOFF_MAX_MS ? pause : BACKOFF_MAX_MS;
 
+    lc->counts.failed++;
     sb->run.failures++;
     sb->run.retry_at = uv_now(lc->loop) + pause;
 
@@ -125,6 +126,7 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     sb->run.failures = 0;
     sb->run.retry_at = 0;
     sb->started_at = wall_ms();
+    starts_count(&lc->counts, uv_now(lc->loop) - sb->run.since);
     lifecycle_enter(lc, sb, RUN_UP);
 
     memset(&run, 0, sizeof(run));

@@ -26,6 +26,7 @@
 #include "sandboxd/driver.h"
 #include "sandboxd/registry.h"
 #include "sandboxd/server_poll.h"
+#include "sandboxd/starts.h"
 
 #define STARTS_WITH_DRIVER_MAX 256
 #define STARTS_QUEUED_MAX     4096
@@ -62,6 +63,8 @@ struct lifecycle {
     unsigned        starts_max;
 
     unsigned        up;             /* sandboxes that run */
+    start_counts    counts;
+
     sandbox_queue   starts;
     sandbox_queue   starting;       /* with the driver */
     unsigned        slow;           /* of them, for a long time */

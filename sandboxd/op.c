@@ -326,6 +326,7 @@ static const op_entry  op_entries[] = {
     { "stats", OP_STATS, parse_sandbox },
     { "events", OP_EVENTS, parse_events },
     { "health", OP_HEALTH, parse_nothing },
+    { "metrics", OP_METRICS, parse_nothing },
     { "ack", OP_ACK, parse_ack },
     { "idle", OP_IDLE, parse_idle },
     { NULL, OP_HELLO, NULL }

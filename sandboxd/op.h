@@ -40,6 +40,7 @@ typedef enum {
     OP_STATS,
     OP_EVENTS,
     OP_HEALTH,
+    OP_METRICS,
     OP_ACK,
     OP_IDLE
 } op_kind;

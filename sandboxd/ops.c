@@ -566,7 +566,8 @@ ops_handle(void *data, request *req)
         [OP_POOL_STATS] = op_pool_stats,
         [OP_POOL_PRIME] = op_pool_prime,
         [OP_POOL_SHUTDOWN] = op_pool_shutdown,
-        [OP_STATS] = op_stats
+        [OP_STATS] = op_stats,
+        [OP_METRICS] = op_metrics
     };
 
     handlers[req->op.kind](data, req);

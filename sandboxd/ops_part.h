@@ -3,6 +3,7 @@
  *
  *   ops.c       the records: create, start, expose, ...
  *   ops_events.c  sandboxd as a whole: what happens, how it is
+ *   ops_metrics.c  how starts went
  *   ops_host.c  what this host has: the pool, what sandboxes use
  */
 
@@ -34,5 +35,8 @@ void op_pool_stats(service *sv, request *req);
 void op_pool_prime(service *sv, request *req);
 void op_pool_shutdown(service *sv, request *req);
 void op_stats(service *sv, request *req);
+
+/* ops_metrics.c */
+void op_metrics(service *sv, request *req);
 
 #endif

@@ -28,6 +28,7 @@
  *   createTimeoutMs    1000-600000, the same as portReadyTimeoutMS
  *   timeoutMs     1-86400000, recorded
  *   exposedPorts  at most 64 ports, recorded
+ *   limits        of all visitors of the sandbox's exposures; see limits.h
  *   mounts        empty only (501 `unsupported`)
  *
  * Anything else is ignored and named in the warnings.
@@ -43,6 +44,7 @@
 
 #include "common/error.h"
 #include "sandboxd/driver.h"
+#include "sandboxd/limits.h"
 #include "sandboxd/names.h"
 
 #define EXPOSURE_NAME_MAX    64
@@ -96,6 +98,8 @@ typedef struct {
     access_kind  access;
     bool         host_public;
     bool         rotate;
+    bool         has_limits;
+    traffic_limits  limits;
     char         token[TOKEN_MAX + 1];              /* "" if not given */
     char         name[EXPOSURE_NAME_MAX + 1];       /* "" if not given */
 } expose_options;

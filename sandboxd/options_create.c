@@ -38,7 +38,7 @@ static const integer_member  top_members[] = {
 static const char *const  known_members[] = {
     "id", "normalizeId", "image", "env", "labels", "resources", "network",
     "sleepAfter", "keepAlive", "ttl", "containerTimeouts", "createTimeoutMs",
-    "timeoutMs", "exposedPorts", "mounts", NULL
+    "timeoutMs", "exposedPorts", "mounts", "limits", NULL
 };
 
 static const char *const  known_timeouts[] = {
@@ -349,6 +349,26 @@ ports_copy(json_t *spec, json_t *in, json_t *warnings, error **err)
 }
 
 
+static int
+limits_copy(json_t *spec, json_t *in, error **err)
+{
+    json_t          *json;
+    traffic_limits   l;
+
+    if (limits_parse(&l, json_object_get(in, "limits"), err) < 0) {
+        return -1;
+    }
+
+    json = limits_json(&l);
+
+    if (json != NULL) {
+        json_object_set_new(spec, "limits", json);
+    }
+
+    return 0;
+}
+
+
 /* Kept for later, but nothing acts on it here: the user has to know. */
 static void
 inert_warnings(json_t *spec, json_t *warnings)
@@ -419,6 +439,7 @@ create_options_parse(create_options *dst, json_t *in,
         || bool_copy(dst->spec, in, "keepAlive", err) < 0
         || timeouts_copy(dst->spec, in, dst->warnings, err) < 0
         || integers_copy(dst->spec, in, top_members, err) < 0
+        || limits_copy(dst->spec, in, err) < 0
         || ports_copy(dst->spec, in, dst->warnings, err) < 0)
     {
         create_options_free(dst);

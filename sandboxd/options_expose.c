@@ -7,7 +7,8 @@
 
 
 static const char *const  known_expose[] = {
-    "port", "name", "token", "access", "host", "rotate", NULL
+    "port", "name", "token", "access", "host", "rotate",
+    "limits", NULL
 };
 
 
@@ -135,6 +136,12 @@ expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     }
 
     if (json_get_bool(in, "rotate", &dst->rotate, err) < 0) {
+        return -1;
+    }
+
+    dst->has_limits = json_object_get(in, "limits") != NULL;
+
+    if (limits_parse(&dst->limits, json_object_get(in, "limits"), err) < 0) {
         return -1;
     }
 

@@ -8,6 +8,9 @@
 /* A string without a NUL in it; else NULL. */
 const char *options_text(json_t *value);
 
+/* Bytes of a number or of "512M"; -1 if it is neither. */
+json_int_t options_bytes(json_t *value);
+
 bool options_listed(const char *const *list, const char *name);
 void options_warn(json_t *warnings, const char *prefix, const char *name,
     const char *text);

@@ -48,6 +48,17 @@ bytes_parse(const char *text)
 }
 
 
+json_int_t
+options_bytes(json_t *value)
+{
+    if (json_is_integer(value)) {
+        return json_integer_value(value);
+    }
+
+    return options_text(value) != NULL ? bytes_parse(options_text(value)) : -1;
+}
+
+
 static int
 unenforceable(const char *name, error **err)
 {
@@ -70,14 +81,7 @@ resource_bytes(json_t *copy, json_t *in, const char *name, bool enforced,
     }
 
     snprintf(field, sizeof(field), "resources.%s", name);
-    n = -1;
-
-    if (json_is_integer(value)) {
-        n = json_integer_value(value);
-
-    } else if (options_text(value) != NULL) {
-        n = bytes_parse(options_text(value));
-    }
+    n = options_bytes(value);
 
     if (n < BYTES_MIN || n > BYTES_MAX) {
         return error_set_field(err, 400, "invalid_request", field, BYTES_MAX,

@@ -8,7 +8,7 @@
 
 static const char *const  shown_options[] = {
     "sleepAfter", "ttl", "keepAlive", "containerTimeouts", "createTimeoutMs",
-    "timeoutMs", "exposedPorts"
+    "timeoutMs", "exposedPorts", "limits"
 };
 
 
@@ -20,6 +20,15 @@ state_name(sandbox_state state)
                                           "destroying" };
 
     return names[state];
+}
+
+
+static void
+record_limits(json_t *record, json_t *value)
+{
+    if (value != NULL) {
+        json_object_set_new(record, "limits", value);
+    }
 }
 
 
@@ -46,6 +55,8 @@ record_item(const item *it)
         json_object_set_new(record, "key", json_string(
                             sb->shown.state == STATE_RUNNING ? sb->shown.key
                                                              : ""));
+        record_limits(record, json_incref(json_object_get(sb->spec,
+                                                          "limits")));
         break;
 
     case ITEM_EXPOSURE:
@@ -60,6 +71,7 @@ record_item(const item *it)
         json_object_set_new(record, "host",
                             json_string(ex->shown.host_public ? "public"
                                                               : "local"));
+        record_limits(record, limits_json(&ex->shown.limits));
         break;
 
     case ITEM_TOMBSTONE:
@@ -243,6 +255,7 @@ record_exposure(const exposure *ex)
     json_object_set_new(record, "host",
                         json_string(ex->now.host_public ? "public"
                                                         : "local"));
+    record_limits(record, limits_json(&ex->now.limits));
     json_object_set_new(record, "createdAt", record_time(ex->created_at));
 
     return record;

@@ -378,6 +378,7 @@ exposure_of_port(sandbox *sb, unsigned port)
 static uint64_t
 exposure_put(registry *r, exposure *ex, bool ack)
 {
+    json_t          *value;
     change          *c;
     store_exposure   row;
 
@@ -395,7 +396,13 @@ exposure_put(registry *r, exposure *ex, bool ack)
     row.gen = ex->now.gen;
     row.host_public = ex->now.host_public;
     row.created_at = ex->created_at;
+
+    value = limits_json(&ex->now.limits);
+    row.limits = value ? json_dumps(value, JSON_COMPACT) : NULL;
     store_put_exposure(r->store, &row);
+
+    free((char *) row.limits);
+    json_decref(value);
 
     return c->seq;
 }
@@ -450,6 +457,13 @@ exposure_decide(sandbox *sb, const expose_options *o, const exposure *old,
     plan->view.host_public = o->has_host ? o->host_public
                              : old ? old->now.host_public : false;
     strcpy(plan->name, o->name);
+
+    if (o->has_limits) {
+        plan->view.limits = o->limits;
+
+    } else if (old) {
+        plan->view.limits = old->now.limits;
+    }
 
     if (o->rotate && plan->view.access == ACCESS_PUBLIC) {
         return error_set_field(err, 400, "invalid_request", "rotate", 0,

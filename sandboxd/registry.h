@@ -90,6 +90,7 @@ typedef struct {
     uint32_t     gen;           /* other than before: what was signed for the
                                  * exposure doesn't count any more */
     bool         host_public;
+    traffic_limits  limits;
 } exposure_view;
 
 /* The lifecycle's part of a sandbox. */

@@ -102,6 +102,26 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
 
 
 static int
+load_limits(traffic_limits *dst, const store_exposure *row, error **err)
+{
+    int      rc;
+    json_t  *json;
+
+    json = row->limits != NULL ? json_loads(row->limits, 0, NULL) : NULL;
+
+    if (row->limits != NULL && json == NULL) {
+        return error_set(err, 500, "internal", "the limits of exposure "
+                         "\"%s\" are damaged", row->label);
+    }
+
+    rc = limits_parse(dst, json, err);
+    json_decref(json);
+
+    return rc;
+}
+
+
+static int
 load_exposure(void *data, const store_exposure *row, error **err)
 {
     loader     *l;
@@ -125,11 +145,15 @@ load_exposure(void *data, const store_exposure *row, error **err)
     ex->now.access = (access_kind) row->access;
     ex->now.gen = row->gen;
     ex->now.host_public = row->host_public;
-    ex->shown = ex->now;
     ex->created_at = row->created_at;
     strcpy(ex->token, row->token ? row->token : "");
     strcpy(ex->name, row->name ? row->name : "");
 
+    if (load_limits(&ex->now.limits, row, err) < 0) {
+        return -1;
+    }
+
+    ex->shown = ex->now;
     loader_add(l, row->seq, &ex->item);
 
     return 0;

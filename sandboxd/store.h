@@ -58,6 +58,7 @@ typedef struct {
     uint32_t     gen;
     bool         host_public;
     int64_t      created_at;
+    const char  *limits;        /* JSON, or NULL */
 } store_exposure;
 
 typedef struct {

@@ -13,7 +13,7 @@
 #include "sandboxd/store_db.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  2
+#define SCHEMA_VERSION  3
 
 
 typedef enum {
@@ -60,7 +60,8 @@ static const char  schema[] =
 
 /* From one version to the next; a new file goes through all of them. */
 static const char *const  migrations[SCHEMA_VERSION - 1] = {
-    "ALTER TABLE exposures ADD COLUMN gen INTEGER NOT NULL DEFAULT 0"
+    "ALTER TABLE exposures ADD COLUMN gen INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE exposures ADD COLUMN limits TEXT"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {
@@ -73,8 +74,8 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "UPDATE sandboxes SET seq = ?2, state = ?3, epoch = ?4, epoch_used = ?5,"
     " boot = ?6, started_at = ?7, reason = ?8 WHERE slot = ?1",
     "INSERT OR REPLACE INTO exposures (label, slot, seq, port, token, name,"
-    " access, host_public, created_at, gen)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    " access, host_public, created_at, gen, limits)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     "DELETE FROM sandboxes WHERE slot = ?1",
     "DELETE FROM exposures WHERE label = ?1",
     "INSERT OR REPLACE INTO tombstones (seq, slot, exposure, name)"
@@ -436,6 +437,7 @@ row_exposure(sqlite3_stmt *st, const store_rows *rows, void *data,
     row.host_public = column_int(st, 7) != 0;
     row.created_at = sqlite3_column_int64(st, 8);
     row.gen = (uint32_t) column_int(st, 9);
+    row.limits = column_text(st, 10);
 
     return rows->exposure(data, &row, err);
 }
@@ -501,7 +503,7 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
                   " FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
         || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
-                     " host_public, created_at, gen FROM exposures"
+                     " host_public, created_at, gen, limits FROM exposures"
                      " ORDER BY seq",
                      rows, data, row_exposure, err) < 0
         || rows_load(db, "SELECT seq, slot, exposure, name FROM tombstones"
@@ -561,6 +563,7 @@ write_exposure(store_db *db, const store_op *op, error **err)
     bind_int(st, 8, op->host_public);
     bind_int(st, 9, (uint64_t) op->created_at);
     bind_int(st, 10, op->gen);
+    bind_text(st, 11, op->limits);
 
     return db_run(db, SQL_PUT_EXPOSURE, err);
 }

@@ -43,6 +43,7 @@ struct store_op {
     char           *name;       /* id or label */
     char           *text;       /* spec or token */
     char           *title;      /* reason or name */
+    char           *limits;
 };
 
 store_db *store_db_open(const char *dir, store_meta *meta, error **err);

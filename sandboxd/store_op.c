@@ -82,6 +82,7 @@ store_op_exposure(const store_exposure *row)
     op->name = text_copy(row->label);
     op->text = text_copy(row->token);
     op->title = text_copy(row->name);
+    op->limits = text_copy(row->limits);
 
     return op;
 }
@@ -108,6 +109,7 @@ store_op_free(store_op *op)
     free(op->name);
     free(op->text);
     free(op->title);
+    free(op->limits);
     free(op);
 }
 

@@ -507,6 +507,15 @@ sub op_start {
 }
 
 
+sub op_metrics {
+    my ($self, $p, $f) = @_;
+
+    return $self->answer($p, $f->{id}, { starts => { ok => 7, failed => 2,
+        queued => 1, starting => 3, bounds => [100, 1000],
+        counts => [4, 2, 1], sum => 2500 } });
+}
+
+
 sub op_get {
     my ($self, $p, $f) = @_;
     my ($s) = grep { $_->{id} eq $f->{sandbox} }

@@ -1,4 +1,4 @@
-/* sources: sandboxd/options_create.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c */
+/* sources: sandboxd/options_create.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c */
 /* libs: -ljansson -lcrypto */
 
 /* What a creation and an exposure may say. */
@@ -136,6 +136,25 @@ static const create_case  create_cases[] = {
       "{\"env\":{},\"exposedPorts\":[8000,9000],\"image\":\"base\"}", 0 },
     { "{\"exposedPorts\":[3000]}", "port", 400 },
     { "{\"exposedPorts\":[\"8000\"]}", "exposedPorts", 400 },
+    { "{\"limits\":{\"requestsPerSecond\":10,\"bandwidthOut\":\"1M\"}}",
+      "{\"env\":{},\"image\":\"base\",\"limits\":{\"bandwidthOut\":1048576,"
+      "\"burst\":10,\"requestsPerSecond\":10}}", 0 },
+    { "{\"limits\":{\"requestsPerSecond\":1,\"burst\":0,\"connections\":2,"
+      "\"bandwidthIn\":4096,\"bodySize\":1}}",
+      "{\"env\":{},\"image\":\"base\",\"limits\":{\"bandwidthIn\":4096,"
+      "\"bodySize\":1,\"burst\":0,\"connections\":2,"
+      "\"requestsPerSecond\":1}}", 0 },
+    { "{\"limits\":{}}", "{\"env\":{},\"image\":\"base\"}", 0 },
+    { "{\"limits\":{\"connections\":null}}",
+      "{\"env\":{},\"image\":\"base\"}", 0 },
+    { "{\"limits\":{\"requests\":1}}", "limits.requests", 400 },
+    { "{\"limits\":{\"requestsPerSecond\":0}}", "requestsPerSecond", 400 },
+    { "{\"limits\":{\"requestsPerSecond\":1.5}}", "requestsPerSecond", 400 },
+    { "{\"limits\":{\"burst\":1}}", "limits.burst", 400 },
+    { "{\"limits\":{\"bandwidthOut\":4095}}", "limits.bandwidthOut", 400 },
+    { "{\"limits\":{\"bandwidthIn\":\"4G\"}}", "limits.bandwidthIn", 400 },
+    { "{\"limits\":{\"bodySize\":-1}}", "limits.bodySize", 400 },
+    { "{\"limits\":[]}", "limits", 400 },
     { "{\"mounts\":[]}", "{\"env\":{},\"image\":\"base\"}", 0 },
     { "{\"mounts\":[{}]}", "mounts", 501 },
     { "{\"id\":\"UP\"}", "id", 400 },
@@ -324,6 +343,13 @@ test_expose(void)
        "a private exposure with a token");
     ok(expose_status("{\"port\":8000,\"token\":\"abcdefgh\",\"rotate\":true}",
                      &o, &warned) == 400, "a token, and another one");
+    ok(expose_status("{\"port\":8000,\"limits\":{\"connections\":3}}", &o,
+                     &warned) == 0
+       && o.has_limits && o.limits.connections == 3 && warned == 0, "limits");
+    ok(expose_status("{\"port\":8000,\"limits\":null}", &o, &warned) == 0
+       && o.has_limits && o.limits.connections == 0, "no limits any more");
+    ok(expose_status("{\"port\":8000,\"limits\":{\"rate\":3}}", &o, &warned)
+       == 400, "a limit that there isn't");
     ok(expose_status("{\"port\":8000,\"rotate\":1}", &o, &warned) == 400,
        "rotate as a number");
     ok(expose_status("{\"port\":8000,\"access\":\"Public\"}", &o, &warned)
