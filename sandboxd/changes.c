@@ -9,6 +9,7 @@
 
 #include "sandboxd/record.h"
 #include "sandboxd/registry.h"
+#include "sandboxd/tenant.h"
 
 /* Numbers are reserved in blocks, so that none is given twice after a crash.
  * The queue of the store is far shorter than half a block. */
@@ -49,6 +50,7 @@ item_ref(item *it)
         ((exposure *) it)->refs++;
         break;
 
+    case ITEM_TENANT:
     case ITEM_TOMBSTONE:
         break;
     }
@@ -84,6 +86,7 @@ item_unref(item *it)
 
         break;
 
+    case ITEM_TENANT:
     case ITEM_TOMBSTONE:
         break;
     }
@@ -192,6 +195,7 @@ publish_gone(registry *r, change *c)
     if (c->item->kind == ITEM_SANDBOX) {
         sb = (sandbox *) c->item;
         journal_remove(&r->aged, &sb->age);
+        journal_remove(&sb->tenant->aged, &sb->tenant_age);
 
     } else {
         ex = (exposure *) c->item;
@@ -217,9 +221,10 @@ publish_item(registry *r, change *c)
 
         if (sb->age.seq == 0) {
             journal_put(&r->aged, &sb->age, sb->born);
+            journal_put(&sb->tenant->aged, &sb->tenant_age, sb->born);
         }
 
-    } else {
+    } else if (c->item->kind == ITEM_EXPOSURE) {
         ex = (exposure *) c->item;
         ex->shown = c->exposure;
     }

@@ -172,8 +172,8 @@ tenant_check(const char *tenant, error **err)
 
 
 /* Each random byte gives five bits: the alphabet has 32 characters. */
-static int
-random_base32(char *dst, unsigned len, error **err)
+int
+base32_generate(char *dst, unsigned len, error **err)
 {
     unsigned       i;
     unsigned char  raw[RANDOM_MAX];
@@ -213,14 +213,14 @@ random_hex(char *dst, unsigned bytes, error **err)
 int
 id_generate(char dst[ID_GENERATED + 1], error **err)
 {
-    return random_base32(dst, ID_GENERATED, err);
+    return base32_generate(dst, ID_GENERATED, err);
 }
 
 
 int
 token_generate(char dst[TOKEN_GENERATED + 1], error **err)
 {
-    return random_base32(dst, TOKEN_GENERATED, err);
+    return base32_generate(dst, TOKEN_GENERATED, err);
 }
 
 

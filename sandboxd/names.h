@@ -46,7 +46,11 @@ const char *name_id(const char *name);
 /* A tenant's name: 1 to 64 of [A-Za-z0-9._@+-]. */
 int tenant_check(const char *tenant, error **err);
 
-/* 26 random characters of [a-z2-7]; 0, or -1 without randomness. */
+/* len random characters of [a-z2-7] (at most 32) and a NUL; 0, or -1 without
+ * randomness. */
+int base32_generate(char *dst, unsigned len, error **err);
+
+/* An id of 26 of them. */
 int id_generate(char dst[ID_GENERATED + 1], error **err);
 
 int port_check(long long port, error **err);

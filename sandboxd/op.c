@@ -69,6 +69,7 @@ parse_caller(op *dst, json_t *frame, error **err)
     }
 
     if (caller == NULL) {
+        c->create = true;
         return 0;
     }
 
@@ -178,6 +179,7 @@ parse_list(op *dst, json_t *frame, error **err)
     limit = 100;
 
     if (json_get_integer(frame, "limit", 1, OP_LIST_MAX, &limit, err) < 0
+        || json_get_bool(frame, "all", &dst->everybody, err) < 0
         || parse_caller(dst, frame, err) < 0)
     {
         return -1;
@@ -199,6 +201,20 @@ parse_list(op *dst, json_t *frame, error **err)
     }
 
     return 0;
+}
+
+
+static int
+parse_tenant(op *dst, json_t *frame, error **err)
+{
+    if (json_required(json_get_string(frame, "name", TENANT_MAX,
+                                      &dst->caller.tenant, err), "name", err)
+        < 0)
+    {
+        return -1;
+    }
+
+    return tenant_check(dst->caller.tenant, err);
 }
 
 
@@ -327,6 +343,7 @@ static const op_entry  op_entries[] = {
     { "events", OP_EVENTS, parse_events },
     { "health", OP_HEALTH, parse_nothing },
     { "metrics", OP_METRICS, parse_nothing },
+    { "tenant", OP_TENANT, parse_tenant },
     { "ack", OP_ACK, parse_ack },
     { "idle", OP_IDLE, parse_idle },
     { NULL, OP_HELLO, NULL }

@@ -41,6 +41,7 @@ typedef enum {
     OP_EVENTS,
     OP_HEALTH,
     OP_METRICS,
+    OP_TENANT,
     OP_ACK,
     OP_IDLE
 } op_kind;
@@ -59,7 +60,7 @@ typedef struct {
     op_kind      kind;
     json_int_t   id;                    /* 0: not given */
     char         sandbox[QUALIFIED_MAX + 1];    /* "" if not given (resolve) */
-    op_caller    caller;                /* create, start, list */
+    op_caller    caller;                /* create, start, list, tenant */
     const char  *label;                 /* resolve; or NULL */
     json_t      *options;               /* create, expose; NULL if none */
     uint64_t     seq;                   /* hello, sync (from), ack, idle,
@@ -72,6 +73,7 @@ typedef struct {
     bool         preview;               /* start */
     uint64_t     cursor;                /* list: born above */
     unsigned     limit;                 /* list */
+    bool         everybody;             /* list: of all tenants */
     unsigned     port;                  /* unexpose */
     int          version;               /* hello */
     long         pid;                   /* hello, for the log only */

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "sandboxd/ops_part.h"
 #include "sandboxd/record.h"
+#include "sandboxd/tenant.h"
 
 /* A page of the list ends here even if there is room for more records: an
  * answer is one frame. */
@@ -180,7 +181,9 @@ static void
 op_create(service *sv, request *req)
 {
     bool            created;
+    char            name[QUALIFIED_MAX + 1];
     error          *err;
+    tenant         *t;
     sandbox        *sb;
     create_options  options;
 
@@ -192,16 +195,26 @@ op_create(service *sv, request *req)
         return;
     }
 
-    sb = options.id[0] ? registry_find(sv->r, options.id) : NULL;
+    t = tenant_get(sv->r, req->op.caller.tenant, &err);
+    sb = NULL;
+
+    if (t != NULL && options.id[0]) {
+        tenant_qualify(t, options.id, name);
+        sb = registry_find(sv->r, name);
+    }
+
     created = sb == NULL;
 
     if (sb != NULL) {
         sb = create_existing(sb, &options, &err);
 
-    } else if ((options.id[0] || id_generate(options.id, &err) == 0)
+    } else if (t != NULL
+               && tenant_check_count(t, &req->op.caller, &err) == 0
+               && (options.id[0] || id_generate(options.id, &err) == 0)
                && ops_disk_check(sv, &err) == 0)
     {
-        sb = registry_add(sv->r, options.id, options.spec, &err);
+        tenant_qualify(t, options.id, name);
+        sb = registry_add(sv->r, name, options.spec, &err);
     }
 
     if (sb == NULL) {
@@ -232,23 +245,38 @@ op_get(service *sv, request *req)
 }
 
 
+/* A tenant's list costs what the tenant has, and not what others have. */
+static journal_node *
+list_next(registry *r, tenant *t, bool everybody, uint64_t at)
+{
+    if (everybody) {
+        return journal_next(&r->aged, at);
+    }
+
+    return t != NULL ? journal_next(&t->aged, at) : NULL;
+}
+
+
 static void
 op_list(service *sv, request *req)
 {
     json_t        *records, *record, *cursor;
     size_t         bytes;
     uint64_t       at;
+    tenant        *t;
     journal_node  *node;
 
+    t = req->op.everybody ? NULL : tenant_find(sv->r, req->op.caller.tenant);
     at = req->op.cursor;
     bytes = 0;
     records = json_array();
     cursor = NULL;
 
-    while ((node = journal_next(&sv->r->aged, at)) != NULL) {
+    while ((node = list_next(sv->r, t, req->op.everybody, at)) != NULL) {
 
-        record = record_sandbox(container_of(node, sandbox, age), sv->driver,
-                                &sv->lc->defaults);
+        record = record_sandbox(t ? container_of(node, sandbox, tenant_age)
+                                  : container_of(node, sandbox, age),
+                                sv->driver, &sv->lc->defaults);
         bytes += json_dumpb(record, NULL, 0, JSON_COMPACT);
 
         if (json_array_size(records) >= req->op.limit
@@ -286,26 +314,70 @@ start_done(void *data, sandbox *sb, error *err)
         return;
     }
 
-    request_answer(req, json_pack("{s:[o]}", "records",
-                                  record_item(&sb->item)));
+    request_answer(req, json_pack("{s:[o], s:b}", "records",
+                                  record_item(&sb->item), "created",
+                                  req->made));
 }
 
 
 /* The first operation inside an id that was never seen. */
 static sandbox *
-start_create(service *sv, const char *id, error **err)
+start_create(service *sv, const op *o, error **err)
 {
+    tenant          *t;
     sandbox         *sb;
     create_options   options;
 
-    if (ops_disk_check(sv, err) < 0
+    t = tenant_of_name(sv->r, o->sandbox);
+
+    if ((t != NULL && tenant_check_count(t, &o->caller, err) < 0)
+        || ops_disk_check(sv, err) < 0
+        || (t != NULL
+            && tenant_count_start(t, &o->caller, uv_now(sv->loop), err) < 0)
         || create_options_parse(&options, NULL, &sv->host, err) < 0)
     {
         return NULL;
     }
 
-    sb = registry_add(sv->r, id, options.spec, err);
+    sb = registry_add(sv->r, o->sandbox, options.spec, err);
     create_options_free(&options);
+
+    return sb;
+}
+
+
+/* The sandbox to start; whoever begins a start pays for it, who joins one or
+ * finds it running doesn't. */
+static sandbox *
+start_find(service *sv, const op *o, error **err)
+{
+    sandbox  *sb;
+
+    sb = registry_find(sv->r, o->sandbox);
+
+    if (sb == NULL && o->create && o->caller.create) {
+        sb = start_create(sv, o, err);
+
+        if (sb != NULL) {
+            log_info("%s: created by its first use, key \"%s\"", sb->id,
+                     o->caller.key);
+        }
+
+        return sb;
+    }
+
+    if (sb == NULL) {
+        error_set(err, 404, "not_found", "there is no sandbox \"%s\"",
+                  name_id(o->sandbox));
+        return NULL;
+    }
+
+    if (sb->run.state != RUN_UP && sb->run.waiters == NULL
+        && tenant_count_start(sb->tenant, &o->caller, uv_now(sv->loop), err)
+           < 0)
+    {
+        return NULL;
+    }
 
     return sb;
 }
@@ -314,28 +386,21 @@ start_create(service *sv, const char *id, error **err)
 static void
 op_start(service *sv, request *req)
 {
+    bool      made;
     error    *err;
     sandbox  *sb;
 
     err = NULL;
-    sb = registry_find(sv->r, req->op.sandbox);
+    made = registry_find(sv->r, req->op.sandbox) == NULL;
+    sb = start_find(sv, &req->op, &err);
 
-    if (sb == NULL && req->op.create) {
-        sb = start_create(sv, req->op.sandbox, &err);
-
-        if (sb == NULL) {
-            request_fail(req, err);
-            return;
-        }
-
-        log_info("%s: created by its first use", sb->id);
-
-    } else if (sb == NULL) {
-        request_sandbox(req);
+    if (sb == NULL) {
+        request_fail(req, err);
         return;
     }
 
     request_hold(req, sb);
+    req->made = made;
     req->deadline = uv_now(sv->loop) + spec_queue_timeout(sb->spec)
                     + spec_start_timeout(sb->spec) + START_MARGIN_MS;
 
@@ -567,7 +632,8 @@ ops_handle(void *data, request *req)
         [OP_POOL_PRIME] = op_pool_prime,
         [OP_POOL_SHUTDOWN] = op_pool_shutdown,
         [OP_STATS] = op_stats,
-        [OP_METRICS] = op_metrics
+        [OP_METRICS] = op_metrics,
+        [OP_TENANT] = op_tenant
     };
 
     handlers[req->op.kind](data, req);

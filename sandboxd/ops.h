@@ -27,6 +27,9 @@ typedef struct {
     uint64_t       disk_floor;      /* free bytes that creations leave */
 } service;
 
+/* In ops_tenant.c. */
+void op_tenant(service *sv, request *req);
+
 /* A server_handler; data is the service. */
 void ops_handle(void *data, request *req);
 

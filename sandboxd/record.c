@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "sandboxd/record.h"
+#include "sandboxd/tenant.h"
 
 
 static const char *const  shown_options[] = {
@@ -37,6 +38,7 @@ record_item(const item *it)
 {
     json_t           *record;
     const sandbox    *sb;
+    const tenant     *owner;
     const exposure   *ex;
     const tombstone  *t;
 
@@ -72,6 +74,13 @@ record_item(const item *it)
                             json_string(ex->shown.host_public ? "public"
                                                               : "local"));
         record_limits(record, limits_json(&ex->shown.limits));
+        break;
+
+    case ITEM_TENANT:
+        owner = (const tenant *) it;
+        json_object_set_new(record, "kind", json_string("tenant"));
+        json_object_set_new(record, "name", json_string(owner->name));
+        json_object_set_new(record, "prefix", json_string(owner->prefix));
         break;
 
     case ITEM_TOMBSTONE:
@@ -192,6 +201,11 @@ record_sandbox(const sandbox *sb, const driver *d,
     record = json_object();
 
     json_object_set_new(record, "id", json_string(name_id(sb->id)));
+
+    if (sb->tenant->name[0] != '\0') {
+        json_object_set_new(record, "tenant", json_string(sb->tenant->name));
+    }
+
     json_object_set_new(record, "state", json_string(record_state(sb)));
     json_object_set_new(record, "image", json_string(spec_image(sb->spec)));
     json_object_set_new(record, "epoch", json_integer(

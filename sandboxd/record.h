@@ -4,7 +4,7 @@
  *
  * A public sandbox record is
  *
- *   id, state, image, epoch (0 before the first start)
+ *   id, tenant (none for the default one), state, image, epoch (0 before the first start)
  *   createdAt, startedAt (ISO 8601, or null)
  *   reason      why it last stopped or failed to start, or null
  *   labels      as given

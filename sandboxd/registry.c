@@ -7,6 +7,7 @@
 
 #include "sandboxd/record.h"
 #include "sandboxd/registry.h"
+#include "sandboxd/tenant.h"
 
 #define SLOT_BLOCK   65536
 
@@ -139,14 +140,21 @@ spec_share(registry *r, json_t *spec)
 
 
 sandbox *
-registry_add(registry *r, const char *id, json_t *spec, error **err)
+registry_add(registry *r, const char *name, json_t *spec, error **err)
 {
     char           *text;
+    tenant         *t;
     sandbox        *sb;
     uint32_t        slot;
     store_sandbox   row;
 
     if (store_check(r->store, err) < 0) {
+        return NULL;
+    }
+
+    t = tenant_of_name(r, name);
+    if (t == NULL) {
+        error_set(err, 404, "not_found", "the sandbox's tenant is unknown");
         return NULL;
     }
 
@@ -159,7 +167,7 @@ registry_add(registry *r, const char *id, json_t *spec, error **err)
 
     text = json_dumps(spec, JSON_COMPACT);
     sb = calloc(1, sizeof(sandbox));
-    if (sb == NULL || text == NULL || (sb->id = strdup(id)) == NULL) {
+    if (sb == NULL || text == NULL || (sb->id = strdup(name)) == NULL) {
         abort();
     }
 
@@ -175,6 +183,8 @@ registry_add(registry *r, const char *id, json_t *spec, error **err)
     sb->item.kind = ITEM_SANDBOX;
     sb->refs = 1;
     sb->slot = slot;
+    sb->tenant = t;
+    sb->tenant->count++;
     sb->spec = spec_share(r, json_incref(spec));
     sb->created_at = wall_ms();
 
@@ -338,6 +348,7 @@ registry_remove(registry *r, sandbox *sb)
     c->gone = t;
 
     sb->gone = true;
+    sb->tenant->count--;
     sb->seq = c->seq;
     sb->now.state = STATE_DESTROYING;
     table_remove(&r->by_id, &sb->by_id);

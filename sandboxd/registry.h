@@ -42,6 +42,7 @@
 
 typedef struct registry  registry;
 typedef struct sandbox   sandbox;
+typedef struct tenant    tenant;        /* tenant.h */
 typedef struct exposure  exposure;
 typedef struct change    change;
 typedef struct waiter    waiter;
@@ -58,6 +59,7 @@ typedef enum {
 typedef enum {
     ITEM_SANDBOX,
     ITEM_EXPOSURE,
+    ITEM_TENANT,
     ITEM_TOMBSTONE
 } item_kind;
 
@@ -122,7 +124,9 @@ struct sandbox {
     item            item;
     table_node      by_id;
     table_node      by_slot;
-    journal_node    age;        /* orders the list */
+    journal_node    age;        /* orders the list of all, */
+    journal_node    tenant_age; /* and that of its tenant */
+    tenant         *tenant;
     unsigned        refs;
     bool            gone;       /* destroyed: its id is free */
     char           *id;         /* the qualified name: see names.h */
@@ -186,6 +190,10 @@ struct registry {
     journal           changed;          /* items, by seq of last change */
     journal           aged;             /* sandboxes, by birth */
 
+    table             tenants_by_name;
+    table             tenants_by_prefix;
+    tenant           *nobody;           /* the default tenant */
+
     tombstone        *tombstones;       /* oldest first */
     tombstone       **tombstones_last;
     size_t            tombstone_count;
@@ -232,8 +240,10 @@ exposure *registry_find_label(registry *r, const char *label);
 /* A slot that no record has. */
 int registry_slot(registry *r, uint32_t *slot, error **err);
 
-/* A new sandbox.  Takes over nothing of the spec but a reference. */
-sandbox *registry_add(registry *r, const char *id, json_t *spec, error **err);
+/* A new sandbox by its qualified name; a prefix has to be some tenant's.
+ * Takes over nothing of the spec but a reference. */
+sandbox *registry_add(registry *r, const char *name, json_t *spec,
+    error **err);
 
 /* A change of state; waits for no commit.  reason NULL: keeps the old one. */
 void registry_set_state(registry *r, sandbox *sb, sandbox_state state,

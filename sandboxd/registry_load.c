@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "sandboxd/registry.h"
+#include "sandboxd/tenant.h"
 
 #define SEQ_FIRST_BLOCK   (1u << 20)
 #define SLOT_FIRST_BLOCK  65536
@@ -46,6 +47,31 @@ loader_add(loader *l, uint64_t seq, item *it)
 
 
 static int
+load_tenant(void *data, const store_tenant *row, error **err)
+{
+    loader  *l;
+    tenant  *t;
+
+    l = data;
+
+    if (row->name == NULL || row->prefix == NULL
+        || tenant_check(row->name, NULL) < 0
+        || strlen(row->prefix) != PREFIX_LEN
+        || tenant_find(l->r, row->name) != NULL)
+    {
+        return error_set(err, 500, "internal", "the record of tenant \"%s\" "
+                         "is damaged", row->name ? row->name : "");
+    }
+
+    t = tenant_add(l->r, row->name, row->prefix);
+    t->seq = row->seq;
+    loader_add(l, row->seq, &t->item);
+
+    return 0;
+}
+
+
+static int
 load_sandbox(void *data, const store_sandbox *row, error **err)
 {
     loader    *l;
@@ -60,7 +86,8 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
 
     if (spec == NULL || row->id == NULL || row->state < STATE_CREATED
         || row->state > STATE_DESTROYING || row->slot == 0
-        || registry_find(r, row->id) != NULL)
+        || registry_find(r, row->id) != NULL
+        || tenant_of_name(r, row->id) == NULL)
     {
         json_decref(spec);
         return error_set(err, 500, "internal", "the record of sandbox \"%s\" "
@@ -94,7 +121,10 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
 
     table_add(&r->by_id, &sb->by_id, sb->id, strlen(sb->id));
     table_add(&r->by_slot, &sb->by_slot, &sb->slot, sizeof(sb->slot));
+    sb->tenant = tenant_of_name(r, sb->id);
+    sb->tenant->count++;
     journal_put(&r->aged, &sb->age, sb->born);
+    journal_put(&sb->tenant->aged, &sb->tenant_age, sb->born);
     loader_add(l, row->seq, &sb->item);
 
     return 0;
@@ -283,6 +313,7 @@ registry_new(store *s, const store_meta *meta, uint64_t seed)
     table_init(&r->by_id, seed);
     table_init(&r->by_slot, seed);
     table_init(&r->by_label, seed);
+    tenants_init(r, seed);
     r->tombstones_last = &r->tombstones;
     r->changes_last = &r->changes;
     r->waiters_last = &r->waiters;
@@ -307,7 +338,7 @@ registry_create(store *s, const store_meta *found, error **err)
     loader                   l;
     uint64_t                 seed;
     store_meta               meta;
-    static const store_rows  rows = { load_sandbox, load_exposure,
+    static const store_rows  rows = { load_tenant, load_sandbox, load_exposure,
                                       load_tombstone, load_gap };
 
     if (RAND_bytes((unsigned char *) &seed, sizeof(seed)) != 1) {
@@ -385,5 +416,6 @@ registry_free(registry *r)
     table_free(&r->by_label);
     journal_free(&r->changed);
     journal_free(&r->aged);
+    tenants_free(r);
     free(r);
 }

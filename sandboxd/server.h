@@ -50,6 +50,7 @@ struct request {
     unsigned    parts;          /* that it still waits for */
     uint64_t    revoked;
     sandbox    *sb;             /* holds a reference */
+    bool        made;           /* by this very request */
     json_t     *result;
 };
 

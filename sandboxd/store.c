@@ -378,6 +378,13 @@ store_push(store *s, store_op *op)
 
 
 void
+store_put_tenant(store *s, const store_tenant *row)
+{
+    store_push(s, store_op_tenant(row));
+}
+
+
+void
 store_put_sandbox(store *s, const store_sandbox *row)
 {
     store_push(s, store_op_sandbox(STORE_PUT_SANDBOX, row));

@@ -68,6 +68,12 @@ typedef struct {
     const char  *name;          /* label or id */
 } store_tombstone;
 
+typedef struct {
+    uint64_t     seq;
+    const char  *name;
+    const char  *prefix;
+} store_tenant;
+
 /* Numbers above `above` up to `upto` were given, or could have been, by a
  * sandboxd that did not get them onto the disk. */
 typedef struct {
@@ -77,6 +83,7 @@ typedef struct {
 
 /* Called for each row while loading; a row that makes no sense is an error. */
 typedef struct {
+    int  (*tenant)(void *data, const store_tenant *row, error **err);
     int  (*sandbox)(void *data, const store_sandbox *row, error **err);
     int  (*exposure)(void *data, const store_exposure *row, error **err);
     int  (*tombstone)(void *data, const store_tombstone *row, error **err);
@@ -107,6 +114,7 @@ int store_check(store *s, error **err);
 int store_room(store *s, error **err);
 
 /* All of these copy what they are given. */
+void store_put_tenant(store *s, const store_tenant *row);
 void store_put_sandbox(store *s, const store_sandbox *row);
 void store_put_state(store *s, const store_sandbox *row);   /* no id, spec */
 void store_delete_sandbox(store *s, const store_tombstone *row);

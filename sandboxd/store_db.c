@@ -13,7 +13,7 @@
 #include "sandboxd/store_db.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  3
+#define SCHEMA_VERSION  4
 
 
 typedef enum {
@@ -30,6 +30,7 @@ typedef enum {
     SQL_DROP_GAPS,
     SQL_PUT_GAP,
     SQL_PUT_META,
+    SQL_PUT_TENANT,
     SQL_COUNT
 } sql_kind;
 
@@ -61,7 +62,9 @@ static const char  schema[] =
 /* From one version to the next; a new file goes through all of them. */
 static const char *const  migrations[SCHEMA_VERSION - 1] = {
     "ALTER TABLE exposures ADD COLUMN gen INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE exposures ADD COLUMN limits TEXT"
+    "ALTER TABLE exposures ADD COLUMN limits TEXT",
+    "CREATE TABLE tenants (name TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE,"
+    " seq INTEGER NOT NULL) WITHOUT ROWID"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {
@@ -83,7 +86,8 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "DELETE FROM tombstones WHERE seq <= ?1",
     "DELETE FROM gaps WHERE upto <= ?1",
     "INSERT OR REPLACE INTO gaps (above, upto) VALUES (?1, ?2)",
-    "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)"
+    "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
+    "INSERT OR REPLACE INTO tenants (name, prefix, seq) VALUES (?1, ?2, ?3)"
 };
 
 
@@ -400,6 +404,19 @@ store_db_close(store_db *db)
 
 
 static int
+row_tenant(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
+{
+    store_tenant  row;
+
+    row.name = column_text(st, 0);
+    row.prefix = column_text(st, 1);
+    row.seq = column_int(st, 2);
+
+    return rows->tenant(data, &row, err);
+}
+
+
+static int
 row_sandbox(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
 {
     store_sandbox  row;
@@ -498,7 +515,9 @@ rows_load(store_db *db, const char *sql, const store_rows *rows, void *data,
 int
 store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
 {
-    if (rows_load(db, "SELECT slot, id, seq, born, state, epoch,"
+    if (rows_load(db, "SELECT name, prefix, seq FROM tenants ORDER BY seq",
+                  rows, data, row_tenant, err) < 0
+        || rows_load(db, "SELECT slot, id, seq, born, state, epoch,"
                   " epoch_used, boot, created_at, started_at, reason, spec"
                   " FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
@@ -515,6 +534,20 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
     }
 
     return 0;
+}
+
+
+static int
+write_tenant(store_db *db, const store_op *op, error **err)
+{
+    sqlite3_stmt  *st;
+
+    st = db->sql[SQL_PUT_TENANT];
+    bind_text(st, 1, op->name);
+    bind_text(st, 2, op->text);
+    bind_int(st, 3, op->seq);
+
+    return db_run(db, SQL_PUT_TENANT, err);
 }
 
 
@@ -602,6 +635,9 @@ static int
 write_op(store_db *db, const store_op *op, error **err)
 {
     switch (op->kind) {
+
+    case STORE_PUT_TENANT:
+        return write_tenant(db, op, err);
 
     case STORE_PUT_SANDBOX:
     case STORE_PUT_STATE:

@@ -12,6 +12,7 @@ typedef struct store_db  store_db;
 typedef struct store_op  store_op;
 
 typedef enum {
+    STORE_PUT_TENANT,
     STORE_PUT_SANDBOX,
     STORE_PUT_STATE,
     STORE_PUT_EXPOSURE,
@@ -40,8 +41,8 @@ struct store_op {
     bool            exposure;
     int64_t         created_at;
     int64_t         started_at;
-    char           *name;       /* id or label */
-    char           *text;       /* spec or token */
+    char           *name;       /* id, label or tenant */
+    char           *text;       /* spec, token or prefix */
     char           *title;      /* reason or name */
     char           *limits;
 };
@@ -53,6 +54,7 @@ int store_db_write(store_db *db, const store_op *batch, error **err);
 void store_db_close(store_db *db);
 
 store_op *store_op_new(store_op_kind kind);
+store_op *store_op_tenant(const store_tenant *row);
 store_op *store_op_sandbox(store_op_kind kind, const store_sandbox *row);
 store_op *store_op_exposure(const store_exposure *row);
 store_op *store_op_tombstone(const store_tombstone *row);

@@ -41,6 +41,20 @@ store_op_new(store_op_kind kind)
 
 
 store_op *
+store_op_tenant(const store_tenant *row)
+{
+    store_op  *op;
+
+    op = store_op_new(STORE_PUT_TENANT);
+    op->seq = row->seq;
+    op->name = text_copy(row->name);
+    op->text = text_copy(row->prefix);
+
+    return op;
+}
+
+
+store_op *
 store_op_sandbox(store_op_kind kind, const store_sandbox *row)
 {
     store_op  *op;
