@@ -20,9 +20,12 @@
  *   _upstream.c  balancer
  *   _handshake.c first line, and what comes back behind it
  *   _headers.c   what is taken out of, and put into, requests and responses
- *   _api.c       the control API's own answers       _auth.c  API keys
+ *   _auth.c      who asks
+ *   _keys.c _jwt.c _watch.c _failures.c              its parts
  *   _events.c    the stream of state changes
  *   _tenant.c    tenants, and what their sandboxes are called inside
+ *   _audit.c     the log of what was done by whom
+ *   _api.c       the control API's own answers
  *   _error.c     answers that report a failure       _openapi.c  its document
  *   _page.c      the same for a person in a browser
  */
@@ -45,6 +48,7 @@
 /* Lengths of what is copied out of the zone. */
 
 #define NGX_HTTP_SANDBOX_ID_MAX        135     /* a qualified name */
+#define NGX_HTTP_SANDBOX_TENANT_MAX    64
 #define NGX_HTTP_SANDBOX_KEY_LEN       16      /* bytes; 32 hex digits */
 #define NGX_HTTP_SANDBOX_LABEL_MAX     253     /* a custom host name */
 
@@ -102,6 +106,12 @@ typedef struct {
 typedef struct ngx_http_sandbox_zone_s    ngx_http_sandbox_zone_t;
 typedef struct ngx_http_sandbox_daemon_s  ngx_http_sandbox_daemon_t;
 typedef struct ngx_http_sandbox_call_s    ngx_http_sandbox_call_t;
+typedef struct ngx_http_sandbox_jwt_s     ngx_http_sandbox_jwt_t;
+typedef struct ngx_http_sandbox_audit_s   ngx_http_sandbox_audit_t;
+typedef struct ngx_http_sandbox_audit_log_s  ngx_http_sandbox_audit_log_t;
+
+struct sandbox_route_s;
+struct ngx_http_sandbox_watch_s;
 
 
 typedef struct {
@@ -119,6 +129,8 @@ typedef struct {
     ngx_msec_t                    call_timeout;
     ngx_uint_t                    waiters;          /* per sandbox, worker */
     ngx_uint_t                    waiters_total;    /* per worker */
+
+    ngx_array_t                  *watches;     /* files of keys; _watch.c */
 } ngx_http_sandbox_main_conf_t;
 
 
@@ -130,10 +142,14 @@ typedef struct {
     ngx_uint_t                    upstream;
     ngx_http_upstream_init_peer_pt  original_init_peer;
 
-    /* Control API: parsed by ngx_http_sandbox_api_keys() and _auth.c. */
+    /* Control API: _auth.c, _jwt.c, _audit.c */
     ngx_flag_t                    api;
     ngx_array_t                  *api_hosts;    /* of ngx_str_t, lower case */
-    void                         *api_keys;
+    struct ngx_http_sandbox_watch_s  *api_keys;
+    ngx_array_t                  *api_jwt;      /* of ..._jwt_t * */
+    ngx_uint_t                    auth_rate;    /* thousandths a second */
+    ngx_uint_t                    auth_burst;
+    ngx_http_sandbox_audit_log_t  *audit;
 } ngx_http_sandbox_srv_conf_t;
 
 
@@ -180,6 +196,7 @@ typedef struct {
     ngx_uint_t                    sandboxes;    /* of the tenant; 0: any */
     ngx_uint_t                    starts;       /* a minute; 0: any */
     unsigned                      create:1;     /* by first use */
+    unsigned                      everybody:1;  /* a list of all tenants' */
 } ngx_http_sandbox_caller_t;
 
 
@@ -217,6 +234,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                     id;           /* the qualified name */
     ngx_http_sandbox_caller_t    *caller;       /* control API; else NULL */
+    ngx_http_sandbox_audit_t     *audit;        /* NULL: nothing is logged */
     ngx_str_t                     label;        /* preview: as in the zone */
     ngx_str_t                     origin;       /* preview: public origin */
     ngx_str_t                     host;         /* Host that goes upstream */
@@ -447,17 +465,30 @@ ngx_int_t ngx_http_sandbox_headers_init(ngx_conf_t *cf);
 
 /* _auth.c */
 
-/* The handler of `sandbox_api_keys FILE`. */
+/* The handlers of `sandbox_api_keys`, `sandbox_auth_limit` and, in _jwt.c,
+ * `sandbox_api_jwt`. */
 char *ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sandbox_auth_limit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_sandbox_api_jwt(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
  * Checks `Authorization: Bearer <key>` against the server's keys, in constant
- * time.  NGX_OK and the caller, NGX_DECLINED (no key or a wrong one) or
- * NGX_ERROR.
+ * time, and the server's tokens.  NGX_OK and the caller, whose prefix isn't
+ * filled in; NGX_DECLINED: no key, or a wrong one; NGX_BUSY: too many wrong
+ * ones from this address; or NGX_ERROR.  The second one is for a value that
+ * came in another way.
  */
 ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t **caller);
+ngx_int_t ngx_http_sandbox_authenticate_value(ngx_http_request_t *r,
+    ngx_str_t *value, ngx_http_sandbox_caller_t **caller);
+
+/* Ends a request that ngx_http_sandbox_authenticate() has not taken: 401, or
+ * 429; the phase handler's result. */
+ngx_int_t ngx_http_sandbox_reject_caller(ngx_http_request_t *r, ngx_int_t rc);
 
 /* The same against the keys of every API server, for a private preview. */
 ngx_int_t ngx_http_sandbox_bearer(ngx_http_request_t *r,
@@ -478,13 +509,40 @@ ngx_int_t ngx_http_sandbox_qualify(ngx_pool_t *pool,
 /* The id in a qualified name. */
 ngx_str_t ngx_http_sandbox_local_id(ngx_str_t *name);
 
+/*
+ * Fills in the prefix of the request's caller.  NGX_OK; NGX_AGAIN: sandboxd is
+ * asked, and the request's phases run again; else the phase handler's result.
+ */
+ngx_int_t ngx_http_sandbox_find_prefix(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *caller);
+
 /* The member `caller` of docs/protocol.md, section 1.2; null for nobody. */
 json_t *ngx_http_sandbox_caller_json(ngx_http_sandbox_caller_t *caller);
 
 /* Whether an Authorization header's value is a key of any API server of this
- * nginx, and so has to stay outside. */
+ * nginx, or a token for one, and so has to stay outside. */
 ngx_uint_t ngx_http_sandbox_is_our_key(ngx_http_request_t *r,
     ngx_str_t *value);
+
+
+/*
+ * _audit.c
+ *
+ * ngx_http_sandbox_audit() begins the record of a request of the API, the
+ * others add to it: who asks, that a sandbox was made (by which id, NULL: the
+ * route's), with which code it failed.  They do nothing where there is no log.
+ */
+
+ngx_int_t ngx_http_sandbox_audit(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx, struct sandbox_route_s *route);
+void ngx_http_sandbox_audit_caller(ngx_http_sandbox_ctx_t *ctx);
+void ngx_http_sandbox_audit_created(ngx_http_request_t *r, const char *id);
+void ngx_http_sandbox_audit_error(ngx_http_request_t *r,
+    const ngx_str_t *code);
+
+ngx_int_t ngx_http_sandbox_audit_init(ngx_conf_t *cf);
+char *ngx_http_sandbox_audit_conf(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 /*

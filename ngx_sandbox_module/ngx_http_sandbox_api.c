@@ -381,6 +381,11 @@ ngx_http_sandbox_api_created(ngx_http_request_t *r,
         member = json_object_get(result, "created");
         json_object_set(answer, "created", member ? member : json_true());
 
+        if (!json_is_false(member)) {
+            ngx_http_sandbox_audit_created(r,
+                json_string_value(json_object_get(answer, "id")));
+        }
+
         member = json_object_get(result, "warnings");
 
         if (json_array_size(member)) {
@@ -400,7 +405,8 @@ ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
     ngx_int_t   limit;
     ngx_str_t   value;
 
-    request = json_pack("{s:s, s:o}", "op", "list", "caller",
+    request = json_pack("{s:s, s:b, s:o}", "op", "list", "all",
+                        (int) api->caller->everybody, "caller",
                         ngx_http_sandbox_caller_json(api->caller));
 
     if (ngx_http_sandbox_api_arg(r, "limit", &value) == NGX_OK) {

@@ -62,11 +62,11 @@ ngx_http_sandbox_api_server(ngx_conf_t *cf, ngx_http_core_srv_conf_t *cscf,
         return NGX_ERROR;
     }
 
-    if (sscf->api_keys == NULL) {
+    if (sscf->api_keys == NULL && sscf->api_jwt == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"sandbox_api\" needs \"sandbox_api_keys\" in %s:%ui: "
-                      "there is no API without a key", cscf->file_name,
-                      cscf->line);
+                      "\"sandbox_api\" needs \"sandbox_api_keys\" or "
+                      "\"sandbox_api_jwt\" in %s:%ui: there is no API "
+                      "without a key", cscf->file_name, cscf->line);
         return NGX_ERROR;
     }
 

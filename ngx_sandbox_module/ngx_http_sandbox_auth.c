@@ -1,78 +1,64 @@
 /*
- * API keys.  A key is never stored: the file holds its SHA-256, and a request's
- * key is compared by that, with every key of the file and in a time that tells
- * nothing.
+ * Who asks.  A bearer is an API key or a token that somebody signed; each of
+ * them becomes a caller with a tenant, scopes and limits.  What is refused is
+ * counted against the client's address.
  */
 
 
-#include "ngx_http_sandbox.h"
-
+#include "ngx_http_sandbox_keys.h"
+#include "ngx_http_sandbox_zone.h"
+#include "sandbox_jwt.h"
 #include "sandbox_route.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 
-
-#define NGX_HTTP_SANDBOX_DIGEST_LEN    32
-#define NGX_HTTP_SANDBOX_KEYS_MAX      1024
-#define NGX_HTTP_SANDBOX_KEY_NAME_MAX  64
-#define NGX_HTTP_SANDBOX_KEYS_SIZE     (256 * 1024)
-#define NGX_HTTP_SANDBOX_BEARER_MAX    512
-
-
-typedef struct {
-    u_char                        digest[NGX_HTTP_SANDBOX_DIGEST_LEN];
-    ngx_str_t                     name;
-} ngx_http_sandbox_key_t;
-
-
-static ngx_int_t ngx_http_sandbox_keys_read(ngx_conf_t *cf, ngx_str_t *path,
-    ngx_str_t *text);
-static char *ngx_http_sandbox_keys_parse(ngx_conf_t *cf, ngx_array_t *keys,
-    ngx_str_t *path, ngx_str_t *text);
-static const char *ngx_http_sandbox_keys_line(ngx_conf_t *cf,
-    ngx_array_t *keys, u_char *p, u_char *last);
 static ngx_str_t *ngx_http_sandbox_authorization(ngx_http_request_t *r);
-static ngx_int_t ngx_http_sandbox_key_check(ngx_http_request_t *r,
-    ngx_str_t *value, ngx_array_t *keys, ngx_http_sandbox_key_t **found);
-static ngx_int_t ngx_http_sandbox_key_any(ngx_http_request_t *r,
-    ngx_str_t *value, ngx_http_sandbox_key_t **found);
-static ngx_int_t ngx_http_sandbox_key_caller(ngx_http_request_t *r,
-    ngx_http_sandbox_key_t *key, ngx_http_sandbox_caller_t **caller);
-static ngx_http_sandbox_key_t *ngx_http_sandbox_key_find(ngx_array_t *keys,
-    u_char *digest);
+static ngx_int_t ngx_http_sandbox_credential(ngx_str_t *value,
+    ngx_str_t *credential);
+static ngx_int_t ngx_http_sandbox_auth(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_uint_t any, ngx_http_sandbox_caller_t **caller);
+static ngx_int_t ngx_http_sandbox_auth_any(ngx_http_request_t *r,
+    ngx_str_t *credential, ngx_http_sandbox_caller_t *caller);
+static ngx_int_t ngx_http_sandbox_auth_check(ngx_http_request_t *r,
+    ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *credential,
+    ngx_http_sandbox_caller_t *caller);
+static ngx_int_t ngx_http_sandbox_auth_key(ngx_http_request_t *r,
+    ngx_http_sandbox_key_t *key, ngx_http_sandbox_caller_t *caller);
 
 
 ngx_int_t
 ngx_http_sandbox_authenticate(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t **caller)
 {
-    ngx_int_t                      rc;
-    ngx_str_t                     *value;
-    ngx_http_sandbox_key_t        *key;
-    ngx_http_sandbox_srv_conf_t   *sscf;
+    ngx_str_t  *value;
 
     value = ngx_http_sandbox_authorization(r);
 
-    if (value == NULL) {
-        return NGX_DECLINED;
-    }
-
-    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
-
-    rc = ngx_http_sandbox_key_check(r, value, sscf->api_keys, &key);
-
-    return rc == NGX_OK ? ngx_http_sandbox_key_caller(r, key, caller) : rc;
+    return value ? ngx_http_sandbox_authenticate_value(r, value, caller)
+                 : NGX_DECLINED;
 }
 
+
+ngx_int_t
+ngx_http_sandbox_authenticate_value(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_http_sandbox_caller_t **caller)
+{
+    return ngx_http_sandbox_auth(r, value, 0, caller);
+}
+
+
+/*
+ * On a preview the keys of all API servers count.  A tenant that the zone
+ * doesn't know has no sandbox that a preview could be of.
+ */
 
 ngx_int_t
 ngx_http_sandbox_bearer(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t **caller)
 {
-    ngx_int_t                rc;
-    ngx_str_t               *value;
-    ngx_http_sandbox_key_t  *key;
+    u_char                        *prefix;
+    ngx_int_t                      rc;
+    ngx_str_t                     *value;
+    ngx_http_sandbox_main_conf_t  *smcf;
 
     value = ngx_http_sandbox_authorization(r);
 
@@ -80,53 +66,136 @@ ngx_http_sandbox_bearer(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    rc = ngx_http_sandbox_key_any(r, value, &key);
+    rc = ngx_http_sandbox_auth(r, value, 1, caller);
 
-    return rc == NGX_OK ? ngx_http_sandbox_key_caller(r, key, caller) : rc;
-}
+    if (rc != NGX_OK || (*caller)->tenant.len == 0) {
+        return rc;
+    }
 
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
 
-static ngx_int_t
-ngx_http_sandbox_key_caller(ngx_http_request_t *r, ngx_http_sandbox_key_t *key,
-    ngx_http_sandbox_caller_t **caller)
-{
-    *caller = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_caller_t));
-    if (*caller == NULL) {
+    prefix = ngx_pnalloc(r->pool, SANDBOX_PREFIX_LEN);
+    if (prefix == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_str_set(&(*caller)->tenant, "");
-    ngx_str_set(&(*caller)->prefix, "");
-    (*caller)->name = key->name;
-    (*caller)->scopes = SANDBOX_SCOPE_READ|SANDBOX_SCOPE_EXEC
-                        |SANDBOX_SCOPE_MANAGE|SANDBOX_SCOPE_ADMIN;
-    (*caller)->create = 1;
+    if (ngx_http_sandbox_zone_prefix(smcf->zone, &(*caller)->tenant, prefix)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    (*caller)->prefix.data = prefix;
+    (*caller)->prefix.len = SANDBOX_PREFIX_LEN;
 
     return NGX_OK;
 }
 
 
-ngx_uint_t
-ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
+static ngx_int_t
+ngx_http_sandbox_auth(ngx_http_request_t *r, ngx_str_t *value, ngx_uint_t any,
+    ngx_http_sandbox_caller_t **caller)
 {
-    ngx_http_sandbox_key_t  *key;
+    ngx_int_t                     rc;
+    ngx_str_t                     credential;
+    ngx_http_sandbox_caller_t    *c;
+    ngx_http_sandbox_srv_conf_t  *sscf;
 
-    return ngx_http_sandbox_key_any(r, value, &key) != NGX_DECLINED;
+    if (ngx_http_sandbox_credential(value, &credential) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_sandbox_failures_wait(r, &credential)) {
+        return NGX_BUSY;
+    }
+
+    c = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_caller_t));
+    if (c == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&c->prefix, "");
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
+
+    rc = any ? ngx_http_sandbox_auth_any(r, &credential, c)
+             : ngx_http_sandbox_auth_check(r, sscf, &credential, c);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_sandbox_failures_note(r, &credential, rc == NGX_OK);
+
+    if (rc != NGX_OK) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "sandbox auth: no credential of ours");
+        return NGX_DECLINED;
+    }
+
+    /* what is made by its first use is made, all the same */
+
+    if (!(c->scopes & SANDBOX_SCOPE_MANAGE)) {
+        c->create = 0;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "sandbox auth: key \"%V\" of tenant \"%V\"", &c->name,
+                   &c->tenant);
+
+    *caller = c;
+
+    return NGX_OK;
 }
 
 
-/* Against the keys of all API servers. */
+ngx_int_t
+ngx_http_sandbox_reject_caller(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_str_t   *value, credential;
+    ngx_uint_t   wait;
 
-static ngx_int_t
-ngx_http_sandbox_key_any(ngx_http_request_t *r, ngx_str_t *value,
-    ngx_http_sandbox_key_t **found)
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_BUSY) {
+        return ngx_http_sandbox_reject(r, NGX_HTTP_UNAUTHORIZED,
+                                       "unauthorized", "Unauthorized", 0);
+    }
+
+    wait = 1;
+    value = ngx_http_sandbox_authorization(r);
+
+    if (value && ngx_http_sandbox_credential(value, &credential) == NGX_OK) {
+        wait = ngx_max(ngx_http_sandbox_failures_wait(r, &credential), 1);
+    }
+
+    return ngx_http_sandbox_reject(r, NGX_HTTP_TOO_MANY_REQUESTS,
+                                   "too_many_failures", "Too many wrong keys "
+                                   "from this address", wait);
+}
+
+
+/*
+ * A key of any API server of this nginx is ours.  Of tokens it is enough that
+ * they say that they are for us: an app that is given one could use it.
+ */
+
+ngx_uint_t
+ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
 {
     void                          *checked;
-    ngx_int_t                      rc;
+    ngx_str_t                      credential;
     ngx_uint_t                     i;
+    ngx_http_sandbox_key_t        *key;
     ngx_http_core_srv_conf_t     **cscfp;
     ngx_http_core_main_conf_t     *cmcf;
     ngx_http_sandbox_srv_conf_t   *sscf;
+
+    if (ngx_http_sandbox_credential(value, &credential) != NGX_OK) {
+        return 0;
+    }
 
     checked = NULL;
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
@@ -135,20 +204,26 @@ ngx_http_sandbox_key_any(ngx_http_request_t *r, ngx_str_t *value,
     for (i = 0; i < cmcf->servers.nelts; i++) {
         sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
 
-        if (sscf->api_keys == checked) {
+        if (sscf->api_jwt
+            && ngx_http_sandbox_jwt_is_ours(sscf->api_jwt, &credential))
+        {
+            return 1;
+        }
+
+        if (sscf->api_keys == checked || sscf->api_keys == NULL) {
             continue;
         }
 
         checked = sscf->api_keys;
 
-        rc = ngx_http_sandbox_key_check(r, value, checked, found);
-
-        if (rc != NGX_DECLINED) {
-            return rc;
+        if (ngx_http_sandbox_keys_find(checked, &credential, &key)
+            != NGX_DECLINED)
+        {
+            return 1;
         }
     }
 
-    return NGX_DECLINED;
+    return 0;
 }
 
 
@@ -199,18 +274,14 @@ ngx_http_sandbox_authorization(ngx_http_request_t *r)
 }
 
 
-/* `Bearer <key>` against a file's keys: NGX_OK, NGX_DECLINED or NGX_ERROR. */
+/* What follows `Bearer`, without blanks around it. */
 
 static ngx_int_t
-ngx_http_sandbox_key_check(ngx_http_request_t *r, ngx_str_t *value,
-    ngx_array_t *keys, ngx_http_sandbox_key_t **found)
+ngx_http_sandbox_credential(ngx_str_t *value, ngx_str_t *credential)
 {
-    u_char                   digest[NGX_HTTP_SANDBOX_DIGEST_LEN];
-    u_char                  *p, *last;
-    ngx_http_sandbox_key_t  *key;
+    u_char  *p, *last;
 
-    if (keys == NULL
-        || value->len <= sizeof("Bearer ") - 1
+    if (value->len <= sizeof("Bearer ") - 1
         || ngx_strncasecmp(value->data, (u_char *) "Bearer ",
                            sizeof("Bearer ") - 1)
            != 0)
@@ -229,286 +300,161 @@ ngx_http_sandbox_key_check(ngx_http_request_t *r, ngx_str_t *value,
         last--;
     }
 
-    if (p == last || last - p > NGX_HTTP_SANDBOX_BEARER_MAX) {
-        return NGX_DECLINED;
-    }
+    credential->data = p;
+    credential->len = last - p;
 
-    if (EVP_Digest(p, last - p, digest, NULL, EVP_sha256(), NULL) != 1) {
-        return NGX_ERROR;
-    }
-
-    key = ngx_http_sandbox_key_find(keys, digest);
-
-    OPENSSL_cleanse(digest, sizeof(digest));
-
-    if (key == NULL) {
-        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                       "sandbox auth: no key of ours");
-        return NGX_DECLINED;
-    }
-
-    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "sandbox auth: key \"%V\"", &key->name);
-
-    *found = key;
-
-    return NGX_OK;
+    return p == last || credential->len > SANDBOX_JWT_MAX ? NGX_DECLINED
+                                                          : NGX_OK;
 }
 
 
-/* Looks at all of them, also behind the one that fits. */
-
-static ngx_http_sandbox_key_t *
-ngx_http_sandbox_key_find(ngx_array_t *keys, u_char *digest)
+static ngx_int_t
+ngx_http_sandbox_auth_check(ngx_http_request_t *r,
+    ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *credential,
+    ngx_http_sandbox_caller_t *caller)
 {
-    ngx_uint_t               i;
-    ngx_http_sandbox_key_t  *key, *found;
+    ngx_int_t                rc;
+    ngx_http_sandbox_key_t  *key;
 
-    found = NULL;
+    if (sscf->api_keys) {
+        rc = ngx_http_sandbox_keys_find(sscf->api_keys, credential, &key);
 
-    if (keys == NULL) {
-        return NULL;
-    }
-
-    key = keys->elts;
-
-    for (i = 0; i < keys->nelts; i++) {
-        if (CRYPTO_memcmp(key[i].digest, digest, NGX_HTTP_SANDBOX_DIGEST_LEN)
-            == 0)
-        {
-            found = &key[i];
+        if (rc != NGX_DECLINED) {
+            return rc == NGX_OK ? ngx_http_sandbox_auth_key(r, key, caller)
+                                : NGX_ERROR;
         }
     }
 
-    return found;
+    return ngx_http_sandbox_jwt_check(r, sscf->api_jwt, credential, caller);
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_auth_any(ngx_http_request_t *r, ngx_str_t *credential,
+    ngx_http_sandbox_caller_t *caller)
+{
+    ngx_int_t                      rc;
+    ngx_uint_t                     i;
+    ngx_http_core_srv_conf_t     **cscfp;
+    ngx_http_core_main_conf_t     *cmcf;
+    ngx_http_sandbox_srv_conf_t   *sscf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
+
+        if (!sscf->api) {
+            continue;
+        }
+
+        rc = ngx_http_sandbox_auth_check(r, sscf, credential, caller);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/* Copies what it needs: the keys may be others when the request ends. */
+
+static ngx_int_t
+ngx_http_sandbox_auth_key(ngx_http_request_t *r, ngx_http_sandbox_key_t *key,
+    ngx_http_sandbox_caller_t *caller)
+{
+    caller->name.len = key->name.len;
+    caller->name.data = ngx_pstrdup(r->pool, &key->name);
+    caller->tenant.len = key->tenant.len;
+    caller->tenant.data = ngx_pstrdup(r->pool, &key->tenant);
+
+    if (caller->name.data == NULL || caller->tenant.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    caller->scopes = key->scopes;
+    caller->sandboxes = key->sandboxes;
+    caller->starts = key->starts;
+    caller->create = key->create;
+
+    return NGX_OK;
 }
 
 
 char *
 ngx_http_sandbox_api_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_sandbox_srv_conf_t  *sscf = conf;
+    ngx_http_sandbox_srv_conf_t *sscf = conf;
 
-    char         *rv;
-    ngx_str_t    *value, path, text;
-    ngx_array_t  *keys;
+    ngx_str_t  *value;
 
-    if (sscf->api_keys != NULL && sscf->api_keys != NGX_CONF_UNSET_PTR) {
+    if (sscf->api_keys != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
-    path = value[1];
+    sscf->api_keys = ngx_http_sandbox_keys(cf, &value[1]);
 
-    if (ngx_conf_full_name(cf->cycle, &path, 1) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    keys = ngx_array_create(cf->pool, 4, sizeof(ngx_http_sandbox_key_t));
-    if (keys == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_http_sandbox_keys_read(cf, &path, &text) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    rv = ngx_http_sandbox_keys_parse(cf, keys, &path, &text);
-
-    sscf->api_keys = keys;
-
-    return rv;
+    return sscf->api_keys ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
-static ngx_int_t
-ngx_http_sandbox_keys_read(ngx_conf_t *cf, ngx_str_t *path, ngx_str_t *text)
+/* sandbox_auth_limit rate=NUMBERr/s|r/m [burst=NUMBER] | off */
+
+char *
+ngx_http_sandbox_auth_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    off_t        size;
-    ssize_t      n;
-    ngx_int_t    rc;
-    ngx_file_t   file;
+    ngx_http_sandbox_srv_conf_t *sscf = conf;
 
-    rc = NGX_ERROR;
-    ngx_memzero(&file, sizeof(ngx_file_t));
+    size_t       len;
+    ngx_int_t    rate, burst;
+    ngx_str_t   *value;
+    ngx_uint_t   scale;
 
-    file.name = *path;
-    file.log = cf->log;
-    file.fd = ngx_open_file(path->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
-
-    if (file.fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", path);
-        return NGX_ERROR;
+    if (sscf->auth_rate != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
     }
 
-    if (ngx_fd_info(file.fd, &file.info) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
-                           ngx_fd_info_n " \"%V\" failed", path);
-        goto done;
+    value = cf->args->elts;
+
+    if (value[1].len == 3 && ngx_strncmp(value[1].data, "off", 3) == 0) {
+        sscf->auth_rate = 0;
+        return cf->args->nelts == 2 ? NGX_CONF_OK
+                                    : "takes nothing behind \"off\"";
     }
 
-    size = ngx_file_size(&file.info);
+    len = value[1].len;
+    scale = 0;
 
-    if (!ngx_is_file(&file.info) || size > NGX_HTTP_SANDBOX_KEYS_SIZE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" is no file of keys: it has to be a regular "
-                           "file of at most %d bytes", path,
-                           NGX_HTTP_SANDBOX_KEYS_SIZE);
-        goto done;
+    if (len > 8 && ngx_strncmp(value[1].data, "rate=", 5) == 0) {
+        scale = ngx_strncmp(value[1].data + len - 3, "r/s", 3) == 0 ? 1
+                : ngx_strncmp(value[1].data + len - 3, "r/m", 3) == 0 ? 60 : 0;
     }
 
-    text->len = size;
-    text->data = ngx_pnalloc(cf->temp_pool, size ? size : 1);
+    rate = scale ? ngx_atoi(value[1].data + 5, len - 8) : NGX_ERROR;
 
-    if (text->data == NULL) {
-        goto done;
+    if (rate < 1 || rate > 100000) {
+        return "must be rate=NUMBERr/s or rate=NUMBERr/m, 1 to 100000";
     }
 
-    n = ngx_read_file(&file, text->data, size, 0);
+    burst = 20;
 
-    if (n != (ssize_t) size) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           ngx_read_file_n " \"%V\" returned only %z bytes "
-                           "instead of %O", path, n, size);
-        goto done;
-    }
+    if (cf->args->nelts == 3) {
+        burst = value[2].len > 6 && ngx_strncmp(value[2].data, "burst=", 6) == 0
+                ? ngx_atoi(value[2].data + 6, value[2].len - 6) : NGX_ERROR;
 
-    rc = NGX_OK;
-
-done:
-
-    if (ngx_close_file(file.fd) == NGX_FILE_ERROR) {
-        ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed", path);
-    }
-
-    return rc;
-}
-
-
-static char *
-ngx_http_sandbox_keys_parse(ngx_conf_t *cf, ngx_array_t *keys,
-    ngx_str_t *path, ngx_str_t *text)
-{
-    u_char      *p, *end, *last;
-    const char  *why;
-    ngx_uint_t   line;
-
-    p = text->data;
-    end = text->data + text->len;
-
-    for (line = 1; p < end; line++) {
-
-        last = ngx_strlchr(p, end, '\n');
-        if (last == NULL) {
-            last = end;
+        if (burst < 1 || burst > 100000) {
+            return "must have burst=NUMBER, 1 to 100000";
         }
-
-        why = ngx_http_sandbox_keys_line(cf, keys, p, last);
-
-        if (why != NULL) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\":%ui", why,
-                               path, line);
-            return NGX_CONF_ERROR;
-        }
-
-        p = last + 1;
     }
 
-    if (keys->nelts == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "no key in \"%V\"", path);
-        return NGX_CONF_ERROR;
-    }
+    /* thousandths of a failure in a second */
+
+    sscf->auth_rate = ngx_max((ngx_uint_t) rate * 1000 / scale, 1);
+    sscf->auth_burst = burst;
 
     return NGX_CONF_OK;
-}
-
-
-/* `<SHA-256 of the key in hex> <name>`, an empty line, or a # and anything;
- * returns what is wrong with it. */
-
-static const char *
-ngx_http_sandbox_keys_line(ngx_conf_t *cf, ngx_array_t *keys, u_char *p,
-    u_char *last)
-{
-    u_char                   digest[NGX_HTTP_SANDBOX_DIGEST_LEN];
-    u_char                  *name;
-    ngx_int_t                n;
-    ngx_uint_t               i;
-    ngx_http_sandbox_key_t  *key;
-
-    while (p < last && (*p == ' ' || *p == '\t')) {
-        p++;
-    }
-
-    while (last > p && (last[-1] == ' ' || last[-1] == '\t'
-                        || last[-1] == '\r'))
-    {
-        last--;
-    }
-
-    if (p == last || *p == '#') {
-        return NULL;
-    }
-
-    if (last - p < 2 * NGX_HTTP_SANDBOX_DIGEST_LEN) {
-        return "a key's SHA-256 of 64 hexadecimal digits is missing";
-    }
-
-    for (i = 0; i < NGX_HTTP_SANDBOX_DIGEST_LEN; i++) {
-        n = ngx_hextoi(p, 2);
-
-        if (n == NGX_ERROR) {
-            return "a key's SHA-256 has a character that is no hexadecimal "
-                   "digit";
-        }
-
-        digest[i] = (u_char) n;
-        p += 2;
-    }
-
-    name = p;
-
-    while (name < last && (*name == ' ' || *name == '\t')) {
-        name++;
-    }
-
-    if (name == p || name == last
-        || last - name > NGX_HTTP_SANDBOX_KEY_NAME_MAX)
-    {
-        return "a key needs a name of 1 to 64 characters after a blank";
-    }
-
-    for (p = name; p < last; p++) {
-        if (*p <= ' ' || *p >= 0x7f) {
-            return "a key's name has a character that is none of printable "
-                   "ASCII";
-        }
-    }
-
-    if (ngx_http_sandbox_key_find(keys, digest) != NULL) {
-        return "the same key a second time";
-    }
-
-    if (keys->nelts == NGX_HTTP_SANDBOX_KEYS_MAX) {
-        return "more than 1024 keys";
-    }
-
-    key = ngx_array_push(keys);
-    if (key == NULL) {
-        return "no memory for a key";
-    }
-
-    ngx_memcpy(key->digest, digest, NGX_HTTP_SANDBOX_DIGEST_LEN);
-
-    key->name.len = last - name;
-    key->name.data = ngx_pnalloc(cf->pool, key->name.len);
-    if (key->name.data == NULL) {
-        return "no memory for a key";
-    }
-
-    ngx_memcpy(key->name.data, name, key->name.len);
-
-    return NULL;
 }

@@ -125,6 +125,7 @@ ngx_http_sandbox_send_failure(ngx_http_request_t *r,
                    &err->message);
 
     ngx_http_sandbox_count_error(&err->code);
+    ngx_http_sandbox_audit_error(r, &err->code);
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
 

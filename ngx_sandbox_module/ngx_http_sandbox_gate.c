@@ -11,6 +11,7 @@
 #include "ngx_http_sandbox_zone.h"
 
 #include "sandbox_label.h"
+#include "sandbox_key.h"
 #include "sandbox_route.h"
 
 
@@ -31,6 +32,8 @@ static ngx_int_t ngx_http_sandbox_control(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
 static ngx_int_t ngx_http_sandbox_caller(ngx_http_request_t *r,
     sandbox_route *route);
+static ngx_int_t ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *caller, sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_agent(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_proxy(ngx_http_request_t *r,
@@ -446,16 +449,24 @@ ngx_http_sandbox_caller(ngx_http_request_t *r, sandbox_route *route)
         ngx_http_set_ctx(r, ctx, ngx_http_sandbox_module);
     }
 
-    rc = ngx_http_sandbox_authenticate(r, &ctx->caller);
+    if (ctx->caller) {
 
-    if (rc == NGX_ERROR) {
+        /* sandboxd was asked for the tenant's prefix */
+
+        return ngx_http_sandbox_find_prefix(r, ctx->caller);
+    }
+
+    if (ngx_http_sandbox_audit(r, ctx, route) != NGX_OK) {
         return NGX_ERROR;
     }
 
+    rc = ngx_http_sandbox_authenticate(r, &ctx->caller);
+
     if (rc != NGX_OK) {
-        return ngx_http_sandbox_reject(r, NGX_HTTP_UNAUTHORIZED,
-                                       "unauthorized", "Unauthorized", 0);
+        return ngx_http_sandbox_reject_caller(r, rc);
     }
+
+    ngx_http_sandbox_audit_caller(ctx);
 
     if ((ctx->caller->scopes & route->scope) != route->scope) {
         (void) snprintf(message, sizeof(message),
@@ -465,6 +476,54 @@ ngx_http_sandbox_caller(ngx_http_request_t *r, sandbox_route *route)
         return ngx_http_sandbox_reject(r, NGX_HTTP_FORBIDDEN, "forbidden",
                                        message, 0);
     }
+
+    rc = ngx_http_sandbox_other_tenant(r, ctx->caller, route);
+
+    return rc == NGX_OK ? ngx_http_sandbox_find_prefix(r, ctx->caller) : rc;
+}
+
+
+/*
+ * `?tenant=` of an administrator: another tenant's sandboxes, for what is
+ * answered here.  Nothing inside is done in another's name.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *caller, sandbox_route *route)
+{
+    ngx_str_t  tenant;
+
+    if (route->kind != SANDBOX_ROUTE_LOCAL || r->args.len == 0
+        || ngx_http_arg(r, (u_char *) "tenant", sizeof("tenant") - 1, &tenant)
+           != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    if (!(caller->scopes & SANDBOX_SCOPE_ADMIN)) {
+        return ngx_http_sandbox_reject(r, NGX_HTTP_FORBIDDEN, "forbidden",
+                                       "This key lacks the scope \"admin\", "
+                                       "which tenant takes", 0);
+    }
+
+    if (tenant.len == 1 && tenant.data[0] == '*'
+        && route->op == SANDBOX_OP_LIST)
+    {
+        caller->everybody = 1;
+        return NGX_OK;
+    }
+
+    if (tenant.len
+        && !sandbox_tenant_valid((char *) tenant.data, tenant.len))
+    {
+        return ngx_http_sandbox_reject(r, NGX_HTTP_BAD_REQUEST,
+                                       "invalid_request", "tenant must be a "
+                                       "tenant's name: 1 to 64 of A-Z, a-z, "
+                                       "0-9 and ._@+-", 0);
+    }
+
+    caller->tenant = tenant;
 
     return NGX_OK;
 }

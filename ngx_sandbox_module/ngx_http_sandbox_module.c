@@ -4,13 +4,17 @@
  */
 
 #include "ngx_http_sandbox.h"
+#include "ngx_http_sandbox_watch.h"
 #include "ngx_http_sandbox_zone.h"
 #include "ngx_http_sandbox_count.h"
+#include "sandbox_route.h"
 
 #include "common/frame.h"
 
 
 static ngx_int_t ngx_http_sandbox_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_sandbox_caller_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_sandbox_add_variables(ngx_conf_t *cf);
 static void *ngx_http_sandbox_create_main_conf(ngx_conf_t *cf);
@@ -106,6 +110,27 @@ static ngx_command_t  ngx_http_sandbox_commands[] = {
     { ngx_string("sandbox_api_keys"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
       ngx_http_sandbox_api_keys,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_api_jwt"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_1MORE,
+      ngx_http_sandbox_api_jwt,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_auth_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_http_sandbox_auth_limit,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sandbox_audit_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_TAKE12,
+      ngx_http_sandbox_audit_conf,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
@@ -211,6 +236,8 @@ enum {
     sandbox_var_upgrade,
     sandbox_var_connection,
     sandbox_var_id,
+    sandbox_var_tenant,
+    sandbox_var_key,
     sandbox_var_port,
     sandbox_var_state,
     sandbox_var_wait
@@ -229,6 +256,12 @@ static ngx_http_variable_t  ngx_http_sandbox_vars[] = {
 
     { ngx_string("sandbox_id"), NULL, ngx_http_sandbox_variable,
       sandbox_var_id, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sandbox_tenant"), NULL, ngx_http_sandbox_caller_variable,
+      sandbox_var_tenant, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sandbox_key"), NULL, ngx_http_sandbox_caller_variable,
+      sandbox_var_key, NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("sandbox_port"), NULL, ngx_http_sandbox_variable,
       sandbox_var_port, NGX_HTTP_VAR_NOCACHEABLE, 0 },
@@ -292,7 +325,7 @@ ngx_http_sandbox_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         break;
 
     case sandbox_var_id:
-        value = ctx->id;
+        value = ngx_http_sandbox_local_id(&ctx->id);
         break;
 
     case sandbox_var_state:
@@ -318,6 +351,62 @@ ngx_http_sandbox_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
         value.len = p - value.data;
         break;
+    }
+
+    v->data = value.data;
+    v->len = value.len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+/*
+ * Whose request it is: by the key on the API, by the sandbox's name on a
+ * preview, where the prefix stands for a tenant that the zone doesn't know.
+ * Requests for the API itself have them too.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_caller_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                      value;
+    ngx_http_sandbox_ctx_t        *ctx;
+    ngx_http_sandbox_main_conf_t  *smcf;
+
+    ctx = ngx_http_sandbox_ctx(r);
+    v->not_found = 1;
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    if (ctx->caller) {
+        value = data == sandbox_var_key ? ctx->caller->name
+                                        : ctx->caller->tenant;
+
+    } else {
+        if (data == sandbox_var_key || !ctx->authorised
+            || !sandbox_id_reserved((char *) ctx->id.data, ctx->id.len))
+        {
+            return NGX_OK;
+        }
+
+        smcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
+        rc = ngx_http_sandbox_zone_tenant(smcf->zone, ctx->id.data, r->pool,
+                                          &value);
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc != NGX_OK) {
+            value.data = ctx->id.data;
+            value.len = SANDBOX_PREFIX_LEN;
+        }
     }
 
     v->data = value.data;
@@ -399,6 +488,10 @@ ngx_http_sandbox_create_srv_conf(ngx_conf_t *cf)
     sscf->api = NGX_CONF_UNSET;
     sscf->scheme = NGX_CONF_UNSET_UINT;
     sscf->api_keys = NGX_CONF_UNSET_PTR;
+    sscf->api_jwt = NGX_CONF_UNSET_PTR;
+    sscf->auth_rate = NGX_CONF_UNSET_UINT;
+    sscf->auth_burst = NGX_CONF_UNSET_UINT;
+    sscf->audit = NGX_CONF_UNSET_PTR;
 
     return sscf;
 }
@@ -416,6 +509,13 @@ ngx_http_sandbox_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->scheme, prev->scheme,
                               NGX_HTTP_SANDBOX_SCHEME_AUTO);
     ngx_conf_merge_ptr_value(conf->api_keys, prev->api_keys, NULL);
+    ngx_conf_merge_ptr_value(conf->api_jwt, prev->api_jwt, NULL);
+    ngx_conf_merge_ptr_value(conf->audit, prev->audit, NULL);
+
+    /* a wrong key every two seconds, and 20 at once */
+
+    ngx_conf_merge_uint_value(conf->auth_rate, prev->auth_rate, 500);
+    ngx_conf_merge_uint_value(conf->auth_burst, prev->auth_burst, 20);
 
     if (!conf->api && conf->domains == NULL) {
         return NGX_CONF_OK;
@@ -705,6 +805,7 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
     *h = ngx_http_sandbox_log_handler;
 
     if (ngx_http_sandbox_api_init(cf) != NGX_OK
+        || ngx_http_sandbox_audit_init(cf) != NGX_OK
         || ngx_http_sandbox_upstream_init(cf) != NGX_OK
         || ngx_http_sandbox_scrub_init(cf) != NGX_OK
         || ngx_http_sandbox_headers_init(cf) != NGX_OK)
@@ -729,6 +830,8 @@ ngx_http_sandbox_init_process(ngx_cycle_t *cycle)
     {
         return NGX_OK;
     }
+
+    ngx_http_sandbox_watch_start(cycle);
 
     if (ngx_http_sandbox_count_init(cycle) != NGX_OK
         || ngx_http_sandbox_park_init(cycle) != NGX_OK)

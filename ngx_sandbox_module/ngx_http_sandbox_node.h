@@ -136,6 +136,10 @@ typedef struct {
 } ngx_http_sandbox_bucket_t;
 
 
+typedef struct ngx_http_sandbox_tenants_s   ngx_http_sandbox_tenants_t;
+typedef struct ngx_http_sandbox_failures_s  ngx_http_sandbox_failures_t;
+
+
 typedef struct {
     uint32_t                      changing;    /* or who changed it has died */
     uint32_t                      magic;
@@ -176,6 +180,9 @@ typedef struct {
     ngx_http_sandbox_ref_t       *slots;
     ngx_http_sandbox_bucket_t    *labels;
 
+    ngx_http_sandbox_tenants_t   *tenants;
+    ngx_http_sandbox_failures_t  *failures;
+
     ngx_http_sandbox_ref_t        gone_nodes;
     ngx_http_sandbox_ref_t        gone_entries;
 } ngx_http_sandbox_shctx_t;
@@ -207,6 +214,21 @@ void ngx_http_sandbox_drop_node(
     ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_node_t *node);
 void ngx_http_sandbox_drop_entry(
     ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_entry_t *entry);
+
+/* The zone's mutex, for those whose tables are files of their own. */
+void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
+
+/* _tenant.c: tenants are forgotten only with the database that had them. */
+ngx_http_sandbox_tenants_t *ngx_http_sandbox_tenants_init(
+    ngx_slab_pool_t *shpool);
+void ngx_http_sandbox_tenants_clear(ngx_http_sandbox_zone_t *zone);
+void ngx_http_sandbox_apply_tenant(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_record_t *rec);
+
+/* _failures.c */
+ngx_http_sandbox_failures_t *ngx_http_sandbox_failures_init(
+    ngx_slab_pool_t *shpool, size_t size);
+
 void ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone);
 
 

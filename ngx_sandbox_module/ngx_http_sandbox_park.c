@@ -827,6 +827,17 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
     if (err == NULL) {
         wake->started = 1;
 
+        if (json_is_true(json_object_get(result, "created"))
+            && !ngx_queue_empty(&wake->waiters))
+        {
+
+            /* by the one who has waited longest */
+
+            w = ngx_queue_data(ngx_queue_head(&wake->waiters),
+                               ngx_http_sandbox_waiter_t, queue);
+            ngx_http_sandbox_audit_created(w->request, NULL);
+        }
+
         if (wake->again && wake->info.epoch == wake->ended) {
 
             /*

@@ -14,6 +14,8 @@
 #include "ngx_http_sandbox_events.h"
 #include "ngx_http_sandbox_count.h"
 
+#include "sandbox_route.h"
+
 
 #define NGX_HTTP_SANDBOX_LEASE         5000
 #define NGX_HTTP_SANDBOX_SYNC_TIMEOUT  20000
@@ -520,6 +522,24 @@ ngx_http_sandbox_read_limits(json_t *object, ngx_http_sandbox_record_t *rec)
 }
 
 
+static ngx_int_t
+ngx_http_sandbox_read_tenant(json_t *object, ngx_http_sandbox_record_t *rec)
+{
+    json_t  *name, *prefix;
+
+    name = json_object_get(object, "name");
+    prefix = json_object_get(object, "prefix");
+
+    rec->name.data = (u_char *) json_string_value(name);
+    rec->name.len = json_string_length(name);
+    rec->prefix.data = (u_char *) json_string_value(prefix);
+    rec->prefix.len = json_string_length(prefix);
+
+    return rec->name.len == 0 || rec->name.len > NGX_HTTP_SANDBOX_TENANT_MAX
+           || rec->prefix.len != SANDBOX_PREFIX_LEN ? NGX_ERROR : NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 {
@@ -540,7 +560,17 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
     seq = ngx_http_sandbox_read_int(object, "seq", NGX_MAX_INT_T_VALUE);
     slot = ngx_http_sandbox_read_int(object, "slot", 0xffffffff);
 
-    if (kind == NULL || seq < 1 || slot < 0) {
+    if (kind == NULL || seq < 1) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_strcmp(kind, "tenant") == 0) {
+        rec->seq = (uint64_t) seq;
+        rec->tenant = 1;
+        return ngx_http_sandbox_read_tenant(object, rec);
+    }
+
+    if (slot < 0) {
         return NGX_ERROR;
     }
 

@@ -297,7 +297,11 @@ ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_zone_lock(zone);
     ngx_http_sandbox_zone_change(zone->sh);
 
-    if (rec->exposure) {
+    if (rec->tenant) {
+        ngx_http_sandbox_apply_tenant(zone, rec);
+        rc = NGX_OK;
+
+    } else if (rec->exposure) {
         rc = ngx_http_sandbox_apply_entry(zone, rec);
 
     } else {
@@ -494,6 +498,11 @@ ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone, u_char *incarnation,
         ngx_memcpy(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
 
         sh->lease_pid = 0;
+
+        ngx_http_sandbox_zone_change(sh);
+        ngx_http_sandbox_tenants_clear(zone);
+        ngx_http_sandbox_zone_changed(sh);
+
         ngx_http_sandbox_zone_reset(zone);
 
     } else if (sh->complete && sh->seq == gap) {
@@ -749,8 +758,11 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
     sh->labels = ngx_slab_calloc_locked(shpool,
                                      n * 4 * sizeof(ngx_http_sandbox_bucket_t));
 
+    sh->tenants = ngx_http_sandbox_tenants_init(shpool);
+    sh->failures = ngx_http_sandbox_failures_init(shpool, size);
+
     if (sh->workers == NULL || sh->ids == NULL || sh->slots == NULL
-        || sh->labels == NULL)
+        || sh->labels == NULL || sh->tenants == NULL || sh->failures == NULL)
     {
         return NULL;
     }

@@ -32,11 +32,13 @@ typedef struct {
     u_char                        access;
     u_char                        host;
     unsigned                      exposure:1;
+    unsigned                      tenant:1;
     unsigned                      gone:1;
     unsigned                      limited:1;
     ngx_http_sandbox_limits_t     limits;
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
-    ngx_str_t                     name;        /* id or label */
+    ngx_str_t                     name;        /* id, label or tenant's */
+    ngx_str_t                     prefix;      /* of a tenant */
 } ngx_http_sandbox_record_t;
 
 
@@ -104,6 +106,15 @@ ngx_int_t ngx_http_sandbox_zone_idle(ngx_http_sandbox_zone_t *zone,
  */
 ngx_int_t ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_record_t *record);
+
+/*
+ * _tenant.c: the prefix of a tenant (SANDBOX_PREFIX_LEN bytes), and whose a
+ * prefix is.  NGX_DECLINED: the zone doesn't know; sandboxd does.
+ */
+ngx_int_t ngx_http_sandbox_zone_prefix(ngx_http_sandbox_zone_t *zone,
+    ngx_str_t *tenant, u_char *prefix);
+ngx_int_t ngx_http_sandbox_zone_tenant(ngx_http_sandbox_zone_t *zone,
+    u_char *prefix, ngx_pool_t *pool, ngx_str_t *tenant);
 
 void ngx_http_sandbox_zone_status(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_zone_status_t *status);

@@ -419,6 +419,19 @@ sub frame {
 }
 
 
+# Every tenant has a prefix that follows from its name.
+sub op_tenant {
+    my ($self, $p, $f) = @_;
+    my @letters = ('a' .. 'z', 2 .. 7);
+    my $sum = 7;
+
+    $sum = ($sum * 33 + ord) % 2**25 for split //, $f->{name};
+
+    return $self->answer($p, $f->{id}, { prefix => 't' . join('',
+        map { $letters[($sum >> 5 * $_) & 31] } 0 .. 4) });
+}
+
+
 sub op_sync {
     my ($self, $p, $f) = @_;
 

@@ -315,7 +315,8 @@ sub alarm_after {
 
 # ---- HTTP -----------------------------------------------------------------
 
-# http_connect(port => N | unix => PATH, host => ADDR) returns a socket.
+# http_connect(port => N | unix => PATH, host => ADDR, local => ADDR) returns a
+# socket.
 sub http_connect {
     my (%o) = @_;
     my $s;
@@ -325,6 +326,7 @@ sub http_connect {
     } else {
         $s = IO::Socket::INET->new(PeerAddr => $o{addr} || '127.0.0.1',
             PeerPort => $o{port}, Proto => 'tcp',
+            $o{local} ? (LocalAddr => $o{local}) : (),
             Timeout => $o{timeout} // 10);
     }
 
