@@ -239,5 +239,38 @@ END
     stop_process($backend, 'TERM', 5);
 }
 
+# ---- metrics, and a log in JSON ---------------------------------------------
+
+{
+    my $port = free_port();
+    my $x = Example->new('metrics.conf', $s,
+        replace => { '127.0.0.1:9145' => "127.0.0.1:$port" })->start;
+    my $host = $x->wait_for_preview($x->preview('counted', $echo),
+        '/?q="\\', 200, '--globoff');
+    my $r = http(port => $port, host => 'any', path => '/metrics');
+
+    is($r->{status}, 200, 'metrics');
+    like($r->{body}, qr/^# TYPE sandbox_\S+ \w+$/m, 'in Prometheus\' format');
+    unlike($r->{body}, qr/counted/, 'which name no sandbox');
+    like(http(port => $port, host => 'any', path => '/metrics/sandboxes')
+        ->{body}, qr/counted/, 'but where they are asked for');
+    isnt($x->curl('sandboxes.example.net', '/metrics')->{status}, 200,
+        'none on the public port');
+
+    my $last;
+    wait_for(sub {
+        ($last) = grep { ($_->{host} // '') eq $host }
+            map { json_decode($_) || () }
+            split /\n/, slurp("$x->{dir}/log/access.log") // '';
+    }, 10);
+    is($last->{sandbox}, 'counted', 'the log is JSON, with the sandbox');
+    is($last->{port}, '8000', 'and its port');
+    is($last->{status}, 200, 'and the status as a number')
+        if ($last->{status} // 0) == 200;
+    is(scalar(grep { !json_decode($_) } split /\n/,
+        slurp("$x->{dir}/log/access.log")), 0, 'every line of it');
+    $x->stop;
+}
+
 $s->stop;
 done_testing();
