@@ -121,6 +121,35 @@ sub make {
 }
 
 
+# A machine that is like this one, and writes nothing to it: its tree is this
+# one's, with what is changed in memory.
+sub copy {
+    my ($class) = @_;
+    my $dir = tmp_dir();
+
+    mkdir "$dir/$_" for qw(memory this);
+
+    my ($status, undef, $err) = run_command(['sh', '-ec', <<'END', 'sh', $dir]);
+mount -t tmpfs tmpfs "$1/memory"
+mkdir "$1/memory/up" "$1/memory/work"
+mount -t overlay overlay "$1/this" \
+    -o "lowerdir=/,upperdir=$1/memory/up,workdir=$1/memory/work"
+END
+
+    my $self = bless { tree => "$dir/this", release => 'this',
+        mounts => ["$dir/this", "$dir/memory"] }, $class;
+
+    return $status == 0 ? $self : (undef, "an overlay of /: $err");
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    run_command(['umount', '-l', $_]) for @{ $self->{mounts} || [] };
+}
+
+
 # The command line that enters the tree and runs a shell script there.
 sub command {
     my ($self, $script, %o) = @_;
