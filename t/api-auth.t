@@ -131,6 +131,31 @@ is(ask(token('HS256', $secret, scope => 'read admin'),
 is(ask(token('HS256', $secret, scope => undef),
     path => '/v1/sandbox')->{status}, 403, 'and none are none');
 
+# ---- another's sandbox, and nobody's ---------------------------------------
+
+# What sandboxd is asked on the way to an answer.
+sub questions {
+    my ($id) = @_;
+    my $before = $e->daemon->stats->{calls};
+    my $answer = ask(token('HS256', $secret),
+        path => "/v1/sandbox/$id/api/version");
+    my $after = $e->daemon->stats->{calls};
+
+    return join ' ', $answer->{status}, map { "$_:" . ($after->{$_}
+        - ($before->{$_} // 0)) } grep { $_ ne 'ack' && $_ ne 'idle' }
+        sort keys %$after;
+}
+
+$e->daemon->fault(start_error => { code => 'not_found', status => 404,
+    message => 'there is no such sandbox' });
+my ($other, $nobody) = (questions('box2'), questions('box3'));
+$e->agent(3, id => 'box2');
+is(questions('box2'), $nobody, 'another\'s sandbox costs the questions that '
+    . 'nobody\'s does');
+is($other, $nobody, '... and did so before it was there');
+like($nobody, qr/^404 .*start:1/, '... which is one');
+$e->daemon->fault(start_error => undef);
+
 # ---- what gets inside ------------------------------------------------------
 
 my $ours = token('HS256', $secret);
