@@ -1,12 +1,13 @@
 /*
  * What the whole agent shares: its loop, its routes and what the boot channel
  * told.  There is one, in main.c; it is filled before the loop runs and not
- * changed afterwards.
+ * changed afterwards, but for the environment (internal_api.c).
  */
 
 #ifndef AGENT_AGENT_H
 #define AGENT_AGENT_H
 
+#include <jansson.h>
 #include <uv.h>
 
 #include "agent/first_line.h"
@@ -23,6 +24,8 @@ typedef struct {
     char        workspace[4096];    /* what raw file routes are kept in */
     char        backups[4096];      /* where archives of backups are */
     char      **env;                /* NAME=value, NULL-terminated */
+    char      **own_env;            /* without what sandboxd told */
+    json_t     *told_env;           /* and that; NULL: nothing */
     char      **command;            /* to be run beside; NULL: none */
     unsigned    epoch;
     uint64_t    command_timeout_ms; /* when nothing else says one; 0: none */
@@ -50,5 +53,6 @@ void backup_routes(router *t);
 void terminal_routes(router *t);
 void watch_routes(router *t);           /* watch, watch/check */
 void interpreter_routes(router *t);
+void internal_routes(router *t);        /* what only sandboxd asks */
 
 #endif

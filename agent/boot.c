@@ -130,7 +130,10 @@ boot_parse(agent_state *a, const char *text, size_t len, error **err)
     memcpy(a->key, key, sizeof(key));
     a->epoch = (unsigned) json_integer_value(json_object_get(o, "epoch"));
 
-    if (env_merge(&a->env, json_object_get(o, "env"), 0, "env", err) != 0) {
+    a->own_env = env_copy(a->env);
+    a->told_env = json_incref(json_object_get(o, "env"));
+
+    if (env_merge(&a->env, a->told_env, 0, "env", err) != 0) {
         goto done;
     }
 

@@ -106,6 +106,10 @@ context *context_create(language lang, const char *cwd, const json_t *env,
 context *context_find(const char *id);
 void context_each(void (*cb)(context *c, void *data), void *data);
 
+/* Interpreters that wait for a context have begun with another environment
+ * than the agent's now: they end, and others take their places. */
+void interpreter_env_changed(void);
+
 /* Ends everything in it at once. */
 void context_delete(context *c);
 

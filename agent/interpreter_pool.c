@@ -292,6 +292,31 @@ pool_sweep(uv_timer_t *timer)
 }
 
 
+void
+interpreter_env_changed(void)
+{
+    size_t     i;
+    pool      *p;
+    executor  *x;
+
+    for (i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+        p = &pools[i];
+
+        if (!p->begun) {
+            continue;
+        }
+
+        while (p->count != 0) {
+            x = p->idle.prev;
+            pool_unlink(p, x);
+            executor_end(x);
+        }
+
+        pool_plan(p, 1);
+    }
+}
+
+
 static void
 pool_begin(pool *p)
 {

@@ -285,6 +285,7 @@ main_run(int listen_fd, char **env, const char *cwd)
     watch_routes(&agent.routes);
     interpreter_routes(&agent.routes);
     backup_routes(&agent.routes);
+    internal_routes(&agent.routes);
     bridge_files_routes(&agent.routes);
     bridge_routes(&agent.routes);
 

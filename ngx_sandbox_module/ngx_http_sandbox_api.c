@@ -231,6 +231,13 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     case SANDBOX_OP_LINK:
         return ngx_http_sandbox_link_handler(r, api);
 
+    case SANDBOX_OP_UPDATE:
+    case SANDBOX_OP_ENV:
+    case SANDBOX_OP_ENV_PATCH:
+    case SANDBOX_OP_SLEEP:
+    case SANDBOX_OP_WAKE:
+        return ngx_http_sandbox_lifecycle_handler(r, api);
+
     default:
         return ngx_http_sandbox_ports_handler(r, api);
     }
@@ -393,8 +400,8 @@ ngx_http_sandbox_api_created(ngx_http_request_t *r,
         }
     }
 
-    ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
-                                                            answer));
+    ngx_http_finalize_request(r, ngx_http_sandbox_send_record(r, answer,
+                                                              result));
 }
 
 
@@ -455,6 +462,7 @@ ngx_http_sandbox_api_get(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
     r->main->count++;
 
     if (api->op == SANDBOX_OP_DESTROY) {
+        ngx_http_sandbox_api_match(r, request);
         ngx_http_sandbox_api_call(r, api, request,
                                   NGX_HTTP_SANDBOX_SLOW_TIMEOUT,
                                   ngx_http_sandbox_api_destroyed);
@@ -487,6 +495,12 @@ ngx_http_sandbox_api_got(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
 
     } else {
         json_incref(record);
+    }
+
+    if (api->op == SANDBOX_OP_GET) {
+        ngx_http_finalize_request(r, ngx_http_sandbox_send_record(r, record,
+                                                                  result));
+        return;
     }
 
     ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,

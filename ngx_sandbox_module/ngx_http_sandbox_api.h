@@ -4,6 +4,7 @@
  *
  *   _api.c       the check, and the operations that sandboxd answers
  *   _api_conf.c  checks of the configuration
+ *   _lifecycle.c options, environment, sleep and wake
  *   _ports.c     exposures and their URLs
  *   _host.c      what the host has: the pool, what sandboxes use
  *   _link.c      links to private ones
@@ -74,6 +75,8 @@ ngx_int_t ngx_http_sandbox_send_none(ngx_http_request_t *r);
 
 ngx_int_t ngx_http_sandbox_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
+ngx_table_elt_t *ngx_http_sandbox_push_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
 
 /* A JSON string of bytes, with what is no UTF-8 replaced. */
 json_t *ngx_http_sandbox_json_string(ngx_str_t *s);
@@ -144,6 +147,20 @@ ngx_int_t ngx_http_sandbox_link_handler(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_sandbox_host_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
+
+
+/* _lifecycle.c: SANDBOX_OP_UPDATE, _ENV, _ENV_PATCH, _SLEEP, _WAKE */
+
+ngx_int_t ngx_http_sandbox_lifecycle_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+/* Passes If-Match on with a call that changes something. */
+void ngx_http_sandbox_api_match(ngx_http_request_t *r, json_t *request);
+
+/* Answers with JSON, which it takes over, and with the entity tag of the
+ * record that sandboxd's result holds. */
+ngx_int_t ngx_http_sandbox_send_record(ngx_http_request_t *r, json_t *answer,
+    json_t *result);
 
 
 /* _openapi.c */

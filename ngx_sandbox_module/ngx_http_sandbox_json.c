@@ -373,11 +373,19 @@ ngx_int_t
 ngx_http_sandbox_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
 {
+    return ngx_http_sandbox_push_header(r, name, value) ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_table_elt_t *
+ngx_http_sandbox_push_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
     ngx_table_elt_t  *h;
 
     h = ngx_list_push(&r->headers_out.headers);
     if (h == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     /* Newer versions of nginx have more members. */
@@ -389,7 +397,7 @@ ngx_http_sandbox_add_header(ngx_http_request_t *r, const char *name,
     h->key.len = ngx_strlen(name);
     h->value = *value;
 
-    return NGX_OK;
+    return h;
 }
 
 

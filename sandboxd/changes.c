@@ -70,6 +70,7 @@ item_unref(item *it)
 
         if (--sb->refs == 0) {
             json_decref(sb->spec);
+            json_decref(sb->run.env);
             free(sb->id);
             free(sb);
         }

@@ -45,6 +45,13 @@ on_stopped(void *data, error *err)
     sb = data;
     lc = sb->run.lc;
 
+    if (spec_ephemeral(sb->spec) && !sb->run.dropped && !sb->gone) {
+        error_free(err);
+        sb->run.dropped = true;
+        lc->driver->destroy(lc->driver, sb->slot, on_stopped, sb);
+        return;
+    }
+
     lc->stopping--;
 
     if (err != NULL) {
@@ -78,6 +85,7 @@ void
 lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
 {
     lifecycle_enter(lc, sb, RUN_STOPPING);
+    sb->run.dropped = false;
     lc->stopping++;
     lc->driver->stop(lc->driver, sb->slot, grace_ms, on_stopped, sb);
 }
@@ -150,6 +158,11 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     registry_set_state(lc->r, sb, STATE_RUNNING, "");
     waiters_succeed(lc, sb);
     lifecycle_used(lc, sb);
+
+    if (sb->run.env != json_object_get(sb->spec, "env")) {
+        lifecycle_tell_env(lc, sb, NULL, NULL);
+    }
+
     sleepers_look(lc, sb);
 
     if (lc->closing && lc->stop_all && sb->run.state == RUN_UP) {
@@ -211,6 +224,11 @@ start_dispatch(lifecycle *lc, sandbox *sb)
         return;
     }
 
+    /* The options may change before the driver is done with it. */
+    json_decref(sb->run.env);
+    sb->run.env = json_incref(json_object_get(sb->spec, "env"));
+    sb->run.env_seq = 0;
+
     spec = &sb->run.spec;
     memset(spec, 0, sizeof(*spec));
     spec->id = name_id(sb->id);
@@ -218,7 +236,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     spec->epoch = sb->now.epoch;
     spec->key = sb->now.key;
     spec->image = spec_image(sb->spec);
-    spec->env = json_object_get(sb->spec, "env");
+    spec->env = sb->run.env;
     spec->defaults = lc->defaults;
     spec_limits(sb->spec, &spec->limits);
 
@@ -395,6 +413,7 @@ lifecycle_destroy(lifecycle *lc, sandbox *sb)
 {
     sb->run.doomed = true;
     idle_leave(lc, sb);
+    deadline_clear(&lc->ttls, &sb->run.ttl);
 
     sleepers_fail(sb, 409, "operation_interrupted",
                   "the sandbox was destroyed");

@@ -72,7 +72,10 @@ struct lifecycle {
     unsigned        cleaning;
     unsigned        stopping;
 
+    const char     *run_path;       /* agents' sockets are in <run_path>/s */
     deadlines       idle;           /* of those that run */
+    deadlines       ttls;           /* wall clock */
+    uv_timer_t      ttl_timer;
     uv_timer_t      idle_timer;
     void          (*poll)(void *data, const poll_answer *about, size_t n,
                           poll_done cb, void *cb_data);
@@ -104,8 +107,13 @@ void lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb,
 /* It was used, as far as sandboxd sees itself. */
 void lifecycle_used(lifecycle *lc, sandbox *sb);
 
-/* Its options are others now. */
+/* It is new, or its options are others now. */
 void lifecycle_options(lifecycle *lc, sandbox *sb);
+
+/* A running sandbox gets its environment anew; calls back when it has it, at
+ * once if it doesn't run.  cb may be NULL. */
+void lifecycle_tell_env(lifecycle *lc, sandbox *sb, lifecycle_started cb,
+    void *data);
 
 /* The record is destroyed for good: ends and deletes what there is of it. */
 void lifecycle_destroy(lifecycle *lc, sandbox *sb);

@@ -33,6 +33,9 @@ adopt_found(void *data, const runfile *run)
     lifecycle_enter(lc, sb, RUN_UP);
     lifecycle_used(lc, sb);
 
+    /* It may have changed a moment before sandboxd was killed. */
+    lifecycle_tell_env(lc, sb, NULL, NULL);
+
     if (same) {
         sb->shown = sb->now;
 
@@ -56,7 +59,7 @@ sweep_keep(void *data, uint32_t slot, bool *running)
 
     *running = sb != NULL && sb->run.state == RUN_UP;
 
-    return sb != NULL;
+    return sb != NULL && (*running || !spec_ephemeral(sb->spec));
 }
 
 
@@ -74,6 +77,7 @@ lifecycle_adopt(lifecycle *lc, error **err)
          node = journal_next(&lc->r->aged, node->seq))
     {
         sb = container_of(node, sandbox, age);
+        expire_schedule(lc, sb);
 
         if (sb->run.state == RUN_UP || sb->now.state == STATE_CREATED
             || sb->now.state == STATE_ASLEEP)

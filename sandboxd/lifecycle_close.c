@@ -151,6 +151,7 @@ lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
     uv_timer_start(&lc->tick, on_tick, TICK_MS, TICK_MS);
     uv_timer_init(loop, &lc->idle_timer);
     lc->idle_timer.data = lc;
+    expire_init(lc);
 
     return lc;
 }
@@ -166,18 +167,26 @@ on_tick_closed(uv_handle_t *handle)
     /* A driver that has not come to an end may still call back. */
     if (lc->starting.count == 0 && lc->stopping == 0 && lc->cleaning == 0) {
         deadlines_free(&lc->idle);
+        deadlines_free(&lc->ttls);
         free(lc);
     }
 }
 
 
+/* One after another: the last one frees what they lie in. */
 static void
-on_idle_timer_closed(uv_handle_t *handle)
+on_timer_closed(uv_handle_t *handle)
 {
     lifecycle  *lc;
 
     lc = handle->data;
-    uv_close((uv_handle_t *) &lc->tick, on_tick_closed);
+
+    if (handle == (uv_handle_t *) &lc->idle_timer) {
+        uv_close((uv_handle_t *) &lc->ttl_timer, on_timer_closed);
+
+    } else {
+        uv_close((uv_handle_t *) &lc->tick, on_tick_closed);
+    }
 }
 
 
@@ -185,7 +194,7 @@ void
 lifecycle_free(lifecycle *lc)
 {
     lc->closing = true;
-    uv_close((uv_handle_t *) &lc->idle_timer, on_idle_timer_closed);
+    uv_close((uv_handle_t *) &lc->idle_timer, on_timer_closed);
 }
 
 

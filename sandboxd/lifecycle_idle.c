@@ -92,6 +92,7 @@ void
 lifecycle_options(lifecycle *lc, sandbox *sb)
 {
     idle_schedule(lc, sb);
+    expire_schedule(lc, sb);
 }
 
 

@@ -35,8 +35,10 @@ void idle_leave(lifecycle *lc, sandbox *sb);
 bool idle_judge(lifecycle *lc, sandbox *sb, const poll_answer *a);
 
 /* Going to sleep (lifecycle_sleep.c): begins it, asks the workers (again),
- * takes it back for a start. */
+ * takes it back for a start.  sleep_prepare() looks at its processes first
+ * (lifecycle_agent.c). */
 void sleep_prepare(lifecycle *lc, sandbox *sb);
+void sleep_begin(lifecycle *lc, sandbox *sb, bool forced);
 void sleep_ask(lifecycle *lc, sandbox *sb);
 bool sleep_interrupt(lifecycle *lc, sandbox *sb);
 
@@ -44,6 +46,10 @@ void sleepers_look(lifecycle *lc, sandbox *sb);
 void sleepers_succeed(lifecycle *lc, sandbox *sb);
 void sleepers_fail(sandbox *sb, int status, const char *code,
     const char *message);
+
+/* When its ttl ends (lifecycle_expire.c). */
+void expire_init(lifecycle *lc);
+void expire_schedule(lifecycle *lc, sandbox *sb);
 
 /* Starts what may be started now. */
 void lifecycle_pump(lifecycle *lc);

@@ -145,7 +145,7 @@ sleep_ask(lifecycle *lc, sandbox *sb)
 }
 
 
-static void
+void
 sleep_begin(lifecycle *lc, sandbox *sb, bool forced)
 {
     idle_leave(lc, sb);
@@ -155,13 +155,6 @@ sleep_begin(lifecycle *lc, sandbox *sb, bool forced)
 
     registry_set_state(lc->r, sb, STATE_SLEEPING, NULL);
     sleep_ask(lc, sb);
-}
-
-
-void
-sleep_prepare(lifecycle *lc, sandbox *sb)
-{
-    sleep_begin(lc, sb, false);
 }
 
 

@@ -276,6 +276,7 @@ daemon_open(daemon_state *d, error **err)
 
     d->lc = lifecycle_create(d->r, &d->loop, d->h.runs_dir,
                              daemon_starts(&d->cf));
+    d->lc->run_path = d->h.run_dir;
 
     if (daemon_driver(d, err) < 0 || lifecycle_adopt(d->lc, err) < 0) {
         return -1;

@@ -311,6 +311,41 @@ parse_ack(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_matched(op *dst, json_t *frame, error **err)
+{
+    if (json_get_string(frame, "match", OP_MATCH_MAX, &dst->match, err) < 0) {
+        return -1;
+    }
+
+    return parse_sandbox(dst, frame, err);
+}
+
+
+static int
+parse_update(op *dst, json_t *frame, error **err)
+{
+    if (json_required(json_get_object(frame, "options", &dst->options, err),
+                      "options", err) < 0)
+    {
+        return -1;
+    }
+
+    return parse_matched(dst, frame, err);
+}
+
+
+static int
+parse_env(op *dst, json_t *frame, error **err)
+{
+    if (json_get_object(frame, "env", &dst->options, err) < 0) {
+        return -1;
+    }
+
+    return parse_matched(dst, frame, err);
+}
+
+
+static int
 parse_idle(op *dst, json_t *frame, error **err)
 {
     if (json_required(json_get_array(frame, "slots", OP_SLOTS_MAX, &dst->slots,
@@ -332,7 +367,7 @@ static const op_entry  op_entries[] = {
     { "get", OP_GET, parse_sandbox },
     { "list", OP_LIST, parse_list },
     { "start", OP_START, parse_start },
-    { "destroy", OP_DESTROY, parse_sandbox },
+    { "destroy", OP_DESTROY, parse_matched },
     { "expose", OP_EXPOSE, parse_expose },
     { "unexpose", OP_UNEXPOSE, parse_unexpose },
     { "ports", OP_PORTS, parse_sandbox },
@@ -346,6 +381,10 @@ static const op_entry  op_entries[] = {
     { "tenant", OP_TENANT, parse_tenant },
     { "ack", OP_ACK, parse_ack },
     { "idle", OP_IDLE, parse_idle },
+    { "update", OP_UPDATE, parse_update },
+    { "env", OP_ENV, parse_env },
+    { "sleep", OP_SLEEP, parse_sandbox },
+    { "wake", OP_WAKE, parse_sandbox },
     { NULL, OP_HELLO, NULL }
 };
 

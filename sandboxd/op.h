@@ -19,6 +19,7 @@
 #define OP_ZONE_LEN        32
 #define OP_LIST_MAX       500
 #define OP_SLOTS_MAX      500
+#define OP_MATCH_MAX     1024
 #define OP_KEY_NAME_MAX   160
 #define OP_LIMIT_MAX  1000000
 
@@ -43,7 +44,11 @@ typedef enum {
     OP_METRICS,
     OP_TENANT,
     OP_ACK,
-    OP_IDLE
+    OP_IDLE,
+    OP_UPDATE,
+    OP_ENV,
+    OP_SLEEP,
+    OP_WAKE
 } op_kind;
 
 /* For whom a worker asks, and what that client may. */
@@ -62,7 +67,9 @@ typedef struct {
     char         sandbox[QUALIFIED_MAX + 1];    /* "" if not given (resolve) */
     op_caller    caller;                /* create, start, list, tenant */
     const char  *label;                 /* resolve; or NULL */
-    json_t      *options;               /* create, expose; NULL if none */
+    json_t      *options;               /* create, expose, update, env;
+                                           NULL if none */
+    const char  *match;                 /* update, env, destroy; or NULL */
     uint64_t     seq;                   /* hello, sync (from), ack, idle,
                                          * events */
     bool         since;                 /* events: seq was given */

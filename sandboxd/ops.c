@@ -111,11 +111,9 @@ op_resolve(service *sv, request *req)
 
 
 static json_t *
-create_result(service *sv, sandbox *sb, bool created, json_t *warnings)
+create_result(bool created, json_t *warnings)
 {
-    return json_pack("{s:o, s:b, s:O}", "sandbox",
-                     record_sandbox(sb, sv->driver, &sv->lc->defaults),
-                     "created", created, "warnings", warnings);
+    return json_pack("{s:b, s:O}", "created", created, "warnings", warnings);
 }
 
 
@@ -149,16 +147,16 @@ ops_disk_check(service *sv, error **err)
 static void
 create_done(void *data)
 {
-    json_t   *result;
+    json_t   *result, *record;
     request  *req;
 
     req = data;
     result = req->result;
     req->result = NULL;
 
-    json_object_set_new(result, "sandbox",
-                        record_sandbox(req->sb, request_service(req)->driver,
-                                       &request_service(req)->lc->defaults));
+    record = ops_sandbox_result(request_service(req), req->sb);
+    json_object_update(result, record);
+    json_decref(record);
     request_answer(req, result);
 }
 
@@ -223,8 +221,12 @@ op_create(service *sv, request *req)
         return;
     }
 
+    if (created) {
+        lifecycle_options(sv->lc, sb);
+    }
+
     request_hold(req, sb);
-    req->result = create_result(sv, sb, created, options.warnings);
+    req->result = create_result(created, options.warnings);
     create_options_free(&options);
 
     registry_wait(sv->r, created ? sb->seq : sb->born, create_done, req);
@@ -239,8 +241,7 @@ op_get(service *sv, request *req)
     sb = request_sandbox(req);
 
     if (sb != NULL) {
-        request_answer(req, json_pack("{s:o}", "sandbox",
-                       record_sandbox(sb, sv->driver, &sv->lc->defaults)));
+        request_answer(req, ops_sandbox_result(sv, sb));
     }
 }
 
@@ -317,6 +318,14 @@ start_done(void *data, sandbox *sb, error *err)
     request_answer(req, json_pack("{s:[o], s:b}", "records",
                                   record_item(&sb->item), "created",
                                   req->made));
+}
+
+
+uint64_t
+ops_start_deadline(service *sv, sandbox *sb)
+{
+    return uv_now(sv->loop) + spec_queue_timeout(sb->spec)
+           + spec_start_timeout(sb->spec) + START_MARGIN_MS;
 }
 
 
@@ -401,8 +410,7 @@ op_start(service *sv, request *req)
 
     request_hold(req, sb);
     req->made = made;
-    req->deadline = uv_now(sv->loop) + spec_queue_timeout(sb->spec)
-                    + spec_start_timeout(sb->spec) + START_MARGIN_MS;
+    req->deadline = ops_start_deadline(sv, sb);
 
     log_debug("%s: start asked for by %s", sb->id,
               req->op.preview ? "a preview" : "the API");
@@ -459,7 +467,9 @@ op_destroy(service *sv, request *req)
         return;
     }
 
-    if (store_check(sv->r->store, &err) < 0) {
+    if (ops_match(sv, sb, req->op.match, &err) < 0
+        || store_check(sv->r->store, &err) < 0)
+    {
         request_fail(req, err);
         return;
     }
@@ -633,7 +643,11 @@ ops_handle(void *data, request *req)
         [OP_POOL_SHUTDOWN] = op_pool_shutdown,
         [OP_STATS] = op_stats,
         [OP_METRICS] = op_metrics,
-        [OP_TENANT] = op_tenant
+        [OP_TENANT] = op_tenant,
+        [OP_UPDATE] = op_update,
+        [OP_ENV] = op_env,
+        [OP_SLEEP] = op_sleep,
+        [OP_WAKE] = op_wake
     };
 
     handlers[req->op.kind](data, req);

@@ -1,10 +1,11 @@
 /*
  * Shared by the files of the workers' operations; the contract is ops.h.
  *
- *   ops.c       the records: create, start, expose, ...
- *   ops_events.c  sandboxd as a whole: what happens, how it is
- *   ops_metrics.c  how starts went
- *   ops_host.c  what this host has: the pool, what sandboxes use
+ *   ops.c            the records: create, start, expose, ...
+ *   ops_lifecycle.c  options, environment, sleep and wake
+ *   ops_events.c     sandboxd as a whole: what happens, how it is
+ *   ops_metrics.c    how starts went
+ *   ops_host.c       what this host has: the pool, what sandboxes use
  */
 
 #ifndef SANDBOXD_OPS_PART_H
@@ -38,5 +39,20 @@ void op_stats(service *sv, request *req);
 
 /* ops_metrics.c */
 void op_metrics(service *sv, request *req);
+
+/* Until when a start is waited for. */
+uint64_t ops_start_deadline(service *sv, sandbox *sb);
+
+/* ops_lifecycle.c */
+void op_update(service *sv, request *req);
+void op_env(service *sv, request *req);
+void op_sleep(service *sv, request *req);
+void op_wake(service *sv, request *req);
+
+/* {"sandbox": its public record, "etag"} */
+json_t *ops_sandbox_result(service *sv, sandbox *sb);
+
+/* 412 unless the record is one of those that match names; NULL: any. */
+int ops_match(service *sv, sandbox *sb, const char *match, error **err);
 
 #endif

@@ -21,7 +21,9 @@
  *   network       {"outbound":"none"} only; else 422 `unenforceable`
  *   sleepAfter    "90s", "10m", "2h" or seconds, 1 s to 30 days
  *   keepAlive     bool
- *   ttl           like sleepAfter
+ *   ttl           like sleepAfter; counts from the creation
+ *   ephemeral     bool: its files don't survive sleep
+ *   activity      "traffic" or "traffic+processes": what keeps it awake
  *   containerTimeouts  instanceGetTimeoutMS (5000-300000: wait for a free
  *                 start), portReadyTimeoutMS (10000-600000: for the start
  *                 itself), waitIntervalMS (100-5000)
@@ -53,6 +55,7 @@
 #define START_TIMEOUT_MS     90000
 #define QUEUE_TIMEOUT_MS     30000
 #define SLEEP_AFTER          600    /* seconds */
+#define ACTIVITY_PROCESSES   "traffic+processes"
 
 /* What this host can do. */
 typedef struct {
@@ -74,12 +77,23 @@ int create_options_parse(create_options *dst, json_t *in,
     const options_host *host, error **err);
 void create_options_free(create_options *options);
 
+/*
+ * Changes options of a spec: a JSON merge patch (RFC 7386), where null brings
+ * the default back.  id, normalizeId, image and mounts can't be changed.  The
+ * specs that come of it are like those of a creation; dst->id stays empty.
+ */
+int update_options_parse(create_options *dst, json_t *spec, json_t *patch,
+    const options_host *host, error **err);
+
 /* What of a stored spec the lifecycle needs. */
 void spec_limits(json_t *spec, driver_limits *limits);
 const char *spec_image(json_t *spec);
 uint64_t spec_start_timeout(json_t *spec);
 uint64_t spec_queue_timeout(json_t *spec);
 uint64_t spec_sleep_after(json_t *spec);        /* ms; 0: never */
+uint64_t spec_ttl(json_t *spec);                /* ms; 0: none */
+bool spec_ephemeral(json_t *spec);
+bool spec_processes(json_t *spec);              /* they keep it awake */
 
 typedef enum {
     ACCESS_TOKEN,

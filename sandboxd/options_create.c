@@ -37,8 +37,9 @@ static const integer_member  top_members[] = {
 
 static const char *const  known_members[] = {
     "id", "normalizeId", "image", "env", "labels", "resources", "network",
-    "sleepAfter", "keepAlive", "ttl", "containerTimeouts", "createTimeoutMs",
-    "timeoutMs", "exposedPorts", "mounts", "limits", NULL
+    "sleepAfter", "keepAlive", "ttl", "ephemeral", "activity",
+    "containerTimeouts", "createTimeoutMs", "timeoutMs", "exposedPorts",
+    "mounts", "limits", NULL
 };
 
 static const char *const  known_timeouts[] = {
@@ -281,6 +282,31 @@ image_copy(json_t *spec, json_t *in, const options_host *host, error **err)
 }
 
 
+/* What keeps a sandbox awake; traffic is the default, and not recorded. */
+static int
+activity_copy(json_t *spec, json_t *in, error **err)
+{
+    int          got;
+    const char  *activity;
+
+    got = json_get_string(in, "activity", 32, &activity, err);
+    if (got <= 0) {
+        return got;
+    }
+
+    if (strcmp(activity, ACTIVITY_PROCESSES) == 0) {
+        json_object_set_new(spec, "activity", json_string(activity));
+
+    } else if (strcmp(activity, "traffic") != 0) {
+        return error_set_field(err, 400, "invalid_request", "activity", 0,
+                               "activity must be \"traffic\" or \"%s\"",
+                               ACTIVITY_PROCESSES);
+    }
+
+    return 0;
+}
+
+
 static int
 timeouts_copy(json_t *spec, json_t *in, json_t *warnings, error **err)
 {
@@ -374,7 +400,7 @@ static void
 inert_warnings(json_t *spec, json_t *warnings)
 {
     size_t                    i;
-    static const char *const  inert[] = { "sleepAfter", "ttl", "timeoutMs" };
+    static const char *const  inert[] = { "timeoutMs" };
 
     for (i = 0; i < sizeof(inert) / sizeof(inert[0]); i++) {
         if (json_object_get(spec, inert[i]) != NULL) {
@@ -437,6 +463,8 @@ create_options_parse(create_options *dst, json_t *in,
         || duration_copy(dst->spec, in, "sleepAfter", err) < 0
         || duration_copy(dst->spec, in, "ttl", err) < 0
         || bool_copy(dst->spec, in, "keepAlive", err) < 0
+        || bool_copy(dst->spec, in, "ephemeral", err) < 0
+        || activity_copy(dst->spec, in, err) < 0
         || timeouts_copy(dst->spec, in, dst->warnings, err) < 0
         || integers_copy(dst->spec, in, top_members, err) < 0
         || limits_copy(dst->spec, in, err) < 0

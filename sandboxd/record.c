@@ -1,15 +1,20 @@
 /* Records as JSON; see record.h. */
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include <openssl/evp.h>
 
 #include "sandboxd/record.h"
 #include "sandboxd/tenant.h"
 
 
 static const char *const  shown_options[] = {
-    "sleepAfter", "ttl", "keepAlive", "containerTimeouts", "createTimeoutMs",
-    "timeoutMs", "exposedPorts", "limits"
+    "sleepAfter", "ttl", "keepAlive", "ephemeral", "activity",
+    "containerTimeouts", "createTimeoutMs", "timeoutMs", "exposedPorts",
+    "limits"
 };
 
 
@@ -213,6 +218,8 @@ record_sandbox(const sandbox *sb, const driver *d,
                         ? sb->now.epoch : 0));
     json_object_set_new(record, "createdAt", record_time(sb->created_at));
     json_object_set_new(record, "startedAt", record_time(sb->started_at));
+    json_object_set_new(record, "expiresAt", record_time(spec_ttl(sb->spec)
+                        ? sb->created_at + (int64_t) spec_ttl(sb->spec) : 0));
     json_object_set_new(record, "reason", text_or_null(sb->reason));
 
     value = json_object_get(sb->spec, "labels");
@@ -273,4 +280,39 @@ record_exposure(const exposure *ex)
     json_object_set_new(record, "createdAt", record_time(ex->created_at));
 
     return record;
+}
+
+
+/* Of what is shown: nothing else may change it, a restart of sandboxd least of
+ * all. */
+int
+record_etag(json_t *record, char etag[RECORD_ETAG_LEN + 1])
+{
+    int             rc;
+    char           *text;
+    size_t          i;
+    unsigned        len;
+    unsigned char   md[EVP_MAX_MD_SIZE];
+
+    text = json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS);
+    if (text == NULL) {
+        return -1;
+    }
+
+    rc = EVP_Digest(text, strlen(text), md, &len, EVP_sha256(), NULL);
+    free(text);
+
+    if (rc != 1) {
+        return -1;
+    }
+
+    etag[0] = '"';
+
+    for (i = 0; i < (RECORD_ETAG_LEN - 2) / 2; i++) {
+        snprintf(etag + 1 + 2 * i, 3, "%02x", md[i]);
+    }
+
+    strcpy(etag + RECORD_ETAG_LEN - 1, "\"");
+
+    return 0;
 }

@@ -6,14 +6,16 @@
  *
  *   id, tenant (none for the default one), state, image, epoch (0 before the first start)
  *   createdAt, startedAt (ISO 8601, or null)
+ *   expiresAt   when its ttl ends, or null
  *   reason      why it last stopped or failed to start, or null
  *   labels      as given
  *   env         the names only: values may be secrets
  *   resources   what was asked for, and the defaults for the rest
  *   unenforced  names of default limits that this host can't enforce
  *   network     {"outbound":"none"}
- *   options     sleepAfter, ttl (seconds), keepAlive, containerTimeouts,
- *               createTimeoutMs, timeoutMs, exposedPorts: those given
+ *   options     sleepAfter, ttl (seconds), keepAlive, ephemeral, activity,
+ *               containerTimeouts, createTimeoutMs, timeoutMs, exposedPorts:
+ *               those given
  *   driver      {"name","kernelIsolation","memorySnapshot"}
  *
  * A public exposure is {port, label, access, token, name, host, createdAt},
@@ -26,6 +28,8 @@
 
 #include "sandboxd/registry.h"
 
+#define RECORD_ETAG_LEN  34     /* with its quotes */
+
 /* For the zones; as published, never what is still on its way. */
 json_t *record_item(const item *it);
 
@@ -35,5 +39,8 @@ json_t *record_sandbox(const sandbox *sb, const driver *d,
 const char *record_state(const sandbox *sb);
 json_t *record_time(int64_t ms);     /* 0: null */
 json_t *record_exposure(const exposure *ex);
+
+/* The entity tag of a public sandbox record. */
+int record_etag(json_t *record, char etag[RECORD_ETAG_LEN + 1]);
 
 #endif

@@ -123,7 +123,7 @@ sandbox_changed(registry *r, sandbox *sb, bool durable)
 }
 
 
-/* A spec never changes, and most sandboxes have the same one. */
+/* A spec is replaced, never changed, and most sandboxes have the same one. */
 json_t *
 spec_share(registry *r, json_t *spec)
 {
@@ -200,6 +200,35 @@ registry_add(registry *r, const char *name, json_t *spec, error **err)
     free(text);
 
     return sb;
+}
+
+
+int
+registry_update(registry *r, sandbox *sb, json_t *spec, error **err)
+{
+    char           *text;
+    store_sandbox   row;
+
+    if (store_check(r->store, err) < 0) {
+        json_decref(spec);
+        return -1;
+    }
+
+    text = json_dumps(spec, JSON_COMPACT);
+    if (text == NULL) {
+        abort();
+    }
+
+    json_decref(sb->spec);
+    sb->spec = spec_share(r, spec);
+
+    sandbox_changed(r, sb, true);
+    sandbox_row(r, sb, &row);
+    row.spec = text;
+    store_put_sandbox(r->store, &row);
+    free(text);
+
+    return 0;
 }
 
 

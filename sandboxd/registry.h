@@ -112,7 +112,11 @@ typedef struct {
     bool           slow;        /* its start takes long */
     uint64_t       used;        /* loop time of the last use that is known */
     deadline       idle;        /* when it is looked at again */
-    bool           polled;      /* the workers are being asked about it */
+    bool           polled;      /* somebody is being asked about it */
+    bool           dropped;     /* an ephemeral one's files are gone */
+    uint64_t       env_seq;     /* of the last time that it was told */
+    json_t        *env;         /* that its start has got; a reference */
+    deadline       ttl;
     bool           sleep_forced;    /* whatever is in flight */
     unsigned       sleep_turn;  /* counts its times of sleeping */
     sleep_waiter  *sleepers;
@@ -244,6 +248,9 @@ int registry_slot(registry *r, uint32_t *slot, error **err);
  * Takes over nothing of the spec but a reference. */
 sandbox *registry_add(registry *r, const char *name, json_t *spec,
     error **err);
+
+/* Other options (a reference to spec is taken over); durable. */
+int registry_update(registry *r, sandbox *sb, json_t *spec, error **err);
 
 /* A change of state; waits for no commit.  reason NULL: keeps the old one. */
 void registry_set_state(registry *r, sandbox *sb, sandbox_state state,

@@ -70,3 +70,24 @@ spec_sleep_after(json_t *spec)
     return (value ? (uint64_t) json_integer_value(value) : SLEEP_AFTER)
            * 1000;
 }
+
+
+uint64_t
+spec_ttl(json_t *spec)
+{
+    return (uint64_t) json_integer_value(json_object_get(spec, "ttl")) * 1000;
+}
+
+
+bool
+spec_ephemeral(json_t *spec)
+{
+    return json_is_true(json_object_get(spec, "ephemeral"));
+}
+
+
+bool
+spec_processes(json_t *spec)
+{
+    return json_object_get(spec, "activity") != NULL;
+}

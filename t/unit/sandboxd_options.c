@@ -1,4 +1,4 @@
-/* sources: sandboxd/options_create.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c */
+/* sources: sandboxd/options_create.c sandboxd/options_update.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c */
 /* libs: -ljansson -lcrypto */
 
 /* What a creation and an exposure may say. */
@@ -242,6 +242,52 @@ test_bounds(void)
 
 
 static void
+test_update(void)
+{
+    json_t          *spec, *patch;
+    create_options   options;
+
+    spec = json_text("{\"image\":\"host\",\"env\":{\"A\":\"1\"},"
+                     "\"labels\":{\"x\":\"1\",\"y\":\"2\"},"
+                     "\"sleepAfter\":60,\"exposedPorts\":[8000]}");
+    patch = json_text("{\"labels\":{\"x\":null,\"z\":\"3\"},"
+                      "\"sleepAfter\":null,\"keepAlive\":true}");
+
+    ok(update_options_parse(&options, spec, patch, &here, NULL) == 0
+       && json_object_size(json_object_get(options.spec, "labels")) == 2
+       && json_object_get(json_object_get(options.spec, "labels"), "x")
+          == NULL
+       && json_object_get(options.spec, "sleepAfter") == NULL
+       && json_is_true(json_object_get(options.spec, "keepAlive"))
+       && json_array_size(json_object_get(options.spec, "exposedPorts")) == 1
+       && json_array_size(options.warnings) == 0,
+       "a patch: members of objects one by one, null for the default");
+    ok(json_object_size(json_object_get(spec, "labels")) == 2
+       && json_object_get(json_object_get(spec, "labels"), "x") != NULL,
+       "the old spec is as it was");
+    json_decref(patch);
+    create_options_free(&options);
+
+    patch = json_object();
+    ok(update_options_parse(&options, spec, patch, &here, NULL) == 0
+       && json_equal(options.spec, spec), "an empty patch changes nothing");
+    json_decref(patch);
+    create_options_free(&options);
+
+    patch = json_text("{\"image\":\"host\"}");
+    ok(update_options_parse(&options, spec, patch, &here, NULL) == -1,
+       "an image stays");
+    json_decref(patch);
+
+    patch = json_text("{\"env\":{\"1\":\"x\"}}");
+    ok(update_options_parse(&options, spec, patch, &here, NULL) == -1,
+       "a patch is checked like a creation");
+    json_decref(patch);
+    json_decref(spec);
+}
+
+
+static void
 test_warnings(void)
 {
     char             name[32];
@@ -249,7 +295,7 @@ test_warnings(void)
     json_t          *in;
     create_options   options;
 
-    in = json_text("{\"sleepAfter\":60,\"containerTimeouts\":{\"x\":1},"
+    in = json_text("{\"timeoutMs\":60,\"containerTimeouts\":{\"x\":1},"
                    "\"future\":1}");
     ok(create_options_parse(&options, in, &here, NULL) == 0
        && json_array_size(options.warnings) == 3, "three warnings");
@@ -377,6 +423,7 @@ main(void)
 {
     test_create();
     test_bounds();
+    test_update();
     test_warnings();
     test_spec();
     test_expose();

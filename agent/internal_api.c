@@ -1,0 +1,142 @@
+/*
+ * What only sandboxd asks: the control API leads to none of these routes.
+ *
+ *   PUT /internal/env        {"seq", "env"}: what everything that starts from
+ *                            now on gets, and the default session; the newest
+ *                            seq holds
+ *   GET /internal/processes  {"running"}: how many processes run
+ */
+
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/env.h"
+#include "agent/http.h"
+#include "agent/interpreter.h"
+#include "agent/process.h"
+#include "agent/session.h"
+#include "agent/shell_text.h"
+
+#define INTERNAL_ENV_MAX   (256 * 1024)
+
+static json_int_t  internal_seq;        /* of what was told last */
+
+
+/* The default session lives on: its shell exports what has changed. */
+
+static void
+internal_export(json_t *old, json_t *new)
+{
+    run         *of;
+    json_t      *v;
+    buffer       b;
+    session     *s;
+    const char  *name;
+
+    s = session_find("default");
+    if (s == NULL) {
+        return;
+    }
+
+    memset(&b, 0, sizeof(b));
+
+    json_object_foreach(new, name, v) {
+        if (!json_equal(json_object_get(old, name), v)) {
+            buffer_printf(&b, "\\builtin export %s=", name);
+            shell_quote(&b, json_string_value(v));
+            buffer_puts(&b, "\n");
+        }
+    }
+
+    json_object_foreach(old, name, v) {
+        if (json_object_get(new, name) == NULL) {
+            buffer_printf(&b, "\\builtin unset -v %s\n", name);
+        }
+    }
+
+    if (b.len != 0) {
+        of = run_new(buffer_bytes(&b), b.len);
+        of->foreground = 1;
+        session_submit(s, of);
+        run_release(of);
+    }
+
+    buffer_free(&b);
+}
+
+
+static int
+internal_take_env(json_t *vars, error **err)
+{
+    json_t  *all;
+    char   **env;
+
+    env = env_copy(agent.own_env != NULL ? agent.own_env : agent.env);
+    all = json_is_object(vars) ? json_incref(vars) : json_object();
+
+    if (env_merge(&env, all, 0, "env", err) != 0) {
+        env_free(env);
+        json_decref(all);
+        return -1;
+    }
+
+    env_free(agent.env);
+    agent.env = env;
+    interpreter_env_changed();
+    internal_export(agent.told_env, all);
+    json_decref(agent.told_env);
+    agent.told_env = all;
+
+    return 0;
+}
+
+
+static void
+internal_env_body(http_request *r, char *body, size_t len)
+{
+    error       *err;
+    json_t      *o;
+    json_int_t   seq;
+
+    if (http_json_object(r, body, len, &o) != 0) {
+        return;
+    }
+
+    err = NULL;
+    seq = json_integer_value(json_object_get(o, "seq"));
+
+    if (seq > internal_seq) {
+        if (internal_take_env(json_object_get(o, "env"), &err) != 0) {
+            json_decref(o);
+            api_error(r, err);
+            return;
+        }
+        internal_seq = seq;
+    }
+
+    json_decref(o);
+    http_send_json(r, 200, json_pack("{s:b}", "success", 1));
+}
+
+
+static void
+internal_env_handler(http_request *r)
+{
+    http_read_body(r, INTERNAL_ENV_MAX, internal_env_body);
+}
+
+
+static void
+internal_processes(http_request *r)
+{
+    http_send_json(r, 200, json_pack("{s:i}", "running",
+                                     (int) process_running()));
+}
+
+
+void
+internal_routes(router *t)
+{
+    router_add(t, METHOD_PUT, "/internal/env", internal_env_handler);
+    router_add(t, METHOD_GET, "/internal/processes", internal_processes);
+}

@@ -1,0 +1,100 @@
+/* Changes of options; see options.h. */
+
+#include <string.h>
+
+#include "sandboxd/options_part.h"
+
+
+static const char *const  fixed_members[] = {
+    "id", "normalizeId", "image", "mounts", NULL
+};
+
+/* Objects whose members are patched one by one. */
+static const char *const  merged_members[] = {
+    "env", "labels", "resources", "containerTimeouts", NULL
+};
+
+
+static void
+object_merge(json_t *dst, json_t *patch)
+{
+    json_t      *value;
+    const char  *name;
+
+    json_object_foreach(patch, name, value) {
+        if (json_is_null(value)) {
+            json_object_del(dst, name);
+
+        } else {
+            json_object_set(dst, name, value);
+        }
+    }
+}
+
+
+static void
+member_merge(json_t *dst, const char *name, json_t *value)
+{
+    json_t  *old;
+
+    old = json_object_get(dst, name);
+
+    if (!options_listed(merged_members, name) || !json_is_object(value)
+        || !json_is_object(old))
+    {
+        json_object_set(dst, name, value);
+        return;
+    }
+
+    old = json_copy(old);
+    object_merge(old, value);
+    json_object_set_new(dst, name, old);
+}
+
+
+int
+update_options_parse(create_options *dst, json_t *spec, json_t *patch,
+    const options_host *host, error **err)
+{
+    int          rc;
+    json_t      *value, *whole;
+    const char  *name;
+
+    memset(dst, 0, sizeof(*dst));
+
+    if (!json_is_object(patch)) {
+        return error_set_field(err, 400, "invalid_request", "options", 0,
+                               "options must be an object");
+    }
+
+    whole = json_copy(spec);
+
+    json_object_foreach(patch, name, value) {
+
+        if (options_listed(fixed_members, name)) {
+            json_decref(whole);
+            return error_set_field(err, 400, "invalid_request", name, 0,
+                                   "%s can't be changed", name);
+        }
+
+        member_merge(whole, name, value);
+    }
+
+    /* Nothing new is to be said of it. */
+    if (json_object_get(patch, "exposedPorts") == NULL) {
+        json_object_del(whole, "exposedPorts");
+    }
+
+    rc = create_options_parse(dst, whole, host, err);
+    json_decref(whole);
+
+    value = json_object_get(spec, "exposedPorts");
+
+    if (rc == 0 && value != NULL
+        && json_object_get(patch, "exposedPorts") == NULL)
+    {
+        json_object_set(dst->spec, "exposedPorts", value);
+    }
+
+    return rc;
+}
