@@ -346,6 +346,14 @@ parse_env(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_wake(op *dst, json_t *frame, error **err)
+{
+    return parse_caller(dst, frame, err) < 0 ? -1
+           : parse_sandbox(dst, frame, err);
+}
+
+
+static int
 parse_idle(op *dst, json_t *frame, error **err)
 {
     if (json_required(json_get_array(frame, "slots", OP_SLOTS_MAX, &dst->slots,
@@ -384,7 +392,7 @@ static const op_entry  op_entries[] = {
     { "update", OP_UPDATE, parse_update },
     { "env", OP_ENV, parse_env },
     { "sleep", OP_SLEEP, parse_sandbox },
-    { "wake", OP_WAKE, parse_sandbox },
+    { "wake", OP_WAKE, parse_wake },
     { NULL, OP_HELLO, NULL }
 };
 

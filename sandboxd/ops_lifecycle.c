@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "sandboxd/ops_part.h"
 #include "sandboxd/record.h"
+#include "sandboxd/tenant.h"
 
 
 json_t *
@@ -274,11 +275,19 @@ op_sleep(service *sv, request *req)
 void
 op_wake(service *sv, request *req)
 {
+    error    *err;
     sandbox  *sb;
 
     sb = request_sandbox(req);
+    err = NULL;
 
-    if (sb != NULL) {
+    if (sb != NULL && sb->run.state == RUN_NONE
+        && tenant_count_start(sb->tenant, &req->op.caller, uv_now(sv->loop),
+                              &err) < 0)
+    {
+        request_fail(req, err);
+
+    } else if (sb != NULL) {
         request_hold(req, sb);
         req->deadline = ops_start_deadline(sv, sb);
         lifecycle_start(sv->lc, sb, on_lifecycle_done, req);
