@@ -150,6 +150,7 @@ typedef struct {
     ngx_uint_t                    auth_rate;    /* thousandths a second */
     ngx_uint_t                    auth_burst;
     ngx_http_sandbox_audit_log_t  *audit;
+    ngx_flag_t                    api_query_auth;
 } ngx_http_sandbox_srv_conf_t;
 
 
@@ -238,6 +239,8 @@ typedef struct {
     ngx_str_t                     label;        /* preview: as in the zone */
     ngx_str_t                     origin;       /* preview: public origin */
     ngx_str_t                     host;         /* Host that goes upstream */
+    ngx_str_t                     ticket;       /* that came, or "" */
+    ngx_str_t                     credential;   /* of the address, or "" */
 
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
     uint32_t                      slot;
@@ -492,6 +495,24 @@ ngx_int_t ngx_http_sandbox_reject_caller(ngx_http_request_t *r, ngx_int_t rc);
 
 /* The same against the keys of every API server, for a private preview. */
 ngx_int_t ngx_http_sandbox_bearer(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t **caller);
+
+
+/* _ticket.c */
+
+struct sandbox_route_s;
+
+/* Takes tickets out of a Sec-WebSocket-Protocol header, whose value may be
+ * empty then; the first one goes to an empty entry. */
+ngx_int_t ngx_http_sandbox_ticket_cut(ngx_http_request_t *r,
+    ngx_table_elt_t *h, ngx_str_t *entry);
+
+/*
+ * Whether the entry is a ticket for this request, which is used up then:
+ * NGX_OK and the caller, NGX_DECLINED, NGX_DONE (answered) or NGX_ERROR.
+ */
+ngx_int_t ngx_http_sandbox_ticket(ngx_http_request_t *r,
+    struct sandbox_route_s *route, ngx_str_t *entry,
     ngx_http_sandbox_caller_t **caller);
 
 

@@ -228,6 +228,9 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     case SANDBOX_OP_POOL_SHUTDOWN:
         return ngx_http_sandbox_host_handler(r, api);
 
+    case SANDBOX_OP_TICKET:
+        return ngx_http_sandbox_ticket_handler(r, api);
+
     case SANDBOX_OP_LINK:
         return ngx_http_sandbox_link_handler(r, api);
 

@@ -8,6 +8,7 @@
  *   _ports.c     exposures and their URLs
  *   _host.c      what the host has: the pool, what sandboxes use
  *   _link.c      links to private ones
+ *   _ticket.c    tickets for WebSockets
  *   _json.c      JSON bodies, in and out
  *   _openapi.c   the API's description
  */
@@ -140,6 +141,12 @@ json_t *ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
 /* _link.c: SANDBOX_OP_LINK */
 
 ngx_int_t ngx_http_sandbox_link_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+
+/* _ticket.c: SANDBOX_OP_TICKET */
+
+ngx_int_t ngx_http_sandbox_ticket_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 
 

@@ -29,9 +29,15 @@ ngx_int_t
 ngx_http_sandbox_authenticate(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t **caller)
 {
-    ngx_str_t  *value;
+    ngx_str_t               *value;
+    ngx_http_sandbox_ctx_t  *ctx;
 
     value = ngx_http_sandbox_authorization(r);
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (value == NULL && ctx != NULL && ctx->credential.len != 0) {
+        value = &ctx->credential;
+    }
 
     return value ? ngx_http_sandbox_authenticate_value(r, value, caller)
                  : NGX_DECLINED;

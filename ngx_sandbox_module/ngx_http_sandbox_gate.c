@@ -34,6 +34,8 @@ static ngx_int_t ngx_http_sandbox_caller(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t *caller, sandbox_route *route);
+static ngx_int_t ngx_http_sandbox_browser(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx, sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_agent(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_proxy(ngx_http_request_t *r,
@@ -456,11 +458,21 @@ ngx_http_sandbox_caller(ngx_http_request_t *r, sandbox_route *route)
         return ngx_http_sandbox_find_prefix(r, ctx->caller);
     }
 
-    if (ngx_http_sandbox_audit(r, ctx, route) != NGX_OK) {
+    if (ngx_http_sandbox_browser(r, ctx, route) != NGX_OK
+        || ngx_http_sandbox_audit(r, ctx, route) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     rc = ngx_http_sandbox_authenticate(r, &ctx->caller);
+
+    if (rc == NGX_DECLINED) {
+        rc = ngx_http_sandbox_ticket(r, route, &ctx->ticket, &ctx->caller);
+    }
+
+    if (rc == NGX_DONE) {
+        return rc;
+    }
 
     if (rc != NGX_OK) {
         return ngx_http_sandbox_reject_caller(r, rc);
@@ -524,6 +536,75 @@ ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
     }
 
     caller->tenant = tenant;
+
+    return NGX_OK;
+}
+
+
+/*
+ * What browsers bring where they can't set a header: a ticket, or a key in the
+ * address.  Both leave the request, whether they count or not.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_browser(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
+    sandbox_route *route)
+{
+    u_char                       *dst, *src;
+    ngx_str_t                    *arg;
+    ngx_uint_t                    i;
+    ngx_list_part_t              *part;
+    ngx_table_elt_t              *h;
+    ngx_http_sandbox_srv_conf_t  *sscf;
+
+    static const u_char  name[] = "sec-websocket-protocol";
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        while (i >= part->nelts && part->next != NULL) {
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (i >= part->nelts) {
+            break;
+        }
+
+        if (h[i].key.len == sizeof(name) - 1
+            && ngx_memcmp(h[i].lowcase_key, name, sizeof(name) - 1) == 0
+            && ngx_http_sandbox_ticket_cut(r, &h[i], &ctx->ticket) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
+    arg = ngx_http_sandbox_scrubbed(r);
+
+    if (arg == NULL || !sscf->api_query_auth
+        || r->headers_in.authorization != NULL
+        || route->kind != SANDBOX_ROUTE_AGENT
+        || route->path_len != sizeof("/bridge/pty") - 1
+        || ngx_memcmp(route->path, "/bridge/pty", route->path_len) != 0)
+    {
+        return NGX_OK;
+    }
+
+    ctx->credential.data = ngx_pnalloc(r->pool, arg->len + 1);
+    if (ctx->credential.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    dst = ctx->credential.data;
+    src = arg->data;
+
+    ngx_unescape_uri(&dst, &src, arg->len, 0);
+
+    ctx->credential.len = dst - ctx->credential.data;
 
     return NGX_OK;
 }

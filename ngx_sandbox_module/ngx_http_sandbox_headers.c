@@ -42,6 +42,8 @@ static ngx_int_t ngx_http_sandbox_remove(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sandbox_add(ngx_http_request_t *r, ngx_uint_t name,
     ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_ticket_answer(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx);
 static ngx_uint_t ngx_http_sandbox_drop(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_keep_private(ngx_http_request_t *r,
@@ -306,6 +308,14 @@ ngx_http_sandbox_strip(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
 
         return h->value.len == 0;
 
+    case 's':
+        if (!ngx_http_sandbox_is(h, "sec-websocket-protocol")) {
+            return 0;
+        }
+
+        return ngx_http_sandbox_ticket_cut(r, h, &ctx->ticket) != NGX_OK
+               || h->value.len == 0;
+
     case 'u':
 
         if (!ngx_http_sandbox_is(h, "upgrade")) {
@@ -472,6 +482,12 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
     cached = 0;
     ctx = ngx_http_sandbox_ctx(r);
 
+    if (ctx != NULL && ctx->ticket.len && ngx_http_sandbox_ticket_answer(r, ctx)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (ctx == NULL || !ctx->authorised || ctx->control || r->upstream == NULL
         || r != r->main)
     {
@@ -545,6 +561,49 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
     }
 
     return ngx_http_next_header_filter(r);
+}
+
+
+/*
+ * A browser that has offered protocols gives up without an answer.  Where the
+ * app takes none of the others, it gets its ticket back, which is used up.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_ticket_answer(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    if (r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS) {
+        return NGX_OK;
+    }
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash && ngx_http_sandbox_out(&h[i], "Sec-WebSocket-Protocol"))
+        {
+            return NGX_OK;
+        }
+    }
+
+    return ngx_http_sandbox_add_header(r, "Sec-WebSocket-Protocol",
+                                       &ctx->ticket);
 }
 
 

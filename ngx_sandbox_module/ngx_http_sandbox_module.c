@@ -135,6 +135,13 @@ static ngx_command_t  ngx_http_sandbox_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sandbox_api_query_auth"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_sandbox_srv_conf_t, api_query_auth),
+      NULL },
+
     { ngx_string("sandbox_wake"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -492,6 +499,7 @@ ngx_http_sandbox_create_srv_conf(ngx_conf_t *cf)
     sscf->auth_rate = NGX_CONF_UNSET_UINT;
     sscf->auth_burst = NGX_CONF_UNSET_UINT;
     sscf->audit = NGX_CONF_UNSET_PTR;
+    sscf->api_query_auth = NGX_CONF_UNSET;
 
     return sscf;
 }
@@ -516,6 +524,7 @@ ngx_http_sandbox_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_uint_value(conf->auth_rate, prev->auth_rate, 500);
     ngx_conf_merge_uint_value(conf->auth_burst, prev->auth_burst, 20);
+    ngx_conf_merge_value(conf->api_query_auth, prev->api_query_auth, 0);
 
     if (!conf->api && conf->domains == NULL) {
         return NGX_CONF_OK;

@@ -1,7 +1,8 @@
 /*
  * What the zone is made of: its header, sandboxes, exposures, and the hash
- * tables that they are in.  Shared by _zone.c and _node.c only; everything here
- * is called with the zone's mutex held, and nobody else sees these structs.
+ * tables that they are in.  Shared by _zone.c and _node.c only, and by files
+ * that have a table of their own in the zone; everything here is called with
+ * the zone's mutex held, and nobody else sees these structs.
  */
 
 #ifndef _NGX_HTTP_SANDBOX_NODE_H_INCLUDED_
@@ -182,6 +183,8 @@ typedef struct {
 
     ngx_http_sandbox_tenants_t   *tenants;
     ngx_http_sandbox_failures_t  *failures;
+    void                         *tickets;     /* _ticket.c */
+    ngx_uint_t                    ticket_mask;
 
     ngx_http_sandbox_ref_t        gone_nodes;
     ngx_http_sandbox_ref_t        gone_entries;
@@ -195,6 +198,10 @@ struct ngx_http_sandbox_zone_s {
     time_t                        complained;
 };
 
+
+/* _ticket.c: its table of the tickets that were used. */
+ngx_int_t ngx_http_sandbox_ticket_init(ngx_http_sandbox_shctx_t *sh,
+    ngx_slab_pool_t *shpool, size_t size);
 
 void ngx_http_sandbox_copy_info(
     ngx_http_sandbox_info_t *info, ngx_http_sandbox_node_t *node);

@@ -12,6 +12,8 @@
 
 
 static ngx_int_t ngx_http_sandbox_scrub_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_scrub(ngx_http_request_t *r,
+    ngx_str_t *name);
 static ngx_int_t ngx_http_sandbox_scrub_uri(ngx_http_request_t *r,
     ngx_str_t *uri, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_scrub_line(ngx_http_request_t *r,
@@ -27,25 +29,45 @@ static ngx_str_t  ngx_http_sandbox_scrub_key = ngx_string("authorization");
 static ngx_int_t
 ngx_http_sandbox_scrub_handler(ngx_http_request_t *r)
 {
-    u_char                       *p;
-    ngx_str_t                    *name, *value, *where, args, ignored;
-    ngx_pool_cleanup_t           *cln;
     ngx_http_sandbox_srv_conf_t  *sscf;
+
+    /* one that can't be read is logged, too, and whose it is isn't known */
+
+    if (r->headers_in.server.len == 0) {
+
+        if (ngx_http_sandbox_scrub(r, &ngx_http_sandbox_scrub_key)
+            == NGX_ERROR)
+        {
+            return NGX_ERROR;
+        }
+
+        return ngx_http_sandbox_scrub(r, &ngx_http_sandbox_scrub_link);
+    }
 
     sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
 
-    /* a request line that can't be read is logged all the same */
+    if (sscf->api) {
+        return ngx_http_sandbox_scrub(r, &ngx_http_sandbox_scrub_key);
+    }
+
+    return sscf->domains ? ngx_http_sandbox_scrub(r,
+                                                 &ngx_http_sandbox_scrub_link)
+                         : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_scrub(ngx_http_request_t *r, ngx_str_t *name)
+{
+    u_char              *p;
+    ngx_str_t           *value, *where, args, ignored;
+    ngx_pool_cleanup_t  *cln;
 
     where = r->uri.len ? &r->args : &r->request_line;
 
-    if (where->len == 0 || (!sscf->api && sscf->domains == NULL)) {
-        return NGX_DECLINED;
-    }
-
-    name = sscf->api ? &ngx_http_sandbox_scrub_key
-                     : &ngx_http_sandbox_scrub_link;
-
-    if (ngx_strnstr(where->data, (char *) name->data, where->len) == NULL) {
+    if (where->len == 0
+        || ngx_strnstr(where->data, (char *) name->data, where->len) == NULL)
+    {
         return NGX_DECLINED;
     }
 

@@ -12,7 +12,7 @@
 #define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   5
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   6
 
 
 static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
@@ -762,7 +762,8 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
     sh->failures = ngx_http_sandbox_failures_init(shpool, size);
 
     if (sh->workers == NULL || sh->ids == NULL || sh->slots == NULL
-        || sh->labels == NULL || sh->tenants == NULL || sh->failures == NULL)
+        || sh->labels == NULL || sh->tenants == NULL || sh->failures == NULL
+        || ngx_http_sandbox_ticket_init(sh, shpool, size) != NGX_OK)
     {
         return NULL;
     }

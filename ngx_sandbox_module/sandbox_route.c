@@ -83,6 +83,7 @@ static const route_entry  route_table[] = {
     { SANDBOX "/ports/{port}", PUT, MANAGE, LOCAL, SANDBOX_OP_PORT_PUT, NULL },
     { SANDBOX "/ports/{port}", DELETE, MANAGE, LOCAL, SANDBOX_OP_UNEXPOSE,
       NULL },
+    { SANDBOX "/ticket", POST, MANAGE, LOCAL, SANDBOX_OP_TICKET, NULL },
     { SANDBOX "/ports/{port}/link", POST, MANAGE, LOCAL, SANDBOX_OP_LINK,
       NULL },
 

@@ -21,8 +21,8 @@
 #define SANDBOX_NONCE_LEN     12
 
 #define SANDBOX_PASS_TEXT     59        /* the length of every pass */
-#define SANDBOX_NAME_MAX      64        /* of a ticket's tenant and key name */
-#define SANDBOX_TICKET_TEXT   256       /* no ticket is longer */
+#define SANDBOX_NAME_MAX      72        /* of a ticket's tenant and key name */
+#define SANDBOX_TICKET_TEXT   272       /* no ticket is longer */
 
 /* The key that is derived from a secret of any length; -1 without OpenSSL. */
 int sandbox_sign_key(unsigned char key[SANDBOX_SIGN_KEY], const void *secret,

@@ -123,7 +123,7 @@ test_pass(void)
 static void
 test_ticket(void)
 {
-    char                  text[SANDBOX_TICKET_TEXT], long_name[65];
+    char                  text[SANDBOX_TICKET_TEXT], long_name[73];
     size_t                n, at;
     sandbox_ticket        ticket, got;
     unsigned char         buf[SANDBOX_TICKET_TEXT];
@@ -192,12 +192,12 @@ test_ticket(void)
 
     memset(long_name, 'x', sizeof(long_name));
     ticket.tenant = ticket.name = long_name;
-    ticket.tenant_len = ticket.name_len = 64;
+    ticket.tenant_len = ticket.name_len = 72;
     n = sandbox_ticket_sign(text, key, &ticket, &all);
     ok(n > 0 && n <= SANDBOX_TICKET_TEXT
        && sandbox_ticket_read(&got, buf, key, text, n, &all) == 0
-       && got.name_len == 64, "the longest names");
-    ticket.name_len = 65;
+       && got.name_len == 72, "the longest names");
+    ticket.name_len = 73;
     ok(sandbox_ticket_sign(text, key, &ticket, &all) == 0, "and no longer");
     ticket.tenant_len = ticket.name_len = 0;
     n = sandbox_ticket_sign(text, key, &ticket, &all);
