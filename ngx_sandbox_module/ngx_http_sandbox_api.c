@@ -25,6 +25,12 @@ static void ngx_http_sandbox_api_create(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 static void ngx_http_sandbox_api_created(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result);
+static ngx_int_t ngx_http_sandbox_api_filter(ngx_http_request_t *r,
+    json_t *request);
+static void ngx_http_sandbox_api_states(json_t *states, ngx_str_t *value);
+static ngx_int_t ngx_http_sandbox_api_label(json_t *labels, ngx_str_t *value);
+static ngx_int_t ngx_http_sandbox_api_idempotency(ngx_http_request_t *r,
+    ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_api_list(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 static void ngx_http_sandbox_api_listed(ngx_http_request_t *r,
@@ -362,7 +368,19 @@ ngx_http_sandbox_api_health(ngx_http_request_t *r)
 static void
 ngx_http_sandbox_api_create(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
 {
-    json_t  *request;
+    json_t     *request;
+    ngx_int_t   rc;
+    ngx_str_t   key;
+
+    rc = ngx_http_sandbox_api_idempotency(r, &key);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_finalize_request(r,
+            ngx_http_sandbox_send_invalid(r, "Idempotency-Key", 255,
+                                          "Idempotency-Key must be there once, "
+                                          "1 to 255 visible characters"));
+        return;
+    }
 
     if (api->body == NULL) {
         api->body = json_object();
@@ -371,6 +389,11 @@ ngx_http_sandbox_api_create(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
     request = json_pack("{s:s, s:O, s:o}", "op", "create", "options",
                         api->body, "caller",
                         ngx_http_sandbox_caller_json(api->caller));
+
+    if (rc == NGX_OK) {
+        json_object_set_new(request, "idempotency",
+                            ngx_http_sandbox_json_string(&key));
+    }
 
     ngx_http_sandbox_api_call(r, api, request, 0,
                               ngx_http_sandbox_api_created);
@@ -383,7 +406,19 @@ static void
 ngx_http_sandbox_api_created(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result)
 {
-    json_t  *answer, *member;
+    json_t     *answer, *member;
+    ngx_str_t   value;
+
+    if (json_is_true(json_object_get(result, "replayed"))) {
+        ngx_str_set(&value, "true");
+
+        if (ngx_http_sandbox_add_header(r, "Idempotency-Replayed", &value)
+            != NGX_OK)
+        {
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
+    }
 
     answer = json_copy(json_object_get(result, "sandbox"));
 
@@ -408,6 +443,166 @@ ngx_http_sandbox_api_created(ngx_http_request_t *r,
 }
 
 
+/* `?label=team=x&label=vip&state=running,asleep`: all of them have to fit. */
+
+static ngx_int_t
+ngx_http_sandbox_api_filter(ngx_http_request_t *r, json_t *request)
+{
+    u_char     *p, *last, *end, *eq, *dst, *src;
+    json_t     *labels, *states;
+    ngx_str_t   name, value;
+
+    labels = json_object();
+    states = json_array();
+
+    json_object_set_new(request, "labels", labels);
+    json_object_set_new(request, "states", states);
+
+    last = r->args.data + r->args.len;
+
+    for (p = r->args.data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        if (end == NULL) {
+            end = last;
+        }
+
+        eq = ngx_strlchr(p, end, '=');
+        if (eq == NULL) {
+            continue;
+        }
+
+        name.data = p;
+        name.len = eq - p;
+
+        value.data = ngx_pnalloc(r->pool, end - eq);
+        if (value.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        dst = value.data;
+        src = eq + 1;
+        ngx_unescape_uri(&dst, &src, end - src, 0);
+        value.len = dst - value.data;
+
+        if (name.len == 5 && ngx_strncmp(name.data, "state", 5) == 0) {
+            ngx_http_sandbox_api_states(states, &value);
+
+        } else if (name.len == 5 && ngx_strncmp(name.data, "label", 5) == 0
+                   && ngx_http_sandbox_api_label(labels, &value) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_sandbox_api_states(json_t *states, ngx_str_t *value)
+{
+    u_char     *p, *last, *end;
+    ngx_str_t   state;
+
+    last = value->data + value->len;
+
+    for (p = value->data; p <= last && json_array_size(states) < 16;
+         p = end + 1)
+    {
+        end = ngx_strlchr(p, last, ',');
+        if (end == NULL) {
+            end = last;
+        }
+
+        state.data = p;
+        state.len = end - p;
+
+        json_array_append_new(states, ngx_http_sandbox_json_string(&state));
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_api_label(json_t *labels, ngx_str_t *value)
+{
+    u_char     *eq, *last;
+    char        name[64];
+    ngx_str_t   rest;
+
+    last = value->data + value->len;
+
+    eq = ngx_strlchr(value->data, last, '=');
+    if (eq == NULL) {
+        eq = last;
+    }
+
+    if (eq == value->data || eq - value->data >= (ssize_t) sizeof(name)
+        || json_object_size(labels) >= 32)
+    {
+        return NGX_ERROR;
+    }
+
+    *ngx_cpymem(name, value->data, eq - value->data) = '\0';
+
+    rest.data = eq + 1;
+    rest.len = eq == last ? 0 : last - rest.data;
+
+    return json_object_set_new(labels, name,
+                               eq == last ? json_null()
+                                          : ngx_http_sandbox_json_string(&rest))
+           == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
+/* NGX_OK: value is set, NGX_DECLINED: there is none, NGX_ERROR: not one. */
+
+static ngx_int_t
+ngx_http_sandbox_api_idempotency(ngx_http_request_t *r, ngx_str_t *value)
+{
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    n = 0;
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("idempotency-key") - 1
+            && ngx_strncmp(h[i].lowcase_key, "idempotency-key", h[i].key.len)
+               == 0)
+        {
+            *value = h[i].value;
+            n++;
+        }
+    }
+
+    if (n == 0) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < value->len; i++) {
+        if (value->data[i] < 0x21 || value->data[i] > 0x7e) {
+            return NGX_ERROR;
+        }
+    }
+
+    return n == 1 && value->len && value->len <= 255 ? NGX_OK : NGX_ERROR;
+}
+
+
 static ngx_int_t
 ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
 {
@@ -429,6 +624,13 @@ ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
         }
 
         json_object_set_new(request, "limit", json_integer(limit));
+    }
+
+    if (ngx_http_sandbox_api_filter(r, request) != NGX_OK) {
+        json_decref(request);
+        return ngx_http_sandbox_send_invalid(r, "label", 32,
+                                             "label must be name=value or a "
+                                             "name, at most 32 of them");
     }
 
     if (ngx_http_sandbox_api_arg(r, "cursor", &value) == NGX_OK) {

@@ -67,6 +67,7 @@ ngx_http_sandbox_daemon_call(json_t *request, ngx_msec_t timeout,
     /* a creation without an id would leave two sandboxes if it came twice */
 
     call->repeat = op && (ngx_strcmp(op, "create") != 0
+                          || json_object_get(request, "idempotency")
                           || json_object_get(json_object_get(request,
                                                              "options"),
                                              "id"));

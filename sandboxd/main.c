@@ -267,7 +267,9 @@ daemon_open(daemon_state *d, error **err)
     }
 
     d->r = registry_create(d->store, &meta, err);
-    if (d->r == NULL
+    d->sv.answers = d->r != NULL ? idempotency_create(d->store, err) : NULL;
+
+    if (d->sv.answers == NULL
         || store_run(d->store, &d->loop, registry_on_committed, d->r, err)
            < 0)
     {
@@ -353,6 +355,10 @@ daemon_close(daemon_state *d)
 
     if (d->sv.events != NULL) {
         events_free(d->sv.events);
+    }
+
+    if (d->sv.answers != NULL) {
+        idempotency_free(d->sv.answers);
     }
 
     host_close(&d->h);

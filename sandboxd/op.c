@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/json_get.h"
+#include "sandboxd/idempotency.h"
 #include "sandboxd/op.h"
 
 #define LABEL_TEXT_MAX   253
@@ -160,11 +161,50 @@ parse_resolve(op *dst, json_t *frame, error **err)
 static int
 parse_create(op *dst, json_t *frame, error **err)
 {
-    if (json_get_object(frame, "options", &dst->options, err) < 0) {
+    if (json_get_object(frame, "options", &dst->options, err) < 0
+        || json_get_string(frame, "idempotency", IDEMPOTENCY_KEY_MAX,
+                           &dst->idempotency, err) < 0)
+    {
         return -1;
     }
 
     return parse_caller(dst, frame, err);
+}
+
+
+static int
+parse_states(op *dst, json_t *frame, error **err)
+{
+    size_t       i;
+    json_t      *list, *value;
+    const char  *name;
+    unsigned     state;
+
+    /* In the order of sandbox_state. */
+    static const char *const  names[] = { "created", "starting", "running",
+                                          "sleeping", "asleep", "destroying",
+                                          NULL };
+
+    list = json_object_get(frame, "states");
+
+    json_array_foreach(list, i, value) {
+        name = json_string_value(value);
+
+        for (state = 0; names[state] != NULL; state++) {
+            if (name != NULL && strcmp(name, names[state]) == 0) {
+                dst->states |= 1u << state;
+                break;
+            }
+        }
+
+        if (names[state] == NULL) {
+            return error_set_field(err, 400, "invalid_request", "state", 0,
+                                   "state must be created, starting, running, "
+                                   "sleeping, asleep or destroying");
+        }
+    }
+
+    return 0;
 }
 
 
@@ -180,6 +220,8 @@ parse_list(op *dst, json_t *frame, error **err)
 
     if (json_get_integer(frame, "limit", 1, OP_LIST_MAX, &limit, err) < 0
         || json_get_bool(frame, "all", &dst->everybody, err) < 0
+        || json_get_object(frame, "labels", &dst->labels, err) < 0
+        || parse_states(dst, frame, err) < 0
         || parse_caller(dst, frame, err) < 0)
     {
         return -1;

@@ -70,6 +70,9 @@ typedef struct {
     json_t      *options;               /* create, expose, update, env;
                                            NULL if none */
     const char  *match;                 /* update, env, destroy; or NULL */
+    const char  *idempotency;           /* create: a key; or NULL */
+    json_t      *labels;                /* list: name to value or null */
+    unsigned     states;                /* list: bits; 0: all */
     uint64_t     seq;                   /* hello, sync (from), ack, idle,
                                          * events */
     bool         since;                 /* events: seq was given */

@@ -14,6 +14,9 @@
  * answer is one frame. */
 #define LIST_BYTES_MAX   (512 * 1024)
 
+/* One with a filter ends here, with a cursor, however little it has found. */
+#define LIST_LOOKS_MAX   20000
+
 #define START_MARGIN_MS  15000
 
 
@@ -176,6 +179,48 @@ create_existing(sandbox *sb, const create_options *options, error **err)
 
 
 static void
+create_answered(void *data)
+{
+    json_t   *result;
+    request  *req;
+
+    req = data;
+    result = req->result;
+    req->result = NULL;
+    request_answer(req, result);
+}
+
+
+/* A creation that was asked for before gets the answer that it got. */
+static bool
+create_again(service *sv, request *req)
+{
+    int        found;
+    error     *err;
+    uint64_t   seq;
+
+    if (req->op.idempotency == NULL) {
+        return false;
+    }
+
+    err = NULL;
+    found = idempotency_find(sv->answers, req->op.caller.tenant,
+                             req->op.idempotency, req->op.options, wall_ms(),
+                             &req->result, &seq, &err);
+
+    if (found < 0) {
+        request_fail(req, err);
+
+    } else if (found > 0) {
+        json_object_set_new(req->result, "replayed", json_true());
+        registry_wait(sv->r, seq, create_answered, req);
+    }
+
+    return found != 0;
+}
+
+
+static void
 op_create(service *sv, request *req)
 {
     bool            created;
@@ -187,11 +232,18 @@ op_create(service *sv, request *req)
 
     err = NULL;
 
+    if (create_again(sv, req)) {
+        return;
+    }
+
     if (create_options_parse(&options, req->op.options, &sv->host, &err) < 0)
     {
         request_fail(req, err);
         return;
     }
+
+    /* The record and what was answered are one commit. */
+    store_hold(sv->r->store);
 
     t = tenant_get(sv->r, req->op.caller.tenant, &err);
     sb = NULL;
@@ -216,6 +268,7 @@ op_create(service *sv, request *req)
     }
 
     if (sb == NULL) {
+        store_release(sv->r->store);
         create_options_free(&options);
         request_fail(req, err);
         return;
@@ -228,6 +281,14 @@ op_create(service *sv, request *req)
     request_hold(req, sb);
     req->result = create_result(created, options.warnings);
     create_options_free(&options);
+
+    if (req->op.idempotency != NULL) {
+        idempotency_put(sv->answers, req->op.caller.tenant,
+                        req->op.idempotency, req->op.options, wall_ms(),
+                        req->result, created ? sb->seq : sb->born);
+    }
+
+    store_release(sv->r->store);
 
     registry_wait(sv->r, created ? sb->seq : sb->born, create_done, req);
 }
@@ -258,13 +319,41 @@ list_next(registry *r, tenant *t, bool everybody, uint64_t at)
 }
 
 
+static bool
+list_wanted(const sandbox *sb, const op *o)
+{
+    json_t      *labels, *wanted, *value;
+    const char  *name;
+
+    if (o->states != 0 && !(o->states & 1u << sb->now.state)) {
+        return false;
+    }
+
+    labels = json_object_get(sb->spec, "labels");
+
+    json_object_foreach(o->labels, name, wanted) {
+        value = json_object_get(labels, name);
+
+        if (value == NULL
+            || (!json_is_null(wanted) && !json_equal(value, wanted)))
+        {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
 static void
 op_list(service *sv, request *req)
 {
     json_t        *records, *record, *cursor;
     size_t         bytes;
+    unsigned       looks;
     uint64_t       at;
     tenant        *t;
+    sandbox       *sb;
     journal_node  *node;
 
     t = req->op.everybody ? NULL : tenant_find(sv->r, req->op.caller.tenant);
@@ -273,11 +362,25 @@ op_list(service *sv, request *req)
     records = json_array();
     cursor = NULL;
 
+    looks = 0;
+
     while ((node = list_next(sv->r, t, req->op.everybody, at)) != NULL) {
 
-        record = record_sandbox(t ? container_of(node, sandbox, tenant_age)
-                                  : container_of(node, sandbox, age),
-                                sv->driver, &sv->lc->defaults);
+        sb = t ? container_of(node, sandbox, tenant_age)
+               : container_of(node, sandbox, age);
+
+        if (!list_wanted(sb, &req->op)) {
+            at = node->seq;
+
+            if (++looks == LIST_LOOKS_MAX) {
+                cursor = json_sprintf("%llu", (unsigned long long) at);
+                break;
+            }
+
+            continue;
+        }
+
+        record = record_sandbox(sb, sv->driver, &sv->lc->defaults);
         bytes += json_dumpb(record, NULL, 0, JSON_COMPACT);
 
         if (json_array_size(records) >= req->op.limit

@@ -8,6 +8,7 @@
 #define SANDBOXD_OPS_H
 
 #include "sandboxd/events.h"
+#include "sandboxd/idempotency.h"
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/options.h"
 #include "sandboxd/pool.h"
@@ -17,6 +18,7 @@
 typedef struct {
     registry      *r;
     events        *events;
+    idempotency   *answers;
     lifecycle     *lc;
     driver        *driver;
     pool          *pool;

@@ -34,6 +34,7 @@ struct store {
     uint64_t          seq_limit;
     uint32_t          slot_limit;
     bool              stop;
+    bool              held;         /* more belongs to the batch */
     int               failing;      /* 0, or the status to answer with */
 };
 
@@ -215,7 +216,7 @@ store_thread(void *data)
     for ( ;; ) {
         pthread_mutex_lock(&s->lock);
 
-        while (s->first == NULL && !s->stop) {
+        while ((s->first == NULL || s->held) && !s->stop) {
             pthread_cond_wait(&s->wake, &s->lock);
         }
 
@@ -381,6 +382,50 @@ void
 store_put_tenant(store *s, const store_tenant *row)
 {
     store_push(s, store_op_tenant(row));
+}
+
+
+void
+store_hold(store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->held = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+
+void
+store_release(store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->held = false;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+}
+
+
+int
+store_load_answers(store *s,
+    int (*row)(void *data, const store_answer *row, error **err), void *data,
+    error **err)
+{
+    return store_db_load_answers(s->db, row, data, err);
+}
+
+
+void
+store_put_answer(store *s, const store_answer *row)
+{
+    store_push(s, store_op_answer(STORE_PUT_ANSWER, row));
+}
+
+
+void
+store_delete_answer(store *s, const char *key)
+{
+    store_answer  row = { .key = key };
+
+    store_push(s, store_op_answer(STORE_DELETE_ANSWER, &row));
 }
 
 

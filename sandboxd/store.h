@@ -19,6 +19,7 @@
 #include "common/error.h"
 
 #define STORE_INCARNATION_LEN  32
+#define STORE_DIGEST_LEN       64       /* hex digits of SHA-256 */
 #define STORE_QUEUE_MAX        16384    /* changes refused above */
 
 typedef struct store  store;
@@ -81,6 +82,15 @@ typedef struct {
     uint64_t     upto;
 } store_gap;
 
+/* What a creation answered; see idempotency.h. */
+typedef struct {
+    const char  *key;
+    const char  *request;
+    const char  *tenant;
+    const char  *answer;
+    int64_t      at;            /* ms since 1970 */
+} store_answer;
+
 /* Called for each row while loading; a row that makes no sense is an error. */
 typedef struct {
     int  (*tenant)(void *data, const store_tenant *row, error **err);
@@ -113,6 +123,14 @@ int store_check(store *s, error **err);
 /* The same for changes that don't wait for the disk: `busy` alone. */
 int store_room(store *s, error **err);
 
+int store_load_answers(store *s,
+    int (*row)(void *data, const store_answer *row, error **err), void *data,
+    error **err);
+
+/* What is put between the two is committed together. */
+void store_hold(store *s);
+void store_release(store *s);
+
 /* All of these copy what they are given. */
 void store_put_tenant(store *s, const store_tenant *row);
 void store_put_sandbox(store *s, const store_sandbox *row);
@@ -120,6 +138,8 @@ void store_put_state(store *s, const store_sandbox *row);   /* no id, spec */
 void store_delete_sandbox(store *s, const store_tombstone *row);
 void store_put_exposure(store *s, const store_exposure *row);
 void store_delete_exposure(store *s, const store_tombstone *row);
+void store_put_answer(store *s, const store_answer *row);
+void store_delete_answer(store *s, const char *key);
 void store_drop_tombstones(store *s, uint64_t floor);   /* and gaps */
 
 /* Raises the limits of numbers that may be used. */

@@ -26,6 +26,8 @@ typedef enum {
     SQL_DELETE_SANDBOX,
     SQL_DELETE_EXPOSURE,
     SQL_PUT_TOMBSTONE,
+    SQL_PUT_ANSWER,
+    SQL_DELETE_ANSWER,
     SQL_DROP_TOMBSTONES,
     SQL_DROP_GAPS,
     SQL_PUT_GAP,
@@ -83,6 +85,9 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "DELETE FROM exposures WHERE label = ?1",
     "INSERT OR REPLACE INTO tombstones (seq, slot, exposure, name)"
     " VALUES (?1, ?2, ?3, ?4)",
+    "INSERT OR REPLACE INTO answers (key, request, tenant, answer, at)"
+    " VALUES (?1, ?2, ?3, ?4, ?5)",
+    "DELETE FROM answers WHERE key = ?1",
     "DELETE FROM tombstones WHERE seq <= ?1",
     "DELETE FROM gaps WHERE upto <= ?1",
     "INSERT OR REPLACE INTO gaps (above, upto) VALUES (?1, ?2)",
@@ -222,6 +227,13 @@ schema_version(store_db *db, error **err)
 
     return version;
 }
+
+
+/* Younger than the schema's version: made where it is missing. */
+static const char  schema_answers[] =
+    "CREATE TABLE IF NOT EXISTS answers ("
+    " key TEXT PRIMARY KEY, request TEXT NOT NULL, tenant TEXT NOT NULL,"
+    " answer TEXT NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID;";
 
 
 static int
@@ -377,6 +389,7 @@ store_db_open(const char *dir, store_meta *meta, error **err)
 
     if ((version == 0 && db_make(db, err) < 0)
         || db_migrate(db, version ? version : 1, err) < 0
+        || db_exec(db, schema_answers, err) < 0
         || db_prepare(db, err) < 0
         || meta_load(db, meta, err) < 0)
     {
@@ -631,6 +644,62 @@ write_delete(store_db *db, const store_op *op, error **err)
 }
 
 
+int
+store_db_load_answers(store_db *db,
+    int (*row)(void *data, const store_answer *row, error **err), void *data,
+    error **err)
+{
+    int            rc;
+    sqlite3_stmt  *st;
+    store_answer   answer;
+
+    if (sqlite3_prepare_v2(db->db, "SELECT key, request, tenant, answer, at"
+                           " FROM answers ORDER BY at", -1, &st, NULL)
+        != SQLITE_OK)
+    {
+        return db_error(db, "records", err);
+    }
+
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        answer.key = column_text(st, 0);
+        answer.request = column_text(st, 1);
+        answer.tenant = column_text(st, 2);
+        answer.answer = column_text(st, 3);
+        answer.at = sqlite3_column_int64(st, 4);
+
+        if (row(data, &answer, err) < 0) {
+            break;
+        }
+    }
+
+    sqlite3_finalize(st);
+
+    return rc == SQLITE_DONE ? 0 : rc == SQLITE_ROW ? -1
+                                 : db_error(db, "records", err);
+}
+
+
+static int
+write_answer(store_db *db, const store_op *op, error **err)
+{
+    sql_kind       kind;
+    sqlite3_stmt  *st;
+
+    kind = op->kind == STORE_PUT_ANSWER ? SQL_PUT_ANSWER : SQL_DELETE_ANSWER;
+    st = db->sql[kind];
+    bind_text(st, 1, op->name);
+
+    if (kind == SQL_PUT_ANSWER) {
+        bind_text(st, 2, op->title);
+        bind_text(st, 3, op->tenant);
+        bind_text(st, 4, op->text);
+        bind_int(st, 5, (uint64_t) op->created_at);
+    }
+
+    return db_run(db, kind, err);
+}
+
+
 static int
 write_op(store_db *db, const store_op *op, error **err)
 {
@@ -648,6 +717,10 @@ write_op(store_db *db, const store_op *op, error **err)
 
     case STORE_DELETE:
         return write_delete(db, op, err);
+
+    case STORE_PUT_ANSWER:
+    case STORE_DELETE_ANSWER:
+        return write_answer(db, op, err);
 
     case STORE_DROP_TOMBSTONES:
         bind_int(db->sql[SQL_DROP_TOMBSTONES], 1, op->seq_limit);

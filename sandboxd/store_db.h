@@ -17,6 +17,8 @@ typedef enum {
     STORE_PUT_STATE,
     STORE_PUT_EXPOSURE,
     STORE_DELETE,               /* and leaves a tombstone */
+    STORE_PUT_ANSWER,
+    STORE_DELETE_ANSWER,
     STORE_DROP_TOMBSTONES,
     STORE_RESERVE,
     STORE_BOOT
@@ -45,10 +47,14 @@ struct store_op {
     char           *text;       /* spec, token or prefix */
     char           *title;      /* reason or name */
     char           *limits;
+    char           *tenant;     /* of an answer */
 };
 
 store_db *store_db_open(const char *dir, store_meta *meta, error **err);
 int store_db_load(store_db *db, const store_rows *rows, void *data,
+    error **err);
+int store_db_load_answers(store_db *db,
+    int (*row)(void *data, const store_answer *row, error **err), void *data,
     error **err);
 int store_db_write(store_db *db, const store_op *batch, error **err);
 void store_db_close(store_db *db);
@@ -58,6 +64,7 @@ store_op *store_op_tenant(const store_tenant *row);
 store_op *store_op_sandbox(store_op_kind kind, const store_sandbox *row);
 store_op *store_op_exposure(const store_exposure *row);
 store_op *store_op_tombstone(const store_tombstone *row);
+store_op *store_op_answer(store_op_kind kind, const store_answer *row);
 void store_op_free(store_op *op);
 void store_ops_free(store_op *op);
 

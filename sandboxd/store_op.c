@@ -117,9 +117,26 @@ store_op_tombstone(const store_tombstone *row)
 }
 
 
+store_op *
+store_op_answer(store_op_kind kind, const store_answer *row)
+{
+    store_op  *op;
+
+    op = store_op_new(kind);
+    op->name = text_copy(row->key);
+    op->title = text_copy(row->request);
+    op->tenant = text_copy(row->tenant);
+    op->text = text_copy(row->answer);
+    op->created_at = row->at;
+
+    return op;
+}
+
+
 void
 store_op_free(store_op *op)
 {
+    free(op->tenant);
     free(op->name);
     free(op->text);
     free(op->title);
