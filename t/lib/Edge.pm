@@ -11,8 +11,8 @@ package Edge;
 #
 # Options: workers (1), zone ('4m'), http_conf, server_conf, location_conf,
 # api_conf, main_conf, upstream_conf, more_servers, listen_options,
-# socket_options (of the first listen alone),
-# read_timeout, debug.
+# socket_options (of the first listen alone), read_timeout,
+# connections (4096), debug.
 
 use strict;
 use warnings;
@@ -31,7 +31,7 @@ our $KEY = 'test_' . 'k' x 40;
 sub new {
     my ($class, %o) = @_;
     my $self = bless { workers => 1, zone => '4m', domain => 'preview.test',
-                       api => 'api.test', %o }, $class;
+                       api => 'api.test', connections => 4096, %o }, $class;
 
     $self->{dir} ||= tmp_dir();
     $self->{port} ||= free_port();
@@ -103,7 +103,7 @@ worker_shutdown_timeout 20s;
 $o{main_conf}
 
 events {
-    worker_connections 4096;
+    worker_connections $self->{connections};
 }
 
 http {

@@ -178,6 +178,9 @@ sub loop {
     local $SIG{PIPE} = 'IGNORE';
     local $SIG{TERM} = 'DEFAULT';
 
+    $self->{log} = [sort { $a->{seq} <=> $b->{seq} } map { @$_ }
+        [values %{ $self->{sandboxes} }], [values %{ $self->{exposures} }],
+        $self->{tombs}];
     $self->{peers} = \%peer;
     $self->{later} = \@later;
     $cbuf = '';
@@ -302,6 +305,7 @@ sub change {
         else { $self->{exposures}{$record->{label}} = $record }
     }
     push @{ $self->{tombs} }, $record if $gone;
+    push @{ $self->{log} }, $record;
 
     return $record;
 }
@@ -432,6 +436,16 @@ sub op_tenant {
 }
 
 
+sub holds {
+    my ($self, $record) = @_;
+    my $now = $record->{kind} eq 'sandbox'
+        ? $self->{sandboxes}{$record->{slot}}
+        : $self->{exposures}{$record->{label}};
+
+    return $now && $now->{seq} == $record->{seq};
+}
+
+
 sub op_sync {
     my ($self, $p, $f) = @_;
 
@@ -441,18 +455,26 @@ sub op_sync {
             status => 409, message => 'tombstones are gone' });
     }
 
-    my @all = (values %{ $self->{sandboxes} }, values %{ $self->{exposures} });
+    # From the first change that is newer, in their order, what still holds.
+    my $log = $self->{log};
+    my ($low, $high) = (0, scalar @$log);
 
-    push @all, @{ $self->{tombs} } unless $f->{full};
-    @all = sort { $a->{seq} <=> $b->{seq} }
-        grep { $_->{seq} > $f->{from} } @all;
+    while ($low < $high) {
+        my $middle = int(($low + $high) / 2);
+
+        if ($log->[$middle]{seq} <= $f->{from}) { $low = $middle + 1 }
+        else { $high = $middle }
+    }
 
     my $page = $self->{fault}{page} || $self->{page};
-    my $next;
+    my (@all, $next);
 
-    if (@all > $page) {
-        $#all = $page - 1;
-        $next = $all[-1]{seq};
+    for (; $low < @$log; $low++) {
+        my $record = $log->[$low];
+
+        next unless $record->{gone} ? !$f->{full} : $self->holds($record);
+        if (@all == $page) { $next = $all[-1]{seq}; last }
+        push @all, $record;
     }
 
     my %r = (records => \@all, next => $next, seq => $self->{seq});

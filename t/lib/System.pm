@@ -9,8 +9,9 @@ package System;
 #   $s->stop;    # also says what was left behind
 #
 # Options: domain ('localhost'), daemon_args [...], http_conf, server_conf,
-# location_conf (text for nginx), workers (2), user ('www-data' when root),
-# dir (one of an earlier System, to start again on its state).
+# location_conf (text for nginx), workers (2), connections (8192), user
+# ('www-data' when root), dir (one of an earlier System, to start again on its
+# state).
 
 use strict;
 use warnings;
@@ -26,6 +27,7 @@ use Time::HiRes qw(sleep time);
 sub new {
     my ($class, %o) = @_;
     my $self = bless { domain => 'localhost', workers => 2, zone => '16m',
+                       connections => 8192,
                        user => ($> == 0 ? 'www-data' : ''), %o }, $class;
 
     $self->{dir} ||= tmp_dir();
@@ -122,7 +124,7 @@ error_log $self->{error_log} info;
 $self->{main_conf}
 
 events {
-    worker_connections 8192;
+    worker_connections $self->{connections};
 }
 
 http {
