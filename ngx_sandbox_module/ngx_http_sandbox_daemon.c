@@ -165,6 +165,7 @@ ngx_http_sandbox_daemon_close(ngx_http_sandbox_daemon_t *d)
 static void
 ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d, const char *why)
 {
+    ngx_msec_t                since;
     ngx_uint_t                was;
     ngx_queue_t              *q, *next, failed;
     ngx_http_sandbox_call_t  *call;
@@ -186,6 +187,7 @@ ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d, const char *why)
     d->state = sandbox_daemon_idle;
 
     if (was == sandbox_daemon_ready) {
+        d->lost = ngx_current_msec;
         ngx_http_sandbox_sync_lost();
     }
 
@@ -197,8 +199,11 @@ ngx_http_sandbox_daemon_lost(ngx_http_sandbox_daemon_t *d, const char *why)
         next = ngx_queue_next(q);
         call = ngx_queue_data(q, ngx_http_sandbox_call_t, queue);
 
+        since = (ngx_msec_int_t) (call->start - d->lost) > 0 ? call->start
+                                                            : d->lost;
+
         if ((call->sent && !call->repeat)
-            || ngx_current_msec - call->start > NGX_HTTP_SANDBOX_GRACE)
+            || ngx_current_msec - since > NGX_HTTP_SANDBOX_GRACE)
         {
             ngx_queue_remove(q);
             ngx_queue_insert_tail(&failed, q);

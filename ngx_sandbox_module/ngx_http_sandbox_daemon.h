@@ -54,6 +54,7 @@ struct ngx_http_sandbox_daemon_s {
 
     ngx_event_t                   reconnect;
     ngx_msec_t                    backoff;
+    ngx_msec_t                    lost;        /* the last connection */
     unsigned                      complained:1;
     unsigned                      impostor:1;
 

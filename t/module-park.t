@@ -142,6 +142,28 @@ is($r->{status}, 503, 'a start that takes too long: 503');
 cmp_ok(time() - $t, '<', 15, 'when the wait is over');
 is($r->{json}{code}, 'sandbox_starting', 'with its code');
 
+# ---- sandboxd is restarted during a long start ----------------------------
+
+# The time without it counts from its end, not from the start's beginning.
+$d->sandbox(slot => 7, id => 'box7', state => 'asleep', epoch => 20);
+$d->fault(start_error => undef, start_delay => 60);
+$e->{http_conf} = 'sandbox_waiters 40; sandbox_wake_timeout 30s;';
+$e->reload(conf => 1);
+wait_for(sub { $d->stats->{connections} == 1 }, 5);
+$s = http_connect(port => $e->{port});
+http_send($s, "GET / HTTP/1.1\r\nHost: " . $h->('box7')
+    . "\r\nConnection: close\r\n\r\n");
+sleep 5.3;
+$d->stop;
+$d->{fault} = { start_delay => 0.1,
+                start_run => { 7 => { key => $e->key(7), epoch => 21 } } };
+$d->serve;
+is(http_read($s, timeout => 30)->{status}, 200,
+    'a start that takes long is asked for again when sandboxd is back');
+$e->{http_conf} = 'sandbox_waiters 40; sandbox_wake_timeout 3s;';
+$e->reload(conf => 1);
+wait_for(sub { $d->stats->{connections} == 1 }, 5);
+
 # ---- a run that has ended without a word ----------------------------------
 
 $d->fault(start_delay => 0.3);
