@@ -497,6 +497,15 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
         }
     }
 
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (ctx != NULL && ctx->error != NULL
+        && ctx->error->status == err->status)
+    {
+        *err = *ctx->error;
+        return;
+    }
+
     if (err->status == NGX_HTTP_REQUEST_ENTITY_TOO_LARGE) {
 
         if (ngx_http_sandbox_limit_body_error(r, err) == NGX_OK) {
@@ -505,15 +514,6 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
 
         clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
         err->limit = clcf->client_max_body_size;
-        return;
-    }
-
-    ctx = ngx_http_sandbox_ctx(r);
-
-    if (ctx != NULL && ctx->error != NULL
-        && ctx->error->status == err->status)
-    {
-        *err = *ctx->error;
         return;
     }
 

@@ -70,16 +70,35 @@ EOC
 
 $e->start;
 
+# Requests all at once; how many of them had each status.
+sub at_once {
+    my ($host, $n, $path) = @_;
+    my @s = map { http_connect(port => $e->{port}) } 1 .. $n;
+    my %count;
+
+    http_send($_, "GET @{[ $path // '/' ]} HTTP/1.1\r\nHost: $host\r\n"
+        . "Connection: close\r\n\r\n") for @s;
+    $count{http_read($_, timeout => 30)->{status}}++ for @s;
+
+    return \%count;
+}
+
 sub status { return map { $e->get($_[0])->{status} } 1 .. $_[1] }
 
 # ---- requests -------------------------------------------------------------
 
-my @got = status("8000-box1-tok.$p", 5);
+my $n = at_once("8000-box1-tok.$p", 30);
 
-is("@got[0 .. 2]", '200 200 200', 'as many at once as rate and burst say');
-is($got[4], 429, 'and no more');
+cmp_ok($n->{200}, '>=', 3, 'as many at once as rate and burst say');
+cmp_ok($n->{429} // 0, '>=', 15, 'and no more');
 
-my $r = $e->get("8000-box1-tok.$p");
+my ($r, @got);
+
+# On a slow machine the bucket may just have leaked.
+for (1 .. 20) {
+    $r = $e->get("8000-box1-tok.$p");
+    last if $r->{status} == 429;
+}
 
 is($r->{json}{code}, 'requests_exceeded', 'with a code of its own');
 is($r->{json}{field}, 'limits.requestsPerSecond', 'that names the limit');
@@ -90,20 +109,25 @@ is($e->get("8001-box1-tok.$p")->{status}, 200,
 ok(wait_for(sub { $e->get("8000-box1-tok.$p")->{status} == 200 }, 5, 0.2),
     'the bucket leaks');
 
-@got = (status("8000-box2-tok.$p", 3), status("8001-box2-tok.$p", 3));
-is("@got[0 .. 2]", '200 200 200', 'a sandbox has a limit');
-is($got[5], 429, 'for all of its exposures together');
-like($e->get("8001-box2-tok.$p")->{json}{error} // '', qr/This sandbox/,
-    'and the answer says so');
+$n = at_once("8000-box2-tok.$p", 30);
+cmp_ok($n->{200}, '>=', 3, 'a sandbox has a limit');
+$n = at_once("8001-box2-tok.$p", 30);
+cmp_ok($n->{429} // 0, '>=', 15, 'for all of its exposures together');
+for (1 .. 20) {
+    $r = $e->get("8001-box2-tok.$p");
+    last if $r->{status} == 429;
+}
+like($r->{json}{error} // '', qr/This sandbox/, 'and the answer says so');
 is(scalar(grep { $_ == 200 } status("8000-box8-tok.$p", 20)), 20,
     'who has no limit has none');
 
 # ---- defaults -------------------------------------------------------------
 
-@got = status('8000-box8-tok.default.test', 4);
-is("@got[0, 1, 3]", '200 200 429', 'a default of the configuration');
+$n = at_once('8000-box8-tok.default.test', 30);
+cmp_ok($n->{429} // 0, '>=', 15, 'a default of the configuration');
 is($e->get('8000-box8-tok.default.test', '/free')->{status}, 200,
     'which a location switches off');
+sleep 2.5;
 is($e->get("8000-box4-tok.default.test", '/', method => 'POST',
     body => 'x' x 600)->{json}{limit}, 500,
     'it holds below what a sandbox may have itself');
