@@ -134,10 +134,15 @@ mount -t tmpfs tmpfs "$1/memory"
 mkdir "$1/memory/up" "$1/memory/work"
 mount -t overlay overlay "$1/this" \
     -o "lowerdir=/,upperdir=$1/memory/up,workdir=$1/memory/work"
+# An overlay can't be the upper layer of another one, as sandboxes need it.
+mkdir "$1/memory/lib"
+tar -C /var/lib --exclude=./apt/lists -cf - . | tar -C "$1/memory/lib" -xf -
+mkdir -p "$1/memory/lib/apt/lists"
+mount --bind "$1/memory/lib" "$1/this/var/lib"
 END
 
     my $self = bless { tree => "$dir/this", release => 'this',
-        mounts => ["$dir/this", "$dir/memory"] }, $class;
+        mounts => ["$dir/this/var/lib", "$dir/this", "$dir/memory"] }, $class;
 
     return $status == 0 ? $self : (undef, "an overlay of /: $err");
 }
@@ -146,7 +151,9 @@ END
 sub DESTROY {
     my ($self) = @_;
 
-    run_command(['umount', '-l', $_]) for @{ $self->{mounts} || [] };
+    # Also at the very end, when there is no directory for its output.
+    local $?;
+    system('umount', '-l', $_) for @{ $self->{mounts} || [] };
 }
 
 

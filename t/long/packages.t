@@ -43,7 +43,7 @@ for my $release (split ' ', $ENV{PACKAGES_RELEASES} || 'this bookworm trixie') {
 sub files {
     my ($m) = @_;
     my (undef, $out) = $m->inside(q{
-        find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run \
+        find / /var/lib -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run \
             -o -path /tmp -o -path /src -o -path /root \
             -o -path /work -o -path /usr/local -o -path /home -o -path /opt \
             -o -path /var/tmp -o -path /var/lib/apt -o -path /var/cache \
@@ -201,7 +201,7 @@ END
     my $next = $version =~ s/^([\d.]+)/$1.1/r;
     $try->("set -e; mkdir -p /tmp/next; cd /tmp/next; for p in @names; do "
         . 'dpkg-deb -R /src/build/deb/${p}_*.deb $p; '
-        . "sed -i 's/\\Q$version\\E/$next/g' \$p/DEBIAN/control; "
+        . "sed -i 's/$version/$next/g' \$p/DEBIAN/control; "
         . 'dpkg-deb -b $p . >/dev/null; done', 'the next version',
         timeout => 600);
     my $old = ($m->inside('cat /etc/sandboxd/secret; pgrep -o sandbox-agent'))[1];
