@@ -160,6 +160,7 @@ $d->{fault} = { start_delay => 0.1,
 $d->serve;
 is(http_read($s, timeout => 30)->{status}, 200,
     'a start that takes long is asked for again when sandboxd is back');
+$d->sandbox(slot => 7, id => 'box7', state => 'asleep', epoch => 22);
 $e->{http_conf} = 'sandbox_waiters 40; sandbox_wake_timeout 3s;';
 $e->reload(conf => 1);
 wait_for(sub { $d->stats->{connections} == 1 }, 5);
@@ -193,7 +194,7 @@ $new = FakeAgent->start(dir => $e->{dir}, slot => 8, key => 'c' x 32,
 
 # The start is answered before the agent listens: it is tried until it does.
 $d->fault(start_delay => 0.1, start_run => { 8 => { key => 'c' x 32 } });
-$new->listen_now(1);
+$new->listen_now(3);
 $r = $e->get($h->('box8'), '/', method => 'POST', body => $body);
 is($r->{json}{size}, 3_000_000, 'a POST whose sandbox has gone is not lost');
 $new->stop(unlink => 1);

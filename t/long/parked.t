@@ -2,7 +2,7 @@
 
 # Ten thousand requests wait for one sandbox: one start, all are answered, few
 # at a time; waiters are bounded, and who leaves frees his place.  Then the
-# same with HTTP/2, and with the whole system.
+# same with the whole system, and with HTTP/2.
 
 use strict;
 use warnings;
@@ -120,38 +120,12 @@ sub request {
     $e->no_alerts;
 }
 
-# ---- HTTP/2 ---------------------------------------------------------------
-
-SKIP: {
-    my ($h2load) = grep { -x } map { "$_/h2load" } split /:/, $ENV{PATH};
-
-    skip 'no h2load', 2 unless $h2load;
-
-    my $e = Edge->new(workers => 2, http_conf => $waiters,
-        listen_options => "http2", connections => 16_384);
-
-    $e->agent(1, state => 'asleep');
-    $e->start;
-    $e->daemon->fault(start_delay => 3,
-        start_run => { 1 => { key => $e->key(1) } });
-
-    # 20 connections with 100 streams
-    my ($status, $out) = run_command([$h2load, '-n', 2000, '-c', 20, '-m', 100,
-        '-H', ':authority: 8000-box1-tok.preview.test',
-        "http://127.0.0.1:$e->{port}/"], timeout => 300);
-    like($out, qr/status codes: 2000 2xx/, '2000 requests on 20 connections')
-        or diag($out, slurp($e->{error_log}) =~ /(.{3000})\z/s,
-            scalar(() = slurp("$e->{ngx}/access.log") =~ /^200 /mg));
-    # what finds the agent's queue full asks once more
-    cmp_ok($e->daemon->stats->{calls}{start}, '<', 200, 'and few questions');
-    $e->stop;
-    $e->no_alerts;
-}
-
 # ---- the whole system -----------------------------------------------------
 
 {
-    my $s = System->start(workers => 2, http_conf => $waiters, connections => 32_768);
+    my $h2 = free_port();
+    my $s = System->start(workers => 2, http_conf => $waiters,
+        api_conf => "listen 127.0.0.1:$h2 http2;", connections => 32_768);
 
     $s->exec('one', 'true');
     my $pid = $s->sandbox_pid('one');
@@ -171,6 +145,32 @@ SKIP: {
         or diag(json_encode($got));
     my $new = $s->api(GET => '/v1/sandbox/one')->{json}{epoch};
     is($new, $epoch + 1, 'and one start');
+
+    # 20 connections of HTTP/2 with 100 streams
+    SKIP: {
+        my ($h2load) = grep { -x } map { "$_/h2load" } split /:/, $ENV{PATH};
+
+        skip 'no h2load', 2 unless $h2load;
+
+        $pid = $s->sandbox_pid('one');
+        kill 'STOP', $s->{daemon};
+        kill 'KILL', $pid;
+        wait_for(sub { !process_alive($pid) }, 20);
+        my $load = start_process(log => "$s->{dir}/h2load.log",
+            cmd => [$h2load, '-n', 2000, '-c', 20, '-m', 100,
+            '-H', ":authority: localhost:$s->{port}",
+            '-H', "authorization: Bearer $s->{key}",
+            "http://127.0.0.1:$h2/v1/sandbox/one/api/ping"]);
+
+        sleep 2;
+        kill 'CONT', $s->{daemon};
+        wait_for(sub { !process_alive($load) }, 60);
+        like(slurp("$s->{dir}/h2load.log"), qr/status codes: 2000 2xx/,
+            '2000 requests on 20 connections of HTTP/2')
+            or diag(slurp("$s->{dir}/h2load.log"));
+        is($s->api(GET => '/v1/sandbox/one')->{json}{epoch}, $epoch + 2,
+            'and one start');
+    }
     $s->stop;
 }
 
