@@ -426,7 +426,9 @@ ngx_http_sandbox_api_created(ngx_http_request_t *r,
         member = json_object_get(result, "created");
         json_object_set(answer, "created", member ? member : json_true());
 
-        if (!json_is_false(member)) {
+        if (!json_is_false(member)
+            && !json_is_true(json_object_get(result, "replayed")))
+        {
             ngx_http_sandbox_audit_created(r,
                 json_string_value(json_object_get(answer, "id")));
         }

@@ -226,6 +226,7 @@ op_create(service *sv, request *req)
     bool            created;
     char            name[QUALIFIED_MAX + 1];
     error          *err;
+    json_t         *record;
     tenant         *t;
     sandbox        *sb;
     create_options  options;
@@ -283,6 +284,10 @@ op_create(service *sv, request *req)
     create_options_free(&options);
 
     if (req->op.idempotency != NULL) {
+        record = ops_sandbox_result(sv, sb);
+        json_object_update(req->result, record);
+        json_decref(record);
+
         idempotency_put(sv->answers, req->op.caller.tenant,
                         req->op.idempotency, req->op.options, wall_ms(),
                         req->result, created ? sb->seq : sb->born);
