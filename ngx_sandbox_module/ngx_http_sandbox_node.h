@@ -185,6 +185,7 @@ typedef struct {
     ngx_http_sandbox_failures_t  *failures;
     void                         *tickets;     /* _ticket.c */
     ngx_uint_t                    ticket_mask;
+    time_t                        tickets_from;
 
     ngx_http_sandbox_ref_t        gone_nodes;
     ngx_http_sandbox_ref_t        gone_entries;
@@ -199,7 +200,10 @@ struct ngx_http_sandbox_zone_s {
 };
 
 
-/* _ticket.c: its table of the tickets that were used. */
+/* _ticket.c: its table of the tickets that were used.  Where one was lost, no
+ * ticket counts that ends before tickets_from. */
+#define NGX_HTTP_SANDBOX_TICKET_SECS   60
+
 ngx_int_t ngx_http_sandbox_ticket_init(ngx_http_sandbox_shctx_t *sh,
     ngx_slab_pool_t *shpool, size_t size);
 

@@ -14,7 +14,6 @@
 
 
 #define NGX_HTTP_SANDBOX_TICKET        "sandbox-ticket."
-#define NGX_HTTP_SANDBOX_TICKET_SECS   60
 #define NGX_HTTP_SANDBOX_TICKET_WAYS   16
 #define NGX_HTTP_SANDBOX_TICKETS_MIN   256
 #define NGX_HTTP_SANDBOX_TICKETS_MAX   8192
@@ -95,6 +94,10 @@ ngx_http_sandbox_ticket_use(ngx_http_request_t *r, sandbox_ticket *ticket)
     ngx_memcpy(&place, ticket->nonce, sizeof(uint32_t));
 
     ngx_shmtx_lock(&smcf->zone->shpool->mutex);
+
+    if ((time_t) ticket->expires <= sh->tickets_from) {
+        rc = NGX_DECLINED;
+    }
 
     used = (ngx_http_sandbox_used_t *) sh->tickets
            + (place & sh->ticket_mask) * NGX_HTTP_SANDBOX_TICKET_WAYS;

@@ -83,6 +83,7 @@ ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone)
      * requests hold of the old usages must not fit new ones.
      */
 
+    sh->tickets_from = ngx_time() + NGX_HTTP_SANDBOX_TICKET_SECS;
     sh->worker_generation = old.worker_generation;
     sh->usage_serial = old.usage_serial;
 
