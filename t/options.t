@@ -14,7 +14,7 @@ use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-alarm_after(240);
+alarm_after(600);
 
 my $true = JSON::PP::true();
 my $s = System->start;

@@ -13,9 +13,8 @@ use Harness;
 use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
-use WebSocket;
 
-alarm_after(280);
+alarm_after(600);
 
 my $s = System->start(http_conf => 'sandbox_wake_timeout 60s;');
 
@@ -98,6 +97,48 @@ like($r->{body}, qr/streamed.*"complete"/s, 'nor is a silent stream');
 ok(asleep_within('long', 20), 'afterwards it sleeps');
 
 is(state('keep'), 'running', 'keepAlive never sleeps');
+
+# ---- requests just when it goes to sleep ------------------------------------
+
+create('edge', sleepAfter => 1);
+$s->api(PUT => '/v1/sandbox/edge/file/workspace/app.py', body => $app);
+my $url = $s->api(POST => '/v1/sandbox/edge/ports', json => { port => 8000 })
+    ->{json}{url};
+my (%status, $bad);
+
+for my $i (1 .. 24) {
+    my $kind = $i % 3;
+
+    sleep 1 + ($i % 8) * 0.02 - 0.06;
+    my $g = $kind == 0
+        ? $s->api(GET => '/v1/sandbox/edge/file/workspace/app.py',
+            timeout => 60)
+        : $kind == 1
+        ? $s->api(POST => '/v1/sandbox/edge/api/execute/stream',
+            json => { command => 'echo here' }, timeout => 60)
+        : $s->api(PUT => '/v1/sandbox/edge/file/workspace/up',
+            body => 'x' x 300_000, timeout => 60);
+
+    $status{ $g->{status} // 'none' }++;
+    $bad = $g if ($g->{status} // 0) != 200
+        || ($kind == 1 && $g->{body} !~ /"complete"/);
+}
+is_deeply(\%status, { 200 => 24 }, 'requests spaced at sleepAfter: none fails');
+ok(!$bad, 'nor is a stream cut off') or diag explain $bad;
+cmp_ok($s->api(GET => '/v1/sandbox/edge')->{json}{epoch}, '>', 1,
+    'though it slept in between');
+
+# ---- previews ---------------------------------------------------------------
+
+$s->api(POST => '/v1/sandbox/edge/api/process/start',
+    json => { command => 'python3 /workspace/app.py' });
+ok(wait_for(sub { ($s->preview($url, path => '/')->{status} // 0) == 200 },
+    30, 0.05), 'an app');
+$r = $s->preview($url, path => '/slow=4', timeout => 60);
+is($r->{body}, "ok\n", 'a preview without an answer yet keeps it awake');
+$r = $s->preview($url, path => '/stream=8,0.5', timeout => 60);
+is(() = $r->{body} =~ /tick/g, 8, 'and so does a stream that moves');
+ok(asleep_within('edge', 30), 'then it sleeps');
 
 $s->stop;
 done_testing();
