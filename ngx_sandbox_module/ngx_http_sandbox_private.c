@@ -74,9 +74,9 @@ ngx_http_sandbox_private(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    for (i = 0; i < ngx_min(taken.count, SANDBOX_SPANS_MAX) && !cookie.valid;
-         i++)
-    {
+    /* a frame may bring its own one and that of the window */
+
+    for (i = 0; i < ngx_min(taken.count, SANDBOX_SPANS_MAX); i++) {
         ngx_http_sandbox_private_held(&cookie, SANDBOX_PASS_COOKIE,
                                       smcf->sign_key, &taken.span[i], &bound,
                                       gen);
@@ -253,6 +253,7 @@ ngx_http_sandbox_private_held(ngx_http_sandbox_held_t *held,
         return;
     }
 
+    pass.embed |= held->pass.embed;
     held->pass = pass;
     held->valid = 1;
 }

@@ -61,7 +61,7 @@ sub start {
         POSIX::dup2($their_out, 4);
         $ENV{HOME} = $self->{dir};
         $^F = 1000;
-        exec $program, '--headless=new', '--remote-debugging-pipe',
+        { exec $program, '--headless=new', '--remote-debugging-pipe',
             "--user-data-dir=$self->{dir}/profile", '--no-first-run',
             '--disable-gpu', '--disable-extensions', '--disable-sync',
             '--disable-background-networking', '--disable-component-update',
@@ -70,7 +70,7 @@ sub start {
             '--ignore-certificate-errors', '--disable-dev-shm-usage',
             $> == 0 ? '--no-sandbox' : (),
             "--host-resolver-rules=$rules", @{ $o{args} || [] },
-            'about:blank';
+            'about:blank' }
         POSIX::_exit(127);
     }
 
