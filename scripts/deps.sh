@@ -16,7 +16,7 @@ run="nginx crun uidmap curl ca-certificates python3 util-linux iproute2"
 test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
       esbuild python3-ipython python3-matplotlib python3-pandas
-      busybox-static"
+      busybox-static python3-httpx python3-websockets"
 long="qemu-system-x86"
 deb="debhelper dpkg-dev"
 
