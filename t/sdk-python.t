@@ -27,7 +27,7 @@ my %env = (SANDBOX_ENDPOINT => "http://127.0.0.1:$s->{port}",
            SANDBOX_API_KEY => $s->{key}, PYTHONPATH => $dir,
            PYTHONDONTWRITEBYTECODE => 1);
 
-for (['test_sdk.py', 19], ['test_cli.py', 5]) {
+for (['test_sdk.py', 20], ['test_cli.py', 5]) {
     my ($file, $least) = @$_;
 
     ($status, $out, $err) = run_command([$python, '-X', 'dev', '-W', 'error',

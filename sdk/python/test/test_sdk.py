@@ -306,6 +306,24 @@ class Life(unittest.TestCase):
         sandbox.destroy()
         self.assertEqual(sandbox.state(), "absent")
 
+    def test_sleep_and_options(self):
+        sandbox = fresh(sleep_after="1h")
+
+        sandbox.set_env_vars({"KEPT": "yes", "GONE": None})
+        sandbox.write_file("/workspace/kept", "yes")
+        sandbox.sleep()
+        self.assertEqual(sandbox.state(), "asleep")
+        sandbox.wake()
+        self.assertEqual(sandbox.exec("echo $KEPT; cat kept").stdout.strip(),
+                         "yes\nyes")
+        sandbox.configure(sleep_after=90, keep_alive=True, labels={"a": "b"},
+                          container_timeouts={"portReadyTimeoutMS": 60000})
+        self.assertEqual(sandbox.record()["options"]["sleepAfter"], 90)
+        self.assertEqual(sandbox.record()["labels"], {"a": "b"})
+        sandbox.expose_port(8000, access="private")
+        self.assertIn("sandbox_link=",
+                      sandbox.create_preview_link(8000, expires="5m").url)
+
     def test_errors_on_the_way(self):
         with Client(api_key="wrong") as wrong, \
                 self.assertRaises(sdk.UnauthorizedError):

@@ -30,8 +30,12 @@ export interface ClientOptions {
   headers?: Readonly<Record<string, string>>;
   /** Instead of the global one. */
   fetch?: typeof globalThis.fetch;
-  /** Instead of the global one; Node 20 has none, the package `ws` fits. */
-  WebSocket?: typeof globalThis.WebSocket;
+  /** Opens WebSockets outside of browsers, where the headers have to be sent
+   *  with the handshake.  Default: the global WebSocket's own way of Node 22,
+   *  Deno and Bun; for Node 20 and the package `ws`:
+   *  `(url, protocols, headers) => new WebSocket(url, protocols, { headers })`. */
+  openWebSocket?: (url: string, protocols: string[],
+    headers: Record<string, string>) => WebSocket;
 }
 
 /** What every call takes. */
@@ -199,18 +203,30 @@ export class Client {
     'CONNECTION_LOST', { operation, cause });
   }
 
-  /** A WebSocket; `protocols` may carry a ticket. */
-  webSocket(path: string, query: RequestOptions['query'],
+  /** A WebSocket with a ticket among its protocols, for browsers. */
+  ticketSocket(path: string, query: RequestOptions['query'],
     protocols: string[]): WebSocket {
-    const WebSocketClass = this.#options.WebSocket ?? globalThis.WebSocket;
+    return new WebSocket(this.#url(path, query).replace(/^http/, 'ws'),
+      protocols);
+  }
 
-    if (WebSocketClass === undefined) {
-      throw new NotSupportedError('There is no WebSocket here: hand one over '
-        + 'as the option `WebSocket`', 'NOT_SUPPORTED', { field: 'WebSocket' });
+  /** A WebSocket that carries the key in its handshake. */
+  async keySocket(path: string, query: RequestOptions['query'],
+    protocols: string[]): Promise<WebSocket> {
+    const url = this.#url(path, query).replace(/^http/, 'ws');
+    const headers = Object.fromEntries(await this.#headers({}));
+
+    if (this.#options.openWebSocket) {
+      return this.#options.openWebSocket(url, protocols, headers);
     }
 
-    return new WebSocketClass(this.#url(path, query).replace(/^http/, 'ws'),
-      protocols);
+    if (globalThis.WebSocket === undefined) {
+      throw new NotSupportedError('There is no WebSocket here: hand one over '
+        + 'as the option `openWebSocket`', 'NOT_SUPPORTED',
+      { field: 'openWebSocket' });
+    }
+
+    return new WebSocket(url, { protocols, headers } as unknown as string[]);
   }
 
   #url(path: string, query: RequestOptions['query']): string {

@@ -73,10 +73,10 @@ export async function validatePortToken(target: Target, port: number,
 export function createPreviewLink(target: Target, port: number,
   options: PreviewLinkOptions = {}): Promise<PreviewLink> {
   checkPort(port);
-  const { expiresIn, path, embed } = options;
+  const { expires, path, embed, hostname } = options;
 
   return target.json<PreviewLink>('POST', `/ports/${port}/link`, { json: {
-    expiresIn, path, embed }, operation: 'port.link', idempotent: true,
+    expires, path, embed, hostname }, operation: 'port.link', idempotent: true,
   ...signalOf(options) });
 }
 
@@ -111,18 +111,36 @@ export async function wsConnect(target: Target, path: string, port: number,
     options.protocols ?? [], options);
 }
 
+/** The page's origin, in a browser. */
+function pageOrigin(): string | undefined {
+  const origin = globalThis.location?.origin;
+
+  return typeof document !== 'undefined' && origin?.startsWith('http')
+    ? origin : undefined;
+}
+
 /**
- * Opens a WebSocket of the API.  Constructors of WebSockets take no headers, so
- * a single-use ticket goes along as a subprotocol; the server takes it out.
+ * Opens a WebSocket of the API.  In a browser its constructor takes no headers,
+ * and a single-use ticket goes along as a subprotocol, which the server takes
+ * out; elsewhere the key is in the handshake.
  */
 export async function openWebSocket(target: Target, rest: string,
   query: Record<string, string | number | undefined>, protocols: string[],
   options: CallOptions): Promise<WebSocket> {
-  const ticket = await target.json<{ protocol: string }>('POST', '/ticket', {
-    json: { path: rest.split('?')[0], origin: globalThis.location?.origin },
-    operation: 'ticket.create', idempotent: true, ...signalOf(options) });
-  const socket = target.client.webSocket(target.path(rest), query,
-    [ticket.protocol, ...protocols]);
+  const origin = pageOrigin();
+  const path = target.path(rest);
+  let socket: WebSocket;
+
+  if (origin === undefined) {
+    await target.prepare();
+    socket = await target.client.keySocket(path, query, protocols);
+  } else {
+    const { protocol } = await target.json<{ protocol: string }>('POST',
+      '/ticket', { json: { route: rest.split('?')[0], origin },
+        operation: 'ticket.create', idempotent: true, ...signalOf(options) });
+
+    socket = target.client.ticketSocket(path, query, [protocol, ...protocols]);
+  }
 
   socket.binaryType = 'arraybuffer';
 

@@ -225,9 +225,10 @@ export class Sandbox extends Operations {
     const env = Object.fromEntries(Object.entries(envVars)
       .map(([name, value]) => [name, value ?? null]));
 
-    await this.target.json('PATCH', '/env', { json: { env },
+    await this.target.json('PATCH', '/env', { json: env,
       operation: 'env.set', idempotent: true, ...signalOf(options) });
 
+    /* The server's own default session has got them; this is ours. */
     if (this.target.sessionId !== NO_SESSION) {
       await exportVariables(this.target, envVars, options);
     }

@@ -429,12 +429,13 @@ export interface ExposedPort {
 }
 
 export interface PreviewLinkOptions extends CallOptions {
-  /** Seconds that the link works. */
-  expiresIn?: number;
+  /** How long the link works: 1 s to 30 days.  Default `"1h"`. */
+  expires?: Duration;
   /** Where it leads: begins with one slash.  Default `/`. */
   path?: string;
   /** May be shown in a frame of another site. */
   embed?: boolean;
+  hostname?: string;
 }
 
 export interface PreviewLink {

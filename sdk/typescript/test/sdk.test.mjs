@@ -499,6 +499,67 @@ describe('ports', () => {
   });
 });
 
+describe('private ports, and ways of one\'s own', () => {
+  let sandbox;
+
+  before(async () => {
+    sandbox = fresh();
+    await sandbox.writeFile('/workspace/index.html', 'the page');
+
+    const server = await sandbox.startProcess('python3 -m http.server 8000');
+
+    await server.waitForPort(8000, { timeout: 30_000 });
+  });
+
+  test('a link to a private port', async () => {
+    await sandbox.exposePort(8000, { access: 'private' });
+
+    const link = await sandbox.createPreviewLink(8000, { expires: '10m',
+      path: '/index.html' });
+
+    assert.match(link.url, /sandbox_link=/);
+    assert.ok(Date.parse(link.expiresAt) > Date.now());
+  });
+
+  test('containerFetch: whatever the service says', async () => {
+    const found = await sandbox.containerFetch('/index.html?x=1', 8000);
+
+    assert.equal(found.status, 200);
+    assert.equal(await found.text(), 'the page');
+    assert.equal((await sandbox.containerFetch('/none', 8000)).status, 404);
+    assert.equal((await sandbox.containerFetch(
+      new Request('http://anything/', { method: 'POST', body: 'x' }), 8000))
+      .status, 501);
+    await assert.rejects(sandbox.containerFetch('/', 80),
+      sdk.SandboxSecurityError);
+  });
+
+  test('a terminal', { skip: process.env.SANDBOX_WS ? false
+    : 'no package ws' }, async () => {
+    const { WebSocket } = await import(process.env.SANDBOX_WS);
+    const opening = getSandbox({ ...client, openWebSocket: (url, protocols,
+      headers) => new WebSocket(url, protocols, { headers }) }, sandbox.id);
+    const socket = await opening.terminal({ cols: 100, rows: 30 });
+    let seen = '';
+
+    await new Promise((resolve, reject) => {
+      socket.addEventListener('error', reject);
+      socket.addEventListener('message', ({ data }) => {
+        if (typeof data === 'string') {
+          if (data.includes('"ready"')) {
+            socket.send(new TextEncoder().encode('echo $((6 * 7)); exit 9\n'));
+          } else if (data.includes('"exit"')) {
+            resolve(assert.equal(JSON.parse(data).code, 9));
+          }
+        } else {
+          seen += new TextDecoder().decode(data);
+        }
+      });
+    });
+    assert.match(seen, /\r\n42\r\n/);
+  });
+});
+
 describe('errors on the way', () => {
   test('a wrong key', async () => {
     await rejects(fresh({}, { apiKey: 'wrong' }).exec('true'),
@@ -550,6 +611,38 @@ describe('errors on the way', () => {
 });
 
 describe('life', () => {
+  test('sleep, wake, options and variables that last', async () => {
+    const sandbox = fresh({ sleepAfter: '1h' });
+
+    await sandbox.setEnvVars({ KEPT: 'yes', GONE: 'x' });
+    await sandbox.setEnvVars({ GONE: null });
+    await sandbox.writeFile('/workspace/kept', 'yes');
+    assert.equal((await sandbox.exec('echo $KEPT$GONE')).stdout.trim(), 'yes');
+    await sandbox.sleep();
+    assert.equal((await sandbox.getState()).state, 'asleep');
+    assert.equal(await sandbox.getContainerPlacementId(), null);
+    await sandbox.wake();
+    assert.equal((await sandbox.getState()).status, 'running');
+    assert.equal((await sandbox.exec('echo $KEPT; cat kept')).stdout.trim(),
+      'yes\nyes');
+    await sandbox.stop();
+    await sandbox.setSleepAfter(90);
+    await sandbox.setKeepAlive(true);
+    await sandbox.setLabels({ a: 'b' });
+    await sandbox.setContainerTimeouts({ portReadyTimeoutMS: 60_000 });
+
+    const record = await sandbox.getRecord();
+
+    assert.equal(record.options.sleepAfter, 90);
+    assert.equal(record.options.keepAlive, true);
+    assert.deepEqual(record.labels, { a: 'b' });
+    assert.equal(record.state, 'asleep');
+
+    /* The same id with other options: they are changed. */
+    await getSandbox(client, sandbox.id, { sleepAfter: '2h' }).exec('true');
+    assert.equal((await sandbox.getRecord()).options.sleepAfter, 7200);
+  });
+
   test('list, destroy, and the id is free again', async () => {
     const sandbox = fresh({ labels: { kind: 'test' }, env: { GREETING: 'hi' } });
 

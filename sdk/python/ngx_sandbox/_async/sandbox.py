@@ -188,7 +188,7 @@ class AsyncSandbox(AsyncOperations):
         default session; durable.  None takes one away."""
         await self._prepare()
         await self.client.json("PATCH", self._path("/env"),
-                               json={"env": dict(env)}, idempotent=True,
+                               json=dict(env), idempotent=True,
                                operation="env.set")
 
         if self._session_id != NO_SESSION:
@@ -261,10 +261,10 @@ class AsyncSandbox(AsyncOperations):
         return True
 
     async def create_preview_link(self, port: int, *,
-                                  expires_in: Optional[int] = None,
+                                  expires: Union[None, str, int] = None,
                                   path: Optional[str] = None) -> PreviewLink:
         """A link that opens a private preview in a browser, for a time."""
-        members = {"expiresIn": expires_in, "path": path}
+        members = {"expires": expires, "path": path}
         answer = await self.client.json(
             "POST", self._path(f"/ports/{port}/link"), idempotent=True,
             json={key: value for key, value in members.items()

@@ -189,7 +189,7 @@ class Sandbox(Operations):
         default session; durable.  None takes one away."""
         self._prepare()
         self.client.json("PATCH", self._path("/env"),
-                               json={"env": dict(env)}, idempotent=True,
+                               json=dict(env), idempotent=True,
                                operation="env.set")
 
         if self._session_id != NO_SESSION:
@@ -262,10 +262,10 @@ class Sandbox(Operations):
         return True
 
     def create_preview_link(self, port: int, *,
-                                  expires_in: Optional[int] = None,
+                                  expires: Union[None, str, int] = None,
                                   path: Optional[str] = None) -> PreviewLink:
         """A link that opens a private preview in a browser, for a time."""
-        members = {"expiresIn": expires_in, "path": path}
+        members = {"expires": expires, "path": path}
         answer = self.client.json(
             "POST", self._path(f"/ports/{port}/link"), idempotent=True,
             json={key: value for key, value in members.items()
