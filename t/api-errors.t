@@ -15,7 +15,9 @@ use Test::More;
 
 alarm_after(120);
 
-my $e = Edge->new(read_timeout => '1s');
+# Who can't be reached is waited for as long as a start.
+my $e = Edge->new(read_timeout => '1s',
+                  http_conf => 'sandbox_wake_timeout 3s;');
 my $plain = free_port();
 
 spew("$e->{dir}/page.html", "<h1>ours</h1>\n", 0644);
