@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
 # The examples of the TypeScript client, run as they stand.
+# The client is what is tested: not with the sanitizers.
 
 use strict;
 use warnings;

@@ -2,6 +2,7 @@
 
 # The Python client and sandboxctl, against the running system; the client that
 # waits is what unasync.py makes of the other one.
+# The client is what is tested: not with the sanitizers.
 
 use strict;
 use warnings;

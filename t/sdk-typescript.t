@@ -2,6 +2,7 @@
 
 # The TypeScript client: builds without a warning, packs small, and each of its
 # methods works against the running system.
+# The client is what is tested: not with the sanitizers.
 
 use strict;
 use warnings;
