@@ -183,10 +183,16 @@ SKIP: {
     $t->websocket($l);
     $l->turns(1);
     $memory->lock($victim);
-    my @wait = map { http_connect(port => $s->{port}) } 1 .. 8;
-    http_send($_, "GET /locked HTTP/1.1\r\nHost: $t->{host}\r\n"
-        . "Connection: close\r\n\r\n") for @wait;
-    sleep 0.3;
+    my @wait;
+
+    # One by one: who holds the lock stands still with its first request, and
+    # takes no second one.
+    for (1 .. 8) {
+        push @wait, http_connect(port => $s->{port});
+        http_send($wait[-1], "GET /locked HTTP/1.1\r\nHost: $t->{host}\r\n"
+            . "Connection: close\r\n\r\n");
+        sleep 0.1;
+    }
     kill 'KILL', $victim;
     my @status = map { http_read($_, timeout => 30)->{status} } @wait;
 
