@@ -3,6 +3,7 @@
 # Reloads, resizes and upgrades of nginx, and sandboxd's restarts, under load
 # of every kind: no request fails, and streams go on.  t/long/reloads.t reloads
 # a hundred times.
+# It is about what comes in time: not with the sanitizers.
 
 use strict;
 use warnings;

@@ -2,6 +2,7 @@
 
 # The warm pool, through the API: who gets one, that it is like any other then,
 # how the pool is filled and emptied, and that nothing of it outlives sandboxd.
+# It is about what comes in time: not with the sanitizers.
 
 use strict;
 use warnings;
