@@ -140,8 +140,11 @@ is(() = http_read($s, timeout => 30)->{body} =~ /data:/g, 12,
 
 traffic(1, 4);
 for (1 .. 5) {
-    my ($victim) = $e->workers;
+    my $victim;
 
+    # The one before may have no successor yet.
+    wait_for(sub { ($victim) = $e->workers; defined $victim }, 20)
+        or die 'no worker';
     kill 'KILL', $victim;
     sleep 0.3;
 }

@@ -206,6 +206,6 @@ db.execute('PRAGMA user_version = 99')
 db.commit()
 EOP
 ok(!eval { daemon_start(%$d) }, 'a later schema is refused');
-like($@, qr/schema version 99, this program knows \d+/, 'with the reason');
+like($@, qr/schema version 99, this program knows /, 'with the reason');
 
 done_testing();
