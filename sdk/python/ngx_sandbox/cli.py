@@ -347,6 +347,36 @@ def download_file(sandbox: Sandbox, source: str, target: Path) -> None:
     progress.end()
 
 
+def extract(tar: tarfile.TarFile, target: Path) -> None:
+    """The sandbox is not trusted: nothing outside of target, no devices."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(target, filter="data")
+        return
+
+    # Python before 3.11.4.
+    root = target.resolve()
+
+    def inside(path: Path) -> bool:
+        return path == root or root in path.parents
+
+    for member in tar:
+        place = root / member.name
+        refers = place.parent / member.linkname if member.issym() \
+            else root / member.linkname
+
+        if not inside(Path(os.path.normpath(place))) \
+                or not inside(place.parent.resolve()) \
+                or place.is_symlink() or member.isdev() \
+                or ((member.issym() or member.islnk())
+                    and not inside(refers.resolve())):
+            raise tarfile.TarError(f"{member.name}: would lead outside")
+
+        member.mode &= 0o755
+        member.uid, member.gid = os.getuid(), os.getgid()
+        member.uname = member.gname = ""
+        tar.extract(member, root)
+
+
 def download_tree(sandbox: Sandbox, source: str, target: Path) -> None:
     progress = Progress(f"{source} → {target}", None)
     read_end, write_end = os.pipe()
@@ -368,8 +398,7 @@ def download_tree(sandbox: Sandbox, source: str, target: Path) -> None:
     try:
         with os.fdopen(read_end, "rb") as file, \
                 tarfile.open(fileobj=file, mode="r|") as tar:
-            # The sandbox is not trusted: nothing outside, no devices.
-            tar.extractall(target, filter="data")
+            extract(tar, target)
     except tarfile.TarError:
         fetcher.join()
 
