@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# The Python client and sandboxctl, against the running system; the client that
-# waits is what unasync.py makes of the other one.
+# The Python client, against the running system; the client that waits is what
+# unasync.py makes of the other one.
 # The client is what is tested: not with the sanitizers.
 
 use strict;
@@ -28,7 +28,7 @@ my %env = (SANDBOX_ENDPOINT => "http://127.0.0.1:$s->{port}",
            SANDBOX_API_KEY => $s->{key}, PYTHONPATH => $dir,
            PYTHONDONTWRITEBYTECODE => 1);
 
-for (['test_sdk.py', 20], ['test_cli.py', 5]) {
+for (['test_sdk.py', 20]) {
     my ($file, $least) = @$_;
 
     ($status, $out, $err) = run_command([$python, '-X', 'dev', '-W', 'error',
