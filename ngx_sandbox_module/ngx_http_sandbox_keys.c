@@ -135,7 +135,9 @@ ngx_http_sandbox_keys_line(ngx_http_sandbox_keys_t *set, u_char *p,
     for (i = 0; i < set->keys.nelts; i++) {
         if (ngx_memcmp(key[i].digest, line.digest, SANDBOX_KEY_DIGEST_LEN) == 0
             && key[i].salt.len == line.salt_len
-            && ngx_memcmp(key[i].salt.data, line.salt, line.salt_len) == 0)
+            && (line.salt_len == 0
+                || ngx_memcmp(key[i].salt.data, line.salt, line.salt_len)
+                   == 0))
         {
             return "the same key a second time";
         }
