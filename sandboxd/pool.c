@@ -535,11 +535,14 @@ pool_on_exited(pool *p, uint32_t slot)
 
 
 json_t *
-pool_stats(const pool *p)
+pool_stats(pool *p)
 {
     json_t             *images;
     unsigned            i, target;
     const pool_image   *image;
+
+    /* A sandbox that was started has its own since then. */
+    reserved_look(p);
 
     images = json_object();
     target = 0;

@@ -32,7 +32,7 @@ pool *pool_create(lifecycle *lc, const pool_config *config);
 bool pool_on_exited(pool *p, uint32_t slot);
 
 /* {"warm","assigned","total",...} of docs/api.md; a new object. */
-json_t *pool_stats(const pool *p);
+json_t *pool_stats(pool *p);
 
 /* Fills it, also if it was emptied or its images have failed before. */
 void pool_prime(pool *p);
