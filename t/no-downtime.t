@@ -65,18 +65,10 @@ sub standing_still {
     return @got;
 }
 
-sub asleep {
-    my ($id) = @_;
-    my $pid = wait_for(sub { $s->sandbox_pid($id) }, 20);
-
-    kill 'KILL', $pid;
-    wait_for(sub { !process_alive($pid) }, 20);
-}
-
 $s->{main_conf} = '';
 $s->reload(conf => 1);
 $s->exec('sleeper', 'true', timeout => 60);
-asleep('sleeper');
+$s->kill_sandbox('sleeper');
 
 my $key = "Host: localhost:$s->{port}\r\nAuthorization: Bearer $s->{key}\r\n";
 my $body = join '', map { pack 'N', $_ } 1 .. 1 << 20;

@@ -19,6 +19,7 @@ use warnings;
 use FindBin;
 use Digest::SHA qw(sha256_hex);
 use Harness;
+use IO::Socket::UNIX;
 use Leftovers;
 use Test::More ();
 use Time::HiRes qw(sleep time);
@@ -278,31 +279,55 @@ sub preview {
 # socket in our run directory whose hostname is the sandbox's.
 sub sandbox_pid {
     my ($self, $id) = @_;
+
+    return ($self->sandbox_run($id))[0];
+}
+
+
+# The pid, and the path of the socket.
+sub sandbox_run {
+    my ($self, $id) = @_;
     my %inode;
 
     for (split /\n/, slurp('/proc/net/unix') // '') {
         my @f = split ' ';
 
-        $inode{$f[6]} = 1 if $f[7] && $f[3] eq '00010000'
+        $inode{$f[6]} = $f[7] if $f[7] && $f[3] eq '00010000'
             && index($f[7], "$self->{run}/s/") == 0;
     }
 
     for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
         next unless (slurp("/proc/$pid/status") // '')
             =~ /^NSpid:\t\d+(?:\t\d+)*\t1$/m;
-        next unless grep {
-            (readlink($_) // '') =~ /^socket:\[(\d+)\]$/ && $inode{$1}
-        } glob "/proc/$pid/fd/*";
+        my ($path) = map {
+            (readlink($_) // '') =~ /^socket:\[(\d+)\]$/ && $inode{$1} || ()
+        } glob "/proc/$pid/fd/*" or next;
 
         my ($status, $host) = run_command(
             ['nsenter', '-t', $pid, '-U', '-u', '--preserve-credentials',
              'hostname']);
 
         chomp($host //= '');
-        return $pid if $host eq $id;
+        return ($pid, $path) if $host eq $id;
     }
 
-    return undef;
+    return;
+}
+
+
+# Kills PID 1 of a sandbox that runs, and waits until nothing takes a connection
+# in its place: its socket lives a moment longer than what can be seen of it.
+sub kill_sandbox {
+    my ($self, $id) = @_;
+    my ($pid, $path);
+
+    wait_for(sub { ($pid, $path) = $self->sandbox_run($id); $pid }, 20)
+        or return;
+    kill 'KILL', $pid;
+
+    return wait_for(sub {
+        return !process_alive($pid) && !IO::Socket::UNIX->new(Peer => $path);
+    }, 20);
 }
 
 

@@ -173,16 +173,11 @@ sub parked {
     my $body = 'w' x 100_000;
 
     $s->exec('sleeper', 'true', timeout => 60);
-    my $pid = $s->sandbox_pid('sleeper');
 
     $l->client(parked => sub {
         return () if $_[0];
 
-        # a new run is a new PID 1, also where the last one is looked for
-        my $now = wait_for(sub { $s->sandbox_pid('sleeper') }, 20)
-            or return 'no sandbox';
-        kill 'KILL', $now;
-        wait_for(sub { !process_alive($now) }, 20);
+        $s->kill_sandbox('sleeper') or return 'no sandbox';
 
         my @c = map { http_connect(port => $s->{port}) } 1 .. 4;
         my $head = "Host: localhost:$s->{port}\r\nConnection: close\r\n"
