@@ -103,7 +103,7 @@ is((stat '/dev/null')[4], 0, "the host's null device is root's");
 isnt(($d->inside(1, 'chmod 600 /dev/null'))[1], 0,
     "a guest can't close it to others");
 
-is(slurp("$d->{dir}/log"), '', 'the driver had nothing to complain about');
+is($d->complaints(), '', 'the driver had nothing to complain about');
 
 # ---- what an agent says --------------------------------------------------------
 

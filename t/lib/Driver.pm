@@ -224,6 +224,16 @@ sub exited {
 
 
 # Ends the driver, not the sandboxes; its wait status.
+# What its log says, but for what it only tells: the host, as an image, changes
+# when somebody installs something.
+sub complaints {
+    my ($self) = @_;
+
+    return join '', grep { !/ info: / } map { "$_\n" }
+        split /\n/, slurp("$self->{dir}/log") // '';
+}
+
+
 sub quit {
     my ($self, $signal) = @_;
 
