@@ -131,6 +131,8 @@ class Handler(socketserver.BaseRequestHandler):
         chunked = "chunked" in self.q
         self.head("200 OK", "Transfer-Encoding: chunked" if chunked
                   else "Content-Length: %d" % left)
+        if self.method == "HEAD":
+            return
         while left:
             data = block[:min(left, len(block))]
             left -= len(data)
