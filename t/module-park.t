@@ -194,7 +194,7 @@ $new = FakeAgent->start(dir => $e->{dir}, slot => 8, key => 'c' x 32,
 
 # The start is answered before the agent listens: it is tried until it does.
 $d->fault(start_delay => 0.1, start_run => { 8 => { key => 'c' x 32 } });
-$new->listen_now(3);
+$new->listen_now(1.5);
 $r = $e->get($h->('box8'), '/', method => 'POST', body => $body);
 is($r->{json}{size}, 3_000_000, 'a POST whose sandbox has gone is not lost');
 $new->stop(unlink => 1);
