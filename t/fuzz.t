@@ -11,7 +11,7 @@ use Harness;
 use Test::More;
 
 my @sources = sort glob(top_dir() . '/t/fuzz/*.c');
-my $seconds = $ENV{FUZZ_SECONDS} || 4;
+my $seconds = $ENV{FUZZ_SECONDS} || 2;
 
 plan skip_all => 'the fuzzers are instrumented already' if is_san();
 plan tests => 2 * @sources;
