@@ -221,6 +221,7 @@ typedef struct {
     uint16_t                      port;
     u_char                        access;
     u_char                        host;
+    u_char                        wake_off;    /* its visitors wake nothing */
     u_char                        limited;     /* it, or its sandbox */
 } ngx_http_sandbox_exposure_t;
 
@@ -262,6 +263,7 @@ typedef struct {
     unsigned                      restarted:1;  /* second trip to the gate */
     unsigned                      waited:1;
     unsigned                      limited:1;    /* has limits of its own */
+    unsigned                      wake_off:1;   /* preview: wakes nothing */
 
     u_char                        state;        /* as it was found; 0 */
 

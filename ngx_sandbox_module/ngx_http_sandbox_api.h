@@ -113,7 +113,8 @@ ngx_int_t ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
 
-/* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _UNEXPOSE */
+/* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _PORT_PATCH,
+ * _UNEXPOSE */
 
 ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);

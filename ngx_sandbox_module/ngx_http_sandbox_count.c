@@ -39,6 +39,7 @@ static const char  *ngx_http_sandbox_error_names[] = {
     "too_many_waiting", "unavailable", "timeout", "busy",
     "unauthorized", "forbidden", "too_many_requests", "quota_exceeded",
     "requests_exceeded", "connections_exceeded", "body_exceeded",
+    "wake_limited",
     "zone_full", "invalid_request", "not_found", "not_implemented",
     "method_not_allowed", "exists", "misdirected_request",
     "payload_too_large", "insufficient_storage", "capacity_exceeded",

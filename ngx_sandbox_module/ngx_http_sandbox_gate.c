@@ -153,6 +153,7 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     ctx->private = exposure.access == NGX_HTTP_SANDBOX_PRIVATE;
     ctx->public_host = exposure.host == NGX_HTTP_SANDBOX_HOST_PUBLIC;
     ctx->limited = exposure.limited;
+    ctx->wake_off = exposure.wake_off;
 
     ctx->id.len = info.id_len;
     ctx->id.data = ngx_pnalloc(r->pool, info.id_len + sizeof(":65535") - 1);
@@ -889,6 +890,7 @@ ngx_http_sandbox_resolved_read(json_t *result,
             res->exposure.port = rec.port;
             res->exposure.access = rec.access;
             res->exposure.host = rec.host;
+            res->exposure.wake_off = rec.wake_off;
             res->exposure.limited |= rec.limited;
 
         } else {

@@ -423,8 +423,9 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
 
     entry->port = rec->port;
     entry->gen = rec->gen;
-    entry->access = rec->access;
-    entry->host = rec->host;
+    entry->access = rec->access & 3;
+    entry->host = rec->host & 3;
+    entry->wake_off = rec->wake_off;
     entry->seq = rec->seq;
     entry->mark = sh->mark;
     entry->sibling = node->entries;

@@ -65,7 +65,7 @@ struct ngx_http_sandbox_node_s {
 };
 
 
-/* An exposure: 33 bytes and its label. */
+/* An exposure: 32 bytes and its label. */
 
 struct ngx_http_sandbox_entry_s {
     uint64_t                      seq;
@@ -75,8 +75,9 @@ struct ngx_http_sandbox_entry_s {
     uint32_t                      mark;
     uint32_t                      gen;
     uint16_t                      port;
-    u_char                        access;
-    u_char                        host;
+    u_char                        access:2;
+    u_char                        host:2;
+    u_char                        wake_off:1;
     u_char                        label_len;
     u_char                        label[1];
 };

@@ -70,6 +70,11 @@ static ngx_http_sandbox_title_t  ngx_http_sandbox_titles[] = {
     { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_null_string,
       ngx_string("Not available at the moment"), ngx_null_string },
 
+    { NGX_HTTP_TOO_MANY_REQUESTS, ngx_string("wake_limited"),
+      ngx_string("This sandbox is asleep"),
+      ngx_string("It was woken often lately, and starts again for a visitor "
+                 "in a while.") },
+
     { NGX_HTTP_TOO_MANY_REQUESTS, ngx_null_string,
       ngx_string("Too many requests"), ngx_null_string },
 

@@ -34,6 +34,7 @@ typedef struct {
     ngx_uint_t                    sandboxes;   /* limits of those who wait */
     ngx_uint_t                    starts;
     uint32_t                      ended;       /* epoch */
+    uint16_t                      port;        /* of the preview that asked */
     unsigned                      create:1;
     unsigned                      started:1;
     unsigned                      again:1;     /* another run than `ended` */
@@ -65,7 +66,13 @@ static void ngx_http_sandbox_park_resume(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err);
 static ngx_http_sandbox_wake_t *ngx_http_sandbox_wake_get(
     ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again);
+static json_t *ngx_http_sandbox_wake_request(ngx_http_sandbox_wake_t *wake,
+    ngx_http_sandbox_ctx_t *ctx);
 static void ngx_http_sandbox_wake_reply(void *data, json_t *result,
+    ngx_http_sandbox_error_t *err);
+static void ngx_http_sandbox_wake_fail(ngx_http_sandbox_wake_t *wake,
+    ngx_http_sandbox_error_t *err);
+static ngx_uint_t ngx_http_sandbox_wake_refused(ngx_http_sandbox_wake_t *wake,
     ngx_http_sandbox_error_t *err);
 static ngx_int_t ngx_http_sandbox_wake_read(ngx_http_sandbox_wake_t *wake,
     json_t *result);
@@ -149,7 +156,7 @@ ngx_http_sandbox_park_handler(ngx_http_request_t *r)
     if (!ctx->api) {
         slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
 
-        if (!slcf->wake) {
+        if (!slcf->wake || ctx->wake_off) {
             return ngx_http_sandbox_reject(r, 410 /* Gone */,
                                            "STALE_PREVIEW_URL",
                                            "Preview URL is stale because the "
@@ -746,6 +753,7 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     wake->starts = ctx->caller ? ctx->caller->starts : 0;
     wake->again = again && ctx->known;
     wake->ended = ctx->epoch;
+    wake->port = ctx->api ? 0 : ctx->port;
     wake->id.len = ctx->id.len;
     wake->id.data = wake->data;
     ngx_memcpy(wake->id.data, ctx->id.data, ctx->id.len);
@@ -755,13 +763,7 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     wake->tick.log = ngx_cycle->log;
 
     wake->call = ngx_http_sandbox_daemon_call(
-                     json_pack("{s:s,s:s%,s:b,s:s,s:o}", "op", "start",
-                               "sandbox", (char *) wake->id.data,
-                               wake->id.len, "create", (int) wake->create,
-                               "trigger", ctx->api ? "control"
-                                                   : "preview",
-                               "caller",
-                               ngx_http_sandbox_caller_json(ctx->caller)),
+                     ngx_http_sandbox_wake_request(wake, ctx),
                      NGX_HTTP_SANDBOX_START_TIMEOUT,
                      ngx_http_sandbox_wake_reply, wake);
 
@@ -774,6 +776,26 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     ngx_http_sandbox_counters->wakes++;
 
     return wake;
+}
+
+
+static json_t *
+ngx_http_sandbox_wake_request(ngx_http_sandbox_wake_t *wake,
+    ngx_http_sandbox_ctx_t *ctx)
+{
+    json_t  *request;
+
+    request = json_pack("{s:s,s:s%,s:b,s:s,s:o}", "op", "start",
+                        "sandbox", (char *) wake->id.data, wake->id.len,
+                        "create", (int) wake->create,
+                        "trigger", wake->port ? "preview" : "control",
+                        "caller", ngx_http_sandbox_caller_json(ctx->caller));
+
+    if (wake->port) {
+        json_object_set_new(request, "port", json_integer(wake->port));
+    }
+
+    return request;
 }
 
 
@@ -854,23 +876,80 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
         return;
     }
 
-    ngx_http_sandbox_counters->wakes_failed++;
+    ngx_http_sandbox_wake_fail(wake, err);
+}
 
-    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                  "sandbox \"%V\" can't be started: %V", &wake->id,
-                  &err->message);
+
+/*
+ * What one exposure's visitors may not do concerns nobody else: others who have
+ * joined them ask for themselves.
+ */
+
+static void
+ngx_http_sandbox_wake_fail(ngx_http_sandbox_wake_t *wake,
+    ngx_http_sandbox_error_t *err)
+{
+    ngx_uint_t                  refused;
+    ngx_http_sandbox_ctx_t     *ctx;
+    ngx_http_sandbox_waiter_t  *w;
+
+    refused = ngx_http_sandbox_wake_refused(wake, err);
+
+    if (refused) {
+        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                      "sandbox \"%V\" isn't started for port %ui: %V",
+                      &wake->id, (ngx_uint_t) wake->port, &err->message);
+
+    } else {
+        ngx_http_sandbox_counters->wakes_failed++;
+
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "sandbox \"%V\" can't be started: %V", &wake->id,
+                      &err->message);
+    }
 
     wake->busy++;
 
     while (!ngx_queue_empty(&wake->waiters)) {
         w = ngx_queue_data(ngx_queue_head(&wake->waiters),
                            ngx_http_sandbox_waiter_t, queue);
+        ctx = ngx_http_sandbox_ctx(w->request);
+
+        if (refused && (ctx->api || ctx->port != wake->port)
+            && ngx_http_sandbox_waiter_again(w) == NGX_OK)
+        {
+            continue;
+        }
 
         ngx_http_sandbox_waiter_go(w, err);
     }
 
     wake->busy--;
     ngx_http_sandbox_wake_free(wake);
+}
+
+
+static ngx_uint_t
+ngx_http_sandbox_wake_refused(ngx_http_sandbox_wake_t *wake,
+    ngx_http_sandbox_error_t *err)
+{
+    ngx_uint_t  i;
+
+    static const ngx_str_t  codes[] = {
+        ngx_string("wake_limited"),
+        ngx_string("STALE_PREVIEW_URL"),
+        ngx_string("port_not_exposed")
+    };
+
+    for (i = 0; wake->port && i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (err->code.len == codes[i].len
+            && ngx_memcmp(err->code.data, codes[i].data, codes[i].len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

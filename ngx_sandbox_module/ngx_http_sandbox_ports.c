@@ -40,7 +40,9 @@ ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
     ngx_int_t   rc;
     ngx_str_t   hostname;
 
-    if (api->op == SANDBOX_OP_EXPOSE || api->op == SANDBOX_OP_PORT_PUT) {
+    if (api->op == SANDBOX_OP_EXPOSE || api->op == SANDBOX_OP_PORT_PUT
+        || api->op == SANDBOX_OP_PORT_PATCH)
+    {
         return ngx_http_sandbox_read_body(r, api,
                                           ngx_http_sandbox_ports_expose);
     }
@@ -356,6 +358,10 @@ ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
     request = json_pack("{s:s, s:s%, s:o}", "op", "expose", "sandbox",
                         api->id.data, api->id.len, "options", options);
 
+    if (api->op == SANDBOX_OP_PORT_PATCH) {
+        json_object_set_new(request, "patch", json_true());
+    }
+
     ngx_http_sandbox_api_call(r, api, request, NGX_HTTP_SANDBOX_SLOW_TIMEOUT,
                               ngx_http_sandbox_ports_exposed);
     return;
@@ -467,7 +473,8 @@ ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
     ngx_uint_t   i;
 
     static const char  *names[] = { "port", "token", "name", "access",
-                                    "host", "limits", NULL };
+                                    "host", "wake", "wakesPerMinute",
+                                    "limits", NULL };
 
     json = json_object();
 

@@ -553,6 +553,7 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
     static const char *const  access[] = { "public", "token", "private",
                                            NULL };
     static const char *const  hosts[] = { "local", "public", NULL };
+    static const char *const  wakes[] = { "off", NULL };
 
     ngx_memzero(rec, sizeof(ngx_http_sandbox_record_t));
 
@@ -610,6 +611,7 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 
         rec->access = ngx_http_sandbox_read_enum(object, "access", access);
         rec->host = ngx_http_sandbox_read_enum(object, "host", hosts);
+        rec->wake_off = ngx_http_sandbox_read_enum(object, "wake", wakes);
         rec->port = (uint16_t) port;
 
         /* without one, nothing that is signed can fit */

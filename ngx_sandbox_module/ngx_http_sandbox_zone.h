@@ -35,6 +35,7 @@ typedef struct {
     unsigned                      tenant:1;
     unsigned                      gone:1;
     unsigned                      limited:1;
+    unsigned                      wake_off:1;
     ngx_http_sandbox_limits_t     limits;
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
     ngx_str_t                     name;        /* id, label or tenant's */

@@ -81,6 +81,8 @@ static const route_entry  route_table[] = {
     { SANDBOX "/ports/{port}", GET|HEAD, READ, LOCAL, SANDBOX_OP_PORT_GET,
       NULL },
     { SANDBOX "/ports/{port}", PUT, MANAGE, LOCAL, SANDBOX_OP_PORT_PUT, NULL },
+    { SANDBOX "/ports/{port}", PATCH, MANAGE, LOCAL, SANDBOX_OP_PORT_PATCH,
+      NULL },
     { SANDBOX "/ports/{port}", DELETE, MANAGE, LOCAL, SANDBOX_OP_UNEXPOSE,
       NULL },
     { SANDBOX "/ticket", POST, MANAGE, LOCAL, SANDBOX_OP_TICKET, NULL },

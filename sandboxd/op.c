@@ -263,17 +263,21 @@ parse_tenant(op *dst, json_t *frame, error **err)
 static int
 parse_start(op *dst, json_t *frame, error **err)
 {
+    json_int_t   port;
     const char  *trigger;
 
     trigger = "control";
+    port = 0;
 
     if (parse_caller(dst, frame, err) < 0
         || json_get_bool(frame, "create", &dst->create, err) < 0
+        || json_get_integer(frame, "port", 1, PORT_MAX, &port, err) < 0
         || json_get_string(frame, "trigger", 16, &trigger, err) < 0)
     {
         return -1;
     }
 
+    dst->port = (unsigned) port;
     dst->preview = strcmp(trigger, "preview") == 0;
 
     if (!dst->preview && strcmp(trigger, "control") != 0) {
@@ -290,7 +294,8 @@ parse_expose(op *dst, json_t *frame, error **err)
 {
     if (json_required(json_get_object(frame, "options", &dst->options, err),
                       "options", err)
-        < 0)
+        < 0
+        || json_get_bool(frame, "patch", &dst->patch, err) < 0)
     {
         return -1;
     }

@@ -81,10 +81,12 @@ typedef struct {
     bool         all;                   /* ack */
     bool         create;                /* start */
     bool         preview;               /* start */
+    bool         patch;                 /* expose: only one that there is */
     uint64_t     cursor;                /* list: born above */
     unsigned     limit;                 /* list */
     bool         everybody;             /* list: of all tenants */
-    unsigned     port;                  /* unexpose */
+    unsigned     port;                  /* unexpose; start: of the preview,
+                                         * or 0 */
     int          version;               /* hello */
     long         pid;                   /* hello, for the log only */
     const char  *nonce;                 /* hello, FRAME_NONCE_LEN hex */

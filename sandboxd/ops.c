@@ -9,6 +9,7 @@
 #include "sandboxd/ops_part.h"
 #include "sandboxd/record.h"
 #include "sandboxd/tenant.h"
+#include "sandboxd/wakes.h"
 
 /* A page of the list ends here even if there is room for more records: an
  * answer is one frame. */
@@ -489,6 +490,12 @@ start_find(service *sv, const op *o, error **err)
         return NULL;
     }
 
+    if (o->preview && o->port != 0
+        && wakes_check(sb, o->port, uv_now(sv->loop), err) < 0)
+    {
+        return NULL;
+    }
+
     if (sb->run.state != RUN_UP && sb->run.waiters == NULL
         && tenant_count_start(sb->tenant, &o->caller, uv_now(sv->loop), err)
            < 0)
@@ -638,6 +645,7 @@ op_expose(service *sv, request *req)
 
     if (expose_options_parse(&options, req->op.options, warnings, &err) == 0)
     {
+        options.patch = req->op.patch;
         ex = registry_expose(sv->r, sb, &options, &req->revoked, &err);
     }
 

@@ -52,6 +52,9 @@
 #define EXPOSURE_NAME_MAX    64
 #define OPTIONS_IMAGE_MAX    64
 
+#define WAKES_DEFAULT        60     /* a minute */
+#define WAKES_MAX          6000
+
 #define START_TIMEOUT_MS     90000
 #define QUEUE_TIMEOUT_MS     30000
 #define SLEEP_AFTER          600    /* seconds */
@@ -108,9 +111,12 @@ int access_parse(const char *name);
 
 typedef struct {
     unsigned     port;
-    bool         has_access, has_host;
+    bool         patch;         /* of one that there is: its name stays, too */
+    bool         has_name, has_access, has_host, has_wake, has_wakes;
     access_kind  access;
     bool         host_public;
+    bool         wake_off;
+    unsigned     wakes;
     bool         rotate;
     bool         has_limits;
     traffic_limits  limits;
@@ -118,6 +124,10 @@ typedef struct {
     char         name[EXPOSURE_NAME_MAX + 1];       /* "" if not given */
 } expose_options;
 
+/*
+ * Options of an exposure beside those that docs/api.md explains: none.  wake is
+ * "on" or "off", wakesPerMinute 1 to WAKES_MAX or null.
+ */
 int expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     error **err);
 

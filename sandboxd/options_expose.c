@@ -8,7 +8,7 @@
 
 static const char *const  known_expose[] = {
     "port", "name", "token", "access", "host", "rotate",
-    "limits", NULL
+    "wake", "wakesPerMinute", "limits", NULL
 };
 
 
@@ -73,6 +73,43 @@ expose_access(expose_options *dst, json_t *in, error **err)
 }
 
 
+/* Whether its visitors wake the sandbox, and how often. */
+static int
+expose_wake(expose_options *dst, json_t *in, error **err)
+{
+    int          got;
+    json_int_t   wakes;
+    const char  *text;
+
+    got = json_get_string(in, "wake", 16, &text, err);
+    if (got < 0) {
+        return -1;
+    }
+
+    if (got > 0) {
+        dst->has_wake = true;
+        dst->wake_off = strcmp(text, "off") == 0;
+
+        if (!dst->wake_off && strcmp(text, "on") != 0) {
+            return error_set_field(err, 400, "invalid_request", "wake", 0,
+                                   "wake must be \"on\" or \"off\"");
+        }
+    }
+
+    wakes = WAKES_DEFAULT;
+
+    if (json_get_integer(in, "wakesPerMinute", 1, WAKES_MAX, &wakes, err) < 0)
+    {
+        return -1;
+    }
+
+    dst->has_wakes = json_object_get(in, "wakesPerMinute") != NULL;
+    dst->wakes = (unsigned) wakes;
+
+    return 0;
+}
+
+
 int
 expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     error **err)
@@ -107,6 +144,8 @@ expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
         return -1;
     }
 
+    dst->has_name = json_object_get(in, "name") != NULL;
+
     if (got > 0) {
         strcpy(dst->name, text);
     }
@@ -125,7 +164,7 @@ expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
         }
     }
 
-    if (expose_access(dst, in, err) < 0) {
+    if (expose_access(dst, in, err) < 0 || expose_wake(dst, in, err) < 0) {
         return -1;
     }
 

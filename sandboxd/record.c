@@ -78,6 +78,11 @@ record_item(const item *it)
         json_object_set_new(record, "host",
                             json_string(ex->shown.host_public ? "public"
                                                               : "local"));
+
+        if (ex->shown.wake_off) {
+            json_object_set_new(record, "wake", json_string("off"));
+        }
+
         record_limits(record, limits_json(&ex->shown.limits));
         break;
 
@@ -276,6 +281,10 @@ record_exposure(const exposure *ex)
     json_object_set_new(record, "host",
                         json_string(ex->now.host_public ? "public"
                                                         : "local"));
+    json_object_set_new(record, "wake",
+                        json_string(ex->now.wake_off ? "off" : "on"));
+    json_object_set_new(record, "wakesPerMinute",
+                        json_integer(ex->now.wakes));
     record_limits(record, limits_json(&ex->now.limits));
     json_object_set_new(record, "createdAt", record_time(ex->created_at));
 

@@ -400,8 +400,8 @@ registry_release(registry *r, sandbox *sb)
 }
 
 
-static exposure *
-exposure_of_port(sandbox *sb, unsigned port)
+exposure *
+exposure_of_port(const sandbox *sb, unsigned port)
 {
     exposure  *ex;
 
@@ -435,6 +435,8 @@ exposure_put(registry *r, exposure *ex, bool ack)
     row.access = (int) ex->now.access;
     row.gen = ex->now.gen;
     row.host_public = ex->now.host_public;
+    row.wake_off = ex->now.wake_off;
+    row.wakes = ex->now.wakes;
     row.created_at = ex->created_at;
 
     value = limits_json(&ex->now.limits);
@@ -496,7 +498,11 @@ exposure_decide(sandbox *sb, const expose_options *o, const exposure *old,
                                               : ACCESS_TOKEN;
     plan->view.host_public = o->has_host ? o->host_public
                              : old ? old->now.host_public : false;
-    strcpy(plan->name, o->name);
+    plan->view.wake_off = o->has_wake ? o->wake_off
+                          : old ? old->now.wake_off : false;
+    plan->view.wakes = o->has_wakes ? o->wakes
+                       : old ? old->now.wakes : WAKES_DEFAULT;
+    strcpy(plan->name, o->patch && !o->has_name ? old->name : o->name);
 
     if (o->has_limits) {
         plan->view.limits = o->limits;
@@ -585,6 +591,11 @@ registry_expose(registry *r, sandbox *sb, const expose_options *o,
     *revoked = 0;
     old = exposure_of_port(sb, o->port);
 
+    if (old == NULL && o->patch) {
+        error_set(err, 404, "port_not_exposed", "this port is not exposed");
+        return NULL;
+    }
+
     if (store_check(r->store, err) < 0
         || exposure_decide(sb, o, old, &plan, err) < 0
         || exposure_clash(r, sb, &plan, old, err) < 0)
@@ -608,6 +619,11 @@ registry_expose(registry *r, sandbox *sb, const expose_options *o,
     ex = exposure_add(r, sb, o->port, plan.label);
     ex->now = plan.view;
     ex->created_at = plan.created_at;
+
+    if (old != NULL) {
+        ex->woken = old->woken;
+    }
+
     strcpy(ex->token, plan.token);
     strcpy(ex->name, plan.name);
     exposure_put(r, ex, false);

@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "common/error.h"
+#include "sandboxd/bucket.h"
 #include "sandboxd/deadline.h"
 #include "sandboxd/driver.h"
 #include "sandboxd/journal.h"
@@ -92,6 +93,8 @@ typedef struct {
     uint32_t     gen;           /* other than before: what was signed for the
                                  * exposure doesn't count any more */
     bool         host_public;
+    bool         wake_off;
+    unsigned     wakes;         /* a minute; the zones needn't know */
     traffic_limits  limits;
 } exposure_view;
 
@@ -161,6 +164,7 @@ struct exposure {
     unsigned        port;
     exposure_view   now;
     exposure_view   shown;      /* as published */
+    bucket          woken;      /* see wakes.h */
     int64_t         created_at;
     char            token[TOKEN_MAX + 1];
     char            name[EXPOSURE_NAME_MAX + 1];
@@ -240,6 +244,7 @@ void registry_on_committed(void *data, uint64_t seq);
 sandbox *registry_find(registry *r, const char *id);
 sandbox *registry_find_slot(registry *r, uint32_t slot);
 exposure *registry_find_label(registry *r, const char *label);
+exposure *exposure_of_port(const sandbox *sb, unsigned port);
 
 /* A slot that no record has. */
 int registry_slot(registry *r, uint32_t *slot, error **err);

@@ -175,6 +175,8 @@ load_exposure(void *data, const store_exposure *row, error **err)
     ex->now.access = (access_kind) row->access;
     ex->now.gen = row->gen;
     ex->now.host_public = row->host_public;
+    ex->now.wake_off = row->wake_off;
+    ex->now.wakes = row->wakes;
     ex->created_at = row->created_at;
     strcpy(ex->token, row->token ? row->token : "");
     strcpy(ex->name, row->name ? row->name : "");

@@ -58,6 +58,8 @@ typedef struct {
     int          access;
     uint32_t     gen;
     bool         host_public;
+    bool         wake_off;
+    unsigned     wakes;
     int64_t      created_at;
     const char  *limits;        /* JSON, or NULL */
 } store_exposure;

@@ -13,7 +13,7 @@
 #include "sandboxd/store_db.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  4
+#define SCHEMA_VERSION  6
 
 
 typedef enum {
@@ -66,7 +66,9 @@ static const char *const  migrations[SCHEMA_VERSION - 1] = {
     "ALTER TABLE exposures ADD COLUMN gen INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE exposures ADD COLUMN limits TEXT",
     "CREATE TABLE tenants (name TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE,"
-    " seq INTEGER NOT NULL) WITHOUT ROWID"
+    " seq INTEGER NOT NULL) WITHOUT ROWID",
+    "ALTER TABLE exposures ADD COLUMN wake_off INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE exposures ADD COLUMN wakes INTEGER NOT NULL DEFAULT 60"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {
@@ -79,8 +81,8 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "UPDATE sandboxes SET seq = ?2, state = ?3, epoch = ?4, epoch_used = ?5,"
     " boot = ?6, started_at = ?7, reason = ?8 WHERE slot = ?1",
     "INSERT OR REPLACE INTO exposures (label, slot, seq, port, token, name,"
-    " access, host_public, created_at, gen, limits)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    " access, host_public, created_at, gen, limits, wake_off, wakes)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     "DELETE FROM sandboxes WHERE slot = ?1",
     "DELETE FROM exposures WHERE label = ?1",
     "INSERT OR REPLACE INTO tombstones (seq, slot, exposure, name)"
@@ -468,6 +470,8 @@ row_exposure(sqlite3_stmt *st, const store_rows *rows, void *data,
     row.created_at = sqlite3_column_int64(st, 8);
     row.gen = (uint32_t) column_int(st, 9);
     row.limits = column_text(st, 10);
+    row.wake_off = column_int(st, 11) != 0;
+    row.wakes = (unsigned) column_int(st, 12);
 
     return rows->exposure(data, &row, err);
 }
@@ -535,8 +539,8 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
                   " FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
         || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
-                     " host_public, created_at, gen, limits FROM exposures"
-                     " ORDER BY seq",
+                     " host_public, created_at, gen, limits, wake_off, wakes"
+                     " FROM exposures ORDER BY seq",
                      rows, data, row_exposure, err) < 0
         || rows_load(db, "SELECT seq, slot, exposure, name FROM tombstones"
                      " ORDER BY seq", rows, data, row_tombstone, err) < 0
@@ -610,6 +614,8 @@ write_exposure(store_db *db, const store_op *op, error **err)
     bind_int(st, 9, (uint64_t) op->created_at);
     bind_int(st, 10, op->gen);
     bind_text(st, 11, op->limits);
+    bind_int(st, 12, op->wake_off);
+    bind_int(st, 13, op->wakes);
 
     return db_run(db, SQL_PUT_EXPOSURE, err);
 }

@@ -40,6 +40,8 @@ struct store_op {
     int             access;
     uint32_t        gen;
     bool            host_public;
+    bool            wake_off;
+    unsigned        wakes;
     bool            exposure;
     int64_t         created_at;
     int64_t         started_at;

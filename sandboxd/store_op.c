@@ -92,6 +92,8 @@ store_op_exposure(const store_exposure *row)
     op->access = row->access;
     op->gen = row->gen;
     op->host_public = row->host_public;
+    op->wake_off = row->wake_off;
+    op->wakes = row->wakes;
     op->created_at = row->created_at;
     op->name = text_copy(row->label);
     op->text = text_copy(row->token);

@@ -6,8 +6,7 @@
 #include "common/log.h"
 #include "sandboxd/tenant.h"
 
-#define PREFIX_TRIES   64
-#define MINUTE_MS   60000
+#define PREFIX_TRIES  64
 
 
 static void
@@ -206,36 +205,24 @@ int
 tenant_count_start(tenant *t, const op_caller *caller, uint64_t now,
     error **err)
 {
-    double    per_ms, wait;
-    uint64_t  passed;
+    unsigned  wait;
 
     if (caller->starts == 0) {
         return 0;
     }
 
-    per_ms = (double) caller->starts / MINUTE_MS;
-    passed = now - t->starts_at;
+    wait = bucket_take(&t->starts, caller->starts, now);
 
-    t->starts -= (double) passed * per_ms;
-    t->starts_at = now;
-
-    if (t->starts < 0) {
-        t->starts = 0;
-    }
-
-    if (t->starts + 1 <= caller->starts) {
-        t->starts += 1;
+    if (wait == 0) {
         return 0;
     }
-
-    wait = (t->starts + 1 - caller->starts) / per_ms;
 
     error_set_field(err, 429, "quota_exceeded", "startsPerMinute",
                     caller->starts, "this key may start %u sandboxes a "
                     "minute", caller->starts);
 
     if (err != NULL) {
-        (*err)->retry_after = (unsigned) (wait / 1000) + 1;
+        (*err)->retry_after = (int) wait;
     }
 
     return -1;

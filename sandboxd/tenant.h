@@ -11,6 +11,7 @@
 #ifndef SANDBOXD_TENANT_H
 #define SANDBOXD_TENANT_H
 
+#include "sandboxd/bucket.h"
 #include "sandboxd/op.h"
 #include "sandboxd/registry.h"
 
@@ -22,8 +23,7 @@ struct tenant {
     table_node  by_prefix;
     journal     aged;           /* its sandboxes, by birth */
     size_t      count;          /* those of them that exist */
-    double      starts;         /* of the last minute, as they wear off */
-    uint64_t    starts_at;      /* loop time of that figure */
+    bucket      starts;
     uint64_t    seq;            /* of its creation */
     char        prefix[PREFIX_LEN + 1];     /* "": the default tenant */
     char        name[TENANT_MAX + 1];

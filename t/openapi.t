@@ -231,6 +231,8 @@ call('exposePort');
 call('getPort');
 call('listPorts');
 call('putPort');
+call('patchPort');
+call('patchPort', path => { port => 8099 }, status => 404);
 call('unexposePort');
 
 # the container API

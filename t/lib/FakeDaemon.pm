@@ -15,7 +15,7 @@ package FakeDaemon;
 #   $d->stop; $d->serve;    # the state stays
 #
 # Faults: start_delay, resolve_delay (seconds), start_error, resolve_error
-# (error objects), silent (op => 1), bad_proof, bad_frame, drop (connections
+# (error objects), start_port_error (by the port that asks), silent (op => 1), bad_proof, bad_frame, drop (connections
 # now), resync (answers it once), page (records a page), dribble (bytes one by
 # one), sync_delay.  start_run => {slot, epoch, key} says what a start makes of
 # a sandbox.
@@ -519,6 +519,10 @@ sub op_start {
 
         return $self->answer($p, $f->{id}, undef,
             $self->{fault}{start_error}) if $self->{fault}{start_error};
+
+        my $refused = $self->{fault}{start_port_error}{$f->{port} // 0};
+
+        return $self->answer($p, $f->{id}, undef, $refused) if $refused;
 
         if (!$s && $f->{create}) {
             $s = { kind => 'sandbox', slot => $self->{next_slot}++ || 900,

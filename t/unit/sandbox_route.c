@@ -71,6 +71,8 @@ test_local(void)
              SANDBOX_OP_UNEXPOSE) && route.port == 8000, "unexpose");
     ok(local(SANDBOX_ROUTE_PUT, "/v1/sandbox/demo/ports/65535",
              SANDBOX_OP_PORT_PUT) && route.port == 65535, "put a port");
+    ok(local(SANDBOX_ROUTE_PATCH, "/v1/sandbox/demo/ports/1024",
+             SANDBOX_OP_PORT_PATCH) && route.port == 1024, "patch a port");
 }
 
 
@@ -197,7 +199,7 @@ test_methods(void)
     ok(parse(0, "/v1/sandbox/demo/ports/8000") == SANDBOX_ROUTE_METHOD,
        "a method that nobody knows");
     ok(sandbox_route_allow(route.allow, allow)
-       == strlen("GET, HEAD, PUT, DELETE"), "allow of a port");
+       == strlen("GET, HEAD, PUT, DELETE, PATCH"), "allow of a port");
 
     ok(parse(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/exec")
        == SANDBOX_ROUTE_METHOD && route.allow == SANDBOX_ROUTE_POST,

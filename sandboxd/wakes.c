@@ -1,0 +1,51 @@
+/* What visitors may start; see wakes.h. */
+
+#include "sandboxd/wakes.h"
+
+
+int
+wakes_check(sandbox *sb, unsigned port, uint64_t now, error **err)
+{
+    unsigned   wait;
+    exposure  *ex;
+
+    ex = exposure_of_port(sb, port);
+
+    if (ex == NULL) {
+        return error_set(err, 404, "port_not_exposed", "port %u is not "
+                         "exposed", port);
+    }
+
+    if (sb->run.state == RUN_UP) {
+        return 0;
+    }
+
+    if (ex->now.wake_off) {
+        return error_set(err, 410, "STALE_PREVIEW_URL", "Preview URL is stale "
+                         "because the sandbox runtime is not active");
+    }
+
+    /* What is refused anyway, since the last starts failed, costs nothing. */
+    if (sb->run.state == RUN_SLEEPING || sb->run.waiters != NULL
+        || now < sb->run.retry_at)
+    {
+        return 0;
+    }
+
+    wait = bucket_take(&ex->woken, ex->now.wakes, now);
+
+    if (wait == 0) {
+        return 0;
+    }
+
+    error_set_field(err, 429, "wake_limited", "wakesPerMinute",
+                    ex->now.wakes, "this sandbox is asleep, and the visitors "
+                    "of port %u may wake it %u times a minute", port,
+                    ex->now.wakes);
+
+    if (err != NULL) {
+        (*err)->retry_after = (int) wait;
+    }
+
+    return -1;
+}

@@ -1,0 +1,188 @@
+#!/usr/bin/perl
+
+# Visitors that may not wake a sandbox, or only now and then: what an exposure
+# says of it, in the worker, in sandboxd, and through both.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Edge;
+use Harness;
+use System;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use WorkerClient;
+
+alarm_after(180);
+
+# ---- the worker, beside a sandboxd that would start anything ---------------
+
+my $e = Edge->new;
+my $d = $e->daemon;
+
+$e->agent(1, state => 'asleep', ports => []);
+$d->expose(slot => 1, port => 8000, label => '8000-box1', access => 'public',
+    wake => 'off');
+$d->expose(slot => 1, port => 8001, label => '8001-box1', access => 'public');
+$d->expose(slot => 1, port => 8002, label => '8002-box1', access => 'public');
+$e->start;
+
+sub at { return $e->get("$_[0]-box1.preview.test", '/', @_[1 .. $#_]) }
+
+sub started { return $d->stats->{calls}{start} // 0 }
+
+my $r = at(8000);
+is($r->{status}, 410, 'wake off, asleep: 410');
+is($r->{json}{code}, 'STALE_PREVIEW_URL', '... the code of sandbox_wake off');
+is(started(), 0, '... and nobody is asked to start it');
+$d->sandbox(slot => 1, id => 'box1', state => 'starting', epoch => 1);
+is(at(8000)->{status}, 410, 'nor does it join a start');
+$d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 1);
+
+# Those who may not, in one queue with those who may.
+my $limited = { code => 'wake_limited', status => 429, retry_after => 7,
+    message => 'not so often', field => 'wakesPerMinute', limit => 1 };
+
+$d->fault(start_delay => 0.3, start_port_error => { 8002 => $limited },
+    start_run => { 1 => { key => $e->key(1) } });
+my @s = map {
+    my $s = http_connect(port => $e->{port});
+
+    http_send($s, "GET / HTTP/1.1\r\nHost: $_-box1.preview.test\r\n"
+        . "Connection: close\r\n\r\n");
+    $s;
+} 8002, 8002, 8001, 8001, 8002;
+my @r = map { http_read($_, timeout => 30) } @s;
+
+is(join(' ', map { $_->{status} } @r), '429 429 200 200 429',
+    'a refusal is for the visitors of its port alone');
+is($r[0]{headers}{'retry-after'}, 7, '... with Retry-After');
+is($r[0]{json}{code}, 'wake_limited', '... and its code');
+is(started(), 2, '... the others ask once more, together');
+is(at(8002)->{status}, 200, 'what runs is visited');
+is(at(8000)->{status}, 200, '... also with wake off');
+ok(!$e->logged(qr/\[warn\].*box1/), 'a refusal is nothing to be warned of');
+
+$d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 9);
+$r = at(8002, headers => { Accept => 'text/html' });
+is($r->{status}, 429, 'a browser');
+like($r->{body}, qr/<h1>This sandbox is asleep/, '... gets a page');
+unlike($r->{body}, qr/http-equiv="refresh"/, '... that wakes nothing later');
+
+# Changed by an event, both ways.
+$d->fault(start_delay => 0, start_port_error => {},
+    start_run => { 1 => { key => $e->key(1), epoch => 10 } });
+$d->expose(slot => 1, port => 8001, label => '8001-box1', access => 'public',
+    wake => 'off');
+ok(wait_for(sub { at(8001)->{status} == 410 }, 5), 'off');
+$d->expose(slot => 1, port => 8001, label => '8001-box1', access => 'public');
+ok(wait_for(sub { at(8001)->{status} == 200 }, 5), '... and on again');
+
+$e->stop;
+$e->no_alerts;
+
+# ---- the whole ---------------------------------------------------------------
+
+my $s = System->start;
+
+sub state { return $s->api(GET => '/v1/sandbox/app')->{json}{state} }
+
+sub put_to_sleep {
+    is($s->api(POST => '/v1/sandbox/app/sleep')->{status}, 200,
+        'it is put to sleep');
+}
+
+$s->api(POST => '/v1/sandbox', json => { id => 'app' });
+
+my $off = $s->expose('app', 8000, access => 'public', wake => 'off');
+my $on = $s->expose('app', 8001, access => 'public');
+my $rare = $s->expose('app', 8002, access => 'public', wakesPerMinute => 1,
+    name => 'rare');
+
+is($off->{wake}, 'off', 'what was asked for is shown');
+is($on->{wake}, 'on', '... as is the default');
+is($on->{wakesPerMinute}, 60, '... with its rate');
+is($s->api(GET => '/v1/sandbox/app/ports/8002')->{json}{wakesPerMinute}, 1,
+    '... by GET');
+
+for (['wake', 'maybe'], ['wake', 1], ['wakesPerMinute', 0],
+    ['wakesPerMinute', 6001], ['wakesPerMinute', 'x'])
+{
+    $r = $s->api(POST => '/v1/sandbox/app/ports', json => { port => 8003,
+        $_->[0] => $_->[1] });
+    is("$r->{status} $r->{json}{field}", "400 $_->[0]", "$_->[0] $_->[1]");
+}
+
+sub visit { return $s->preview($_[0]{url}) }
+
+$r = visit($off);
+is($r->{status}, 410, 'what was never started is not woken either');
+is(visit($on)->{status}, 502, 'another port wakes it');
+is(state(), 'running', '... it runs');
+is(visit($off)->{status}, 502, '... for all visitors');
+
+put_to_sleep();
+is(visit($off)->{status}, 410, 'asleep again: 410');
+is(state(), 'asleep', '... and it sleeps');
+is(visit($rare)->{status}, 502, 'one wake a minute');
+put_to_sleep();
+$r = visit($rare);
+is($r->{status}, 429, '... not two');
+is($r->{json}{code}, 'wake_limited', '... with a code');
+like($r->{headers}{'retry-after'} // '', qr/^(?:[1-9]|[1-5]\d|60)$/,
+    '... and when to come again');
+is(state(), 'asleep', '... and it sleeps');
+
+# What a change of the token would have to begin anew, it doesn't.
+$s->expose('app', 8002, access => 'token', token => 'abcdefgh');
+$rare = $s->expose('app', 8002, access => 'public');
+is($rare->{wakesPerMinute}, 1, 'another access keeps the rate');
+is(visit($rare)->{status}, 429, '... and what was taken of it');
+is($s->exec('app', 'echo up')->{stdout}, 'up', 'who has a key wakes it');
+is(visit($rare)->{status}, 502, '... and visitors come along');
+
+# PATCH
+put_to_sleep();
+$r = $s->api(PATCH => '/v1/sandbox/app/ports/8000', json => { wake => 'on' });
+is($r->{status}, 200, 'changed');
+is($r->{json}{access}, 'public', '... and nothing else');
+is(visit($off)->{status}, 502, '... it wakes');
+$s->api(PATCH => '/v1/sandbox/app/ports/8002', json => { name => 'r2' });
+$r = $s->api(PATCH => '/v1/sandbox/app/ports/8002', json => { wake => 'off' });
+is($r->{json}{name}, 'r2', 'PATCH keeps a name');
+is($s->api(PATCH => '/v1/sandbox/app/ports/8009', json => {})->{json}{code},
+    'port_not_exposed', '... and exposes nothing');
+
+# Workers alone don't decide: what one of them believed a moment ago.
+my $secret = slurp($s->{secret});
+chomp $secret;
+my $w = worker({ sock => "$s->{run}/control.sock", secret => $secret });
+
+sub start { return $w->call('start', sandbox => 'app', @_) }
+
+put_to_sleep();
+is(start(trigger => 'preview', port => 8002)->{status}, 410,
+    'sandboxd: wake off');
+is(start(trigger => 'preview', port => 8009)->{code}, 'port_not_exposed',
+    'sandboxd: a port that is gone');
+is(state(), 'asleep', 'it sleeps');
+ok(start(trigger => 'preview', port => 8001)->{records}, 'sandboxd: on');
+ok(start(trigger => 'preview', port => 8002)->{records}, '... it runs');
+put_to_sleep();
+ok(start()->{records}, 'the API asks for no port');
+$w->close;
+
+# After a restart.
+put_to_sleep();
+$s->kill_daemon;
+$s->start_daemon;
+ok(wait_for(sub { visit($rare)->{status} == 410 }, 20),
+    'a restart of sandboxd keeps wake off');
+is($s->api(GET => '/v1/sandbox/app/ports/8002')->{json}{wakesPerMinute}, 1,
+    '... and the rate');
+
+$s->stop;
+done_testing();
