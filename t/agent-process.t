@@ -221,14 +221,20 @@ for my $session ({ sessionId => 'kill' }, \%no) {
     like($agent->get("/api/process/trap-$name/logs")->{json}{stdout},
          qr/^up\n(term\n)+$/, "$name: its last words");
 
-    # Nothing ends what a handler runs to end in order.
-    start('trap "sh -c \"sleep 0.7; echo saved\"; exit 0" TERM; echo up; '
-          . 'while :; do sleep 0.1; done', processId => "saves-$name",
-          %$session);
-    wait_for(sub { $agent->get("/api/process/saves-$name/logs")
-                       ->{json}{stdout} }, 10);
-    $agent->request('DELETE', "/api/process/saves-$name", timeout => 20);
-    is($agent->get("/api/process/saves-$name/logs")->{json}{stdout},
+    # Nothing ends what a handler runs to end in order, within 5 seconds: a
+    # machine that stood still for so long is tried once more.
+    my $saves;
+    for my $try (1 .. 3) {
+        $saves = "saves$try-$name";
+        start('trap "sh -c \"sleep 0.7; echo saved\"; exit 0" TERM; echo up; '
+              . 'while :; do sleep 0.1; done', processId => $saves, %$session);
+        wait_for(sub { $agent->get("/api/process/$saves/logs")
+                           ->{json}{stdout} }, 10);
+        $begin = time;
+        $agent->request('DELETE', "/api/process/$saves", timeout => 30);
+        last if time - $begin < 4;
+    }
+    is($agent->get("/api/process/$saves/logs")->{json}{stdout},
        "up\nsaved\n", "$name: a handler's own programs have their time");
 
     start("echo up; exec sleep 100", processId => "fast-$name", %$session);
