@@ -234,6 +234,10 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     case SANDBOX_OP_POOL_SHUTDOWN:
         return ngx_http_sandbox_host_handler(r, api);
 
+    case SANDBOX_OP_EXTERNAL:
+    case SANDBOX_OP_EXTERNAL_PUT:
+        return ngx_http_sandbox_external_handler(r, api);
+
     case SANDBOX_OP_TICKET:
         return ngx_http_sandbox_ticket_handler(r, api);
 

@@ -7,6 +7,7 @@
  *   _lifecycle.c options, environment, sleep and wake
  *   _ports.c     exposures and their URLs
  *   _host.c      what the host has: the pool, what sandboxes use
+ *   _external.c  sandboxes that others run
  *   _link.c      links to private ones
  *   _ticket.c    tickets for WebSockets
  *   _json.c      JSON bodies, in and out
@@ -154,6 +155,12 @@ ngx_int_t ngx_http_sandbox_ticket_handler(ngx_http_request_t *r,
 /* _host.c: SANDBOX_OP_STATS, _POOL_* */
 
 ngx_int_t ngx_http_sandbox_host_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+
+/* _external.c: SANDBOX_OP_EXTERNAL, _EXTERNAL_PUT */
+
+ngx_int_t ngx_http_sandbox_external_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 
 

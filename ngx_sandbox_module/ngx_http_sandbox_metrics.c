@@ -270,7 +270,8 @@ ngx_http_sandbox_metrics_zone(u_char *p, u_char *last,
     p = ngx_http_sandbox_metrics_head(p, last, "sandbox_sandboxes", "gauge",
                                       "Sandboxes in the zone by state.");
 
-    for (i = NGX_HTTP_SANDBOX_CREATED; i <= NGX_HTTP_SANDBOX_DESTROYING; i++) {
+    for (i = NGX_HTTP_SANDBOX_CREATED; i <= NGX_HTTP_SANDBOX_UNREACHABLE; i++)
+    {
         p = ngx_slprintf(p, last, "sandbox_sandboxes{state=\"%V\"} %ui\n",
                          &ngx_http_sandbox_states[i], st->states[i]);
     }

@@ -291,7 +291,7 @@ static ngx_http_variable_t  ngx_http_sandbox_vars[] = {
 ngx_str_t  ngx_http_sandbox_states[] = {
     ngx_null_string, ngx_string("created"), ngx_string("starting"),
     ngx_string("running"), ngx_string("sleeping"), ngx_string("asleep"),
-    ngx_string("destroying")
+    ngx_string("destroying"), ngx_string("unreachable")
 };
 
 

@@ -61,6 +61,9 @@ static ngx_http_sandbox_title_t  ngx_http_sandbox_titles[] = {
     { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_string("SERVICE_NOT_RESPONDING"),
       ngx_string("The sandbox is busy"), ngx_null_string },
 
+    { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_string("sandbox_unreachable"),
+      ngx_string("The sandbox can't be reached"), ngx_null_string },
+
     { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_string("too_many_waiting"),
       ngx_string("The sandbox is busy"), ngx_null_string },
 

@@ -549,7 +549,7 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 
     static const char *const  states[] = { "created", "starting", "running",
                                            "sleeping", "asleep", "destroying",
-                                           NULL };
+                                           "unreachable", NULL };
     static const char *const  access[] = { "public", "token", "private",
                                            NULL };
     static const char *const  hosts[] = { "local", "public", NULL };

@@ -65,6 +65,9 @@ static const route_entry  route_table[] = {
     { "/v1/pool/shutdown-prewarmed", POST, ADMIN, LOCAL,
       SANDBOX_OP_POOL_SHUTDOWN, NULL },
 
+    { "/v1/external/{id}", GET|HEAD, ADMIN, LOCAL, SANDBOX_OP_EXTERNAL, NULL },
+    { "/v1/external/{id}", PUT, ADMIN, LOCAL, SANDBOX_OP_EXTERNAL_PUT, NULL },
+
     { "/v1/sandbox", POST, MANAGE, LOCAL, SANDBOX_OP_CREATE, NULL },
     { "/v1/sandbox", GET|HEAD, READ, LOCAL, SANDBOX_OP_LIST, NULL },
     { SANDBOX, GET|HEAD, READ, LOCAL, SANDBOX_OP_GET, NULL },

@@ -33,6 +33,9 @@ typedef enum {
     OPT_POOL,
     OPT_POOL_BATCH,
     OPT_POOL_INTERVAL,
+    OPT_EXTERNAL_DIR,
+    OPT_EXTERNAL_NET,
+    OPT_EXTERNAL_CIDS,
     OPT_LOG_LEVEL,
     OPT_VERSION,
     OPT_HELP
@@ -55,6 +58,7 @@ static const struct option  options[] = {
     { "pool", required_argument, NULL, OPT_POOL },
     { "pool-batch", required_argument, NULL, OPT_POOL_BATCH },
     { "pool-interval", required_argument, NULL, OPT_POOL_INTERVAL },
+    { "external-dir", required_argument, NULL, OPT_EXTERNAL_DIR },
     { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
@@ -102,6 +106,8 @@ config_usage(FILE *f)
 "                       (default: 1)\n"
 "  --pool-interval MS   milliseconds between two looks at them, 100 to\n"
 "                       3600000 (default: 10000)\n"
+"  --external-dir DIR   take agents of others at Unix sockets below DIR, on\n"
+"                       the same mount as the run directory\n"
 "  --log-level LEVEL    error, warn, info or debug (default: info)\n"
 "  --version            print the version\n"
 "  --help               print this\n"
@@ -287,6 +293,39 @@ config_pool_images(config *dst, error **err)
 }
 
 
+/* What may be registered of sandboxes that others run. */
+static int
+config_external(config *dst, config_option option, const char *value,
+    error **err)
+{
+    endpoint_rules  *rules;
+
+    rules = &dst->external;
+
+    if (option == OPT_EXTERNAL_CIDS) {
+        return endpoint_cids_parse(rules, value) ? 0
+               : error_set(err, 400, "usage", "--external-cids must be a cid "
+                           "or two of them, like 1000-1999, from %d on, not "
+                           "\"%s\"", ENDPOINT_CID_MIN, value);
+    }
+
+    if (rules->net_count == ENDPOINT_NETS_MAX) {
+        return error_set(err, 400, "usage", "more than %d times "
+                         "--external-net", ENDPOINT_NETS_MAX);
+    }
+
+    if (!endpoint_net_parse(&rules->nets[rules->net_count], value)) {
+        return error_set(err, 400, "usage", "--external-net must be an "
+                         "address, or a net like 10.1.0.0/16 or fd00::/8, not "
+                         "\"%s\"", value);
+    }
+
+    rules->net_count++;
+
+    return 0;
+}
+
+
 /* Where the value of an option goes that is taken as it is; or NULL. */
 static const char **
 config_text(config *dst, config_option option)
@@ -304,6 +343,8 @@ config_text(config *dst, config_option option)
         return &dst->crun;
     case OPT_DEFAULT_IMAGE:
         return &dst->default_image;
+    case OPT_EXTERNAL_DIR:
+        return &dst->external_dir;
     case OPT_SOCKET_GROUP:
         return &dst->socket_group;
     default:
@@ -348,6 +389,10 @@ config_value(config *dst, config_option option, char *value, error **err)
 
     if (option == OPT_IMAGE) {
         return config_image(dst, value, err);
+    }
+
+    if (option == OPT_EXTERNAL_NET || option == OPT_EXTERNAL_CIDS) {
+        return config_external(dst, option, value, err);
     }
 
     if (option == OPT_DISK_FLOOR) {

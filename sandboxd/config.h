@@ -12,6 +12,7 @@
 
 #include "common/error.h"
 #include "common/log.h"
+#include "sandboxd/endpoint.h"
 #include "sandboxd/pool_config.h"
 
 #define CONFIG_IMAGES_MAX   32
@@ -30,6 +31,8 @@ typedef struct {
     unsigned     image_count;
     unsigned     starts;            /* 0: twice the processors, at least 4 */
     uint64_t     disk_floor;        /* bytes */
+    const char  *external_dir;      /* NULL: no sockets of others */
+    endpoint_rules  external;
     pool_config  pool;
     bool         dev;
     bool         stop_on_exit;

@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "common/error.h"
+#include "sandboxd/endpoint.h"
 
 typedef struct driver       driver;
 typedef struct driver_host  driver_host;
@@ -41,6 +42,7 @@ typedef struct {
     json_t        *env;         /* object of strings; borrowed */
     driver_limits  limits;      /* asked for explicitly: enforce or fail */
     driver_limits  defaults;    /* enforce where possible */
+    const endpoint  *endpoint;  /* of one that others run; else NULL */
 } driver_spec;
 
 /* What is needed to find a running sandbox again after sandboxd restarted.
@@ -83,6 +85,9 @@ driver_stats_clear(driver_stats *s)
 
 typedef void (*driver_measured)(void *data, const driver_stats *stats,
     error *err);
+
+/* changed: another agent answers than the last time, or one for the first. */
+typedef void (*driver_checked)(void *data, bool changed, error *err);
 
 /* Called once when the PID 1 of a sandbox that was started, prepared or adopted
  * has ended, however it did.  status is a wait status, or -1 where the kernel no longer tells. */
@@ -137,9 +142,19 @@ struct driver {
      * doesn't start it. */
     void (*stats)(driver *d, uint32_t slot, driver_measured cb, void *data);
 
+    /*
+     * Of a driver of sandboxes that others run, which can neither start them
+     * nor let them sleep (start() is NULL); else NULL.  Looks whether the
+     * agent at the endpoint answers and takes the key; then the workers can
+     * reach it.  A callback may come before stop() or destroy() returns.
+     */
+    void (*check)(driver *d, const driver_spec *spec, driver_checked cb,
+        void *data);
+
     /* Removes what is left of every slot for which keep() is false:
-     * processes, containers, cgroups, sockets, directories.  Called once,
-     * after adopt() was called for every record. */
+     * processes, containers, cgroups, sockets, directories; of the others
+     * that don't run, all but the writable layer.  Called once, after adopt()
+     * was called for every record. */
     void (*sweep)(driver *d, bool (*keep)(void *data, uint32_t slot,
         bool *running), void *data);
 

@@ -20,7 +20,10 @@ static void cleanups_pump(lifecycle *lc);
 void
 lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state)
 {
-    lc->up += (state == RUN_UP) - (sb->run.state == RUN_UP);
+    if (!spec_external(sb->spec)) {
+        lc->up += (state == RUN_UP) - (sb->run.state == RUN_UP);
+    }
+
     sb->run.state = state;
     sb->run.lc = lc;
     sb->run.since = uv_now(lc->loop);
@@ -310,6 +313,10 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
         error_set(&err, 409, "operation_interrupted",
                   "the sandbox was destroyed");
 
+    } else if (spec_external(sb->spec)) {
+        external_start(lc, sb, cb, data);
+        return;
+
     } else if (start_allowed(lc, sb, &err) == 0
                && waiters_add(sb, cb, data, &err) == 0)
     {
@@ -398,12 +405,14 @@ on_cleaned(void *data, error *err)
 static void
 cleanups_pump(lifecycle *lc)
 {
+    driver   *d;
     sandbox  *sb;
 
     while (lc->cleaning < CLEANUPS_MAX && lc->cleanups.first != NULL) {
         sb = queue_shift(&lc->cleanups);
         lc->cleaning++;
-        lc->driver->destroy(lc->driver, sb->slot, on_cleaned, sb);
+        d = lifecycle_driver(lc, sb);
+        d->destroy(d, sb->slot, on_cleaned, sb);
     }
 }
 

@@ -11,7 +11,8 @@
  * starts are made at the same time, not counting those that take long (then
  * STARTS_WITH_DRIVER_MAX is the limit); at most STARTS_QUEUED_MAX wait.
  * A start that fails is not tried again before a pause that doubles.
- * Who isn't used goes to sleep: lifecycle_idle.c and lifecycle_sleep.c.
+ * Who isn't used goes to sleep: lifecycle_idle.c and lifecycle_sleep.c.  Those
+ * that others run are another matter: lifecycle_external.c.
  * Event loop's thread only.
  */
 
@@ -56,6 +57,8 @@ typedef struct {
 struct lifecycle {
     registry       *r;
     driver         *driver;
+    driver         *external;       /* of those that others run, or NULL */
+    unsigned        looks;          /* at them, under way */
     uv_loop_t      *loop;
     uv_timer_t      tick;
     int             run_dir;        /* of the run files */
@@ -103,6 +106,18 @@ void lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
 /* Puts it to sleep; calls back once it is asleep, or as it never ran. */
 void lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
+
+/* Looks at one that others run, whatever happened before; calls back with an
+ * error if it isn't reached. */
+void lifecycle_look(lifecycle *lc, sandbox *sb, lifecycle_started cb,
+    void *data);
+
+/* Its endpoint or its key is about to become another: nobody is led to the one
+ * of before from now on. */
+void lifecycle_withdraw(lifecycle *lc, sandbox *sb);
+
+/* Whose driver is it? */
+driver *lifecycle_driver(lifecycle *lc, const sandbox *sb);
 
 /* It was used, as far as sandboxd sees itself. */
 void lifecycle_used(lifecycle *lc, sandbox *sb);

@@ -11,14 +11,18 @@ static void
 adopt_found(void *data, const runfile *run)
 {
     bool        same;
+    driver     *d;
     sandbox    *sb;
     lifecycle  *lc;
 
     lc = data;
     sb = registry_find_slot(lc->r, run->slot);
+    d = sb != NULL ? lifecycle_driver(lc, sb) : NULL;
 
-    if (sb == NULL
-        || !lc->driver->adopt(lc->driver, run->slot, &run->handle))
+    /* Only those that others run have no process of ours. */
+    if (d == NULL || (run->handle.pid == 0) != (d == lc->external)
+        || (d == lc->external && !external_same(sb, run))
+        || !d->adopt(d, run->slot, &run->handle))
     {
         runfile_remove(lc->run_dir, run->slot);
         return;
@@ -79,6 +83,11 @@ lifecycle_adopt(lifecycle *lc, error **err)
         sb = container_of(node, sandbox, age);
         expire_schedule(lc, sb);
 
+        if (spec_external(sb->spec)) {
+            external_adopted(lc, sb);
+            continue;
+        }
+
         if (sb->run.state == RUN_UP || sb->now.state == STATE_CREATED
             || sb->now.state == STATE_ASLEEP)
         {
@@ -92,6 +101,10 @@ lifecycle_adopt(lifecycle *lc, error **err)
     }
 
     lc->driver->sweep(lc->driver, sweep_keep, lc);
+
+    if (lc->external != NULL) {
+        lc->external->sweep(lc->external, sweep_keep, lc);
+    }
 
     return 0;
 }

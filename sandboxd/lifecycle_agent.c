@@ -96,7 +96,7 @@ lifecycle_tell_env(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     json_t        *body;
     agent_errand  *e;
 
-    if (lc->run_path == NULL
+    if (lc->run_path == NULL || spec_external(sb->spec)
         || (sb->run.state != RUN_UP && sb->run.state != RUN_SLEEPING))
     {
         /* The next start has it. */

@@ -230,7 +230,7 @@ lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
         sb = container_of(node, sandbox, age);
 
         if ((sb->run.state == RUN_UP || sb->run.state == RUN_SLEEPING)
-            && !sb->gone)
+            && !sb->gone && !spec_external(sb->spec))
         {
             idle_leave(lc, sb);
             runfile_remove(lc->run_dir, sb->slot);

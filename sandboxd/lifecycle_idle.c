@@ -58,7 +58,9 @@ idle_schedule(lifecycle *lc, sandbox *sb)
 {
     uint64_t  after;
 
-    if (sb->run.state != RUN_UP || sb->run.polled) {
+    if (sb->run.state != RUN_UP || sb->run.polled
+        || spec_external(sb->spec))
+    {
         return;
     }
 
@@ -181,6 +183,11 @@ on_idle_timer(uv_timer_t *timer)
     {
         sb = container_of(first, sandbox, run.idle);
         idle_leave(lc, sb);
+
+        if (spec_external(sb->spec)) {
+            external_look_at(lc, sb);
+            continue;
+        }
 
         if (sb->run.state == RUN_SLEEPING) {
             sleep_ask(lc, sb);

@@ -7,6 +7,7 @@
 #define SANDBOXD_LIFECYCLE_PART_H
 
 #include "sandboxd/lifecycle.h"
+#include "sandboxd/runfile.h"
 
 #define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL */
 
@@ -50,6 +51,14 @@ void sleepers_fail(sandbox *sb, int status, const char *code,
 /* When its ttl ends (lifecycle_expire.c). */
 void expire_init(lifecycle *lc);
 void expire_schedule(lifecycle *lc, sandbox *sb);
+
+/* Those that others run (lifecycle_external.c): looks at one unless somebody
+ * does; a start, after a look; what is left of an earlier sandboxd's. */
+void external_look_at(lifecycle *lc, sandbox *sb);
+void external_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
+    void *data);
+void external_adopted(lifecycle *lc, sandbox *sb);
+bool external_same(const sandbox *sb, const runfile *run);
 
 /* Starts what may be started now. */
 void lifecycle_pump(lifecycle *lc);

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "sandboxd/config.h"
 #include "sandboxd/driver.h"
+#include "sandboxd/external.h"
 #include "sandboxd/host.h"
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/ops.h"
@@ -38,6 +39,7 @@ typedef struct {
     lifecycle   *lc;
     pool        *pool;
     driver      *driver;
+    driver      *external;
     driver_host  dh;
     server      *server;
     service      sv;
@@ -206,6 +208,26 @@ daemon_driver(daemon_state *d, error **err)
 }
 
 
+static int
+daemon_external(daemon_state *d, error **err)
+{
+    external_host  eh;
+
+    memset(&eh, 0, sizeof(eh));
+    eh.loop = &d->loop;
+    eh.dir = d->cf.external_dir;
+    eh.run_dir = d->h.run_dir;
+    eh.socket_gid = d->h.socket_gid;
+    eh.rules = d->cf.external;
+
+    d->cf.external.names = d->cf.external_dir != NULL;
+    d->external = driver_external_create(&eh, err);
+    d->lc->external = d->external;
+
+    return d->external != NULL ? 0 : -1;
+}
+
+
 static void
 daemon_service(daemon_state *d)
 {
@@ -232,6 +254,7 @@ daemon_service(daemon_state *d)
     d->sv.r = d->r;
     d->sv.lc = d->lc;
     d->sv.driver = d->driver;
+    d->sv.external = &cf->external;
     d->sv.pool = d->pool;
     d->sv.loop = &d->loop;
     d->sv.state_dir = d->h.state_dir;
@@ -280,7 +303,9 @@ daemon_open(daemon_state *d, error **err)
                              daemon_starts(&d->cf));
     d->lc->run_path = d->h.run_dir;
 
-    if (daemon_driver(d, err) < 0 || lifecycle_adopt(d->lc, err) < 0) {
+    if (daemon_driver(d, err) < 0 || daemon_external(d, err) < 0
+        || lifecycle_adopt(d->lc, err) < 0)
+    {
         return -1;
     }
 
@@ -330,6 +355,11 @@ daemon_close(daemon_state *d)
 
     if (d->driver != NULL) {
         d->driver->free(d->driver);
+    }
+
+    if (d->external != NULL) {
+        d->lc->closing = true;
+        d->external->free(d->external);
     }
 
     if (d->pool != NULL) {

@@ -438,7 +438,8 @@ oci_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,
         running = false;
         kept = keep(data, list.slots[i], &running);
 
-        if (kept && oci_box_find(o, list.slots[i]) != NULL) {
+        /* Those that others run have no box, but a socket. */
+        if (kept && (running || oci_box_find(o, list.slots[i]) != NULL)) {
             continue;
         }
 

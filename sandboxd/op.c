@@ -183,7 +183,7 @@ parse_states(op *dst, json_t *frame, error **err)
     /* In the order of sandbox_state. */
     static const char *const  names[] = { "created", "starting", "running",
                                           "sleeping", "asleep", "destroying",
-                                          NULL };
+                                          "unreachable", NULL };
 
     list = json_object_get(frame, "states");
 
@@ -200,7 +200,8 @@ parse_states(op *dst, json_t *frame, error **err)
         if (names[state] == NULL) {
             return error_set_field(err, 400, "invalid_request", "state", 0,
                                    "state must be created, starting, running, "
-                                   "sleeping, asleep or destroying");
+                                   "sleeping, asleep, destroying or "
+                                   "unreachable");
         }
     }
 
@@ -392,6 +393,20 @@ parse_env(op *dst, json_t *frame, error **err)
 }
 
 
+/* Without options: what is registered. */
+static int
+parse_external(op *dst, json_t *frame, error **err)
+{
+    if (json_get_object(frame, "options", &dst->options, err) < 0
+        || parse_caller(dst, frame, err) < 0)
+    {
+        return -1;
+    }
+
+    return parse_matched(dst, frame, err);
+}
+
+
 static int
 parse_wake(op *dst, json_t *frame, error **err)
 {
@@ -440,6 +455,7 @@ static const op_entry  op_entries[] = {
     { "env", OP_ENV, parse_env },
     { "sleep", OP_SLEEP, parse_sandbox },
     { "wake", OP_WAKE, parse_wake },
+    { "external", OP_EXTERNAL, parse_external },
     { NULL, OP_HELLO, NULL }
 };
 

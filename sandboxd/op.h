@@ -48,7 +48,8 @@ typedef enum {
     OP_UPDATE,
     OP_ENV,
     OP_SLEEP,
-    OP_WAKE
+    OP_WAKE,
+    OP_EXTERNAL
 } op_kind;
 
 /* For whom a worker asks, and what that client may. */
@@ -67,9 +68,10 @@ typedef struct {
     char         sandbox[QUALIFIED_MAX + 1];    /* "" if not given (resolve) */
     op_caller    caller;                /* create, start, list, tenant */
     const char  *label;                 /* resolve; or NULL */
-    json_t      *options;               /* create, expose, update, env;
-                                           NULL if none */
-    const char  *match;                 /* update, env, destroy; or NULL */
+    json_t      *options;               /* create, expose, update, env,
+                                           external; NULL if none */
+    const char  *match;                 /* update, env, destroy, external;
+                                           or NULL */
     const char  *idempotency;           /* create: a key; or NULL */
     json_t      *labels;                /* list: name to value or null */
     unsigned     states;                /* list: bits; 0: all */

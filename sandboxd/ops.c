@@ -386,7 +386,8 @@ op_list(service *sv, request *req)
             continue;
         }
 
-        record = record_sandbox(sb, sv->driver, &sv->lc->defaults);
+        record = record_sandbox(sb, lifecycle_driver(sv->lc, sb),
+                                &sv->lc->defaults);
         bytes += json_dumpb(record, NULL, 0, JSON_COMPACT);
 
         if (json_array_size(records) >= req->op.limit
@@ -490,13 +491,14 @@ start_find(service *sv, const op *o, error **err)
         return NULL;
     }
 
-    if (o->preview && o->port != 0
+    if (o->preview && o->port != 0 && !spec_external(sb->spec)
         && wakes_check(sb, o->port, uv_now(sv->loop), err) < 0)
     {
         return NULL;
     }
 
     if (sb->run.state != RUN_UP && sb->run.waiters == NULL
+        && !spec_external(sb->spec)
         && tenant_count_start(sb->tenant, &o->caller, uv_now(sv->loop), err)
            < 0)
     {
@@ -763,7 +765,8 @@ ops_handle(void *data, request *req)
         [OP_UPDATE] = op_update,
         [OP_ENV] = op_env,
         [OP_SLEEP] = op_sleep,
-        [OP_WAKE] = op_wake
+        [OP_WAKE] = op_wake,
+        [OP_EXTERNAL] = op_external
     };
 
     handlers[req->op.kind](data, req);

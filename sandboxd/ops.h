@@ -25,6 +25,7 @@ typedef struct {
     zones         *zones;
     uv_loop_t     *loop;
     options_host   host;
+    const endpoint_rules  *external;    /* what may be registered */
     const char    *state_dir;
     uint64_t       disk_floor;      /* free bytes that creations leave */
 } service;

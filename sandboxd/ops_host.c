@@ -41,11 +41,16 @@ known(int64_t n)
 static json_t *
 stats_build(const sandbox *sb, driver_stats *s, double cpu_limit)
 {
+    bool     external, up;
     json_t  *stats;
 
     stats = json_object();
 
-    if (!s->running) {
+    /* Nothing is known here of those that others run. */
+    external = spec_external(sb->spec);
+    up = external ? sb->run.state == RUN_UP : s->running;
+
+    if (!s->running && !external) {
         s->cpu_ns = 0;
         s->memory = 0;
         s->pids = 0;
@@ -54,7 +59,7 @@ stats_build(const sandbox *sb, driver_stats *s, double cpu_limit)
     json_object_set_new(stats, "id", json_string(name_id(sb->id)));
     json_object_set_new(stats, "state", json_string(record_state(sb)));
     json_object_set_new(stats, "startedAt", record_time(sb->started_at));
-    json_object_set_new(stats, "uptimeMs", s->running && sb->started_at != 0
+    json_object_set_new(stats, "uptimeMs", up && sb->started_at != 0
                         ? json_integer(wall_ms() - sb->started_at)
                         : json_integer(0));
     json_object_set_new(stats, "cpu",
@@ -100,7 +105,9 @@ stats_done(void *data, const driver_stats *stats, error *err)
 
     spec_limits(req->sb->spec, &limits);
 
-    if (limits.cpu == 0 && sv->driver->enforces_cpu) {
+    if (limits.cpu == 0 && sv->driver->enforces_cpu
+        && !spec_external(req->sb->spec))
+    {
         limits.cpu = sv->lc->defaults.cpu;
     }
 
@@ -113,12 +120,14 @@ stats_done(void *data, const driver_stats *stats, error *err)
 void
 op_stats(service *sv, request *req)
 {
+    driver   *d;
     sandbox  *sb;
 
     sb = request_sandbox(req);
 
     if (sb != NULL) {
+        d = lifecycle_driver(sv->lc, sb);
         request_hold(req, sb);
-        sv->driver->stats(sv->driver, sb->slot, stats_done, req);
+        d->stats(d, sb->slot, stats_done, req);
     }
 }

@@ -15,7 +15,8 @@ ops_sandbox_result(service *sv, sandbox *sb)
     char     etag[RECORD_ETAG_LEN + 1];
     json_t  *record, *result;
 
-    record = record_sandbox(sb, sv->driver, &sv->lc->defaults);
+    record = record_sandbox(sb, lifecycle_driver(sv->lc, sb),
+                            &sv->lc->defaults);
     result = json_pack("{s:O}", "sandbox", record);
 
     if (record_etag(record, etag) == 0) {
@@ -39,7 +40,8 @@ ops_match(service *sv, sandbox *sb, const char *match, error **err)
         return 0;
     }
 
-    record = record_sandbox(sb, sv->driver, &sv->lc->defaults);
+    record = record_sandbox(sb, lifecycle_driver(sv->lc, sb),
+                            &sv->lc->defaults);
 
     /* A weak tag never matches here, and ours has no quote in it. */
     if (record_etag(record, etag) == 0 && strstr(match, etag) != NULL) {
@@ -118,8 +120,8 @@ update_durable(void *data)
 }
 
 
-static int
-update_check_ttl(const sandbox *sb, json_t *spec, error **err)
+int
+ops_check_ttl(const sandbox *sb, json_t *spec, error **err)
 {
     uint64_t  ttl;
 
@@ -152,7 +154,7 @@ update_apply(service *sv, request *req, sandbox *sb, create_options *options,
 
     old = json_incref(sb->spec);
 
-    if (update_check_ttl(sb, options->spec, err) < 0
+    if (ops_check_ttl(sb, options->spec, err) < 0
         || registry_update(sv->r, sb, json_incref(options->spec), err) < 0)
     {
         json_decref(old);
@@ -160,7 +162,7 @@ update_apply(service *sv, request *req, sandbox *sb, create_options *options,
     }
 
     lifecycle_options(sv->lc, sb);
-    running = sb->run.state != RUN_NONE;
+    running = sb->run.state != RUN_NONE && !spec_external(sb->spec);
 
     if (running && !json_equal(json_object_get(old, "resources"),
                                json_object_get(sb->spec, "resources")))
@@ -192,7 +194,10 @@ update(service *sv, request *req, json_t *patch)
     err = NULL;
 
     if (ops_match(sv, sb, req->op.match, &err) < 0
-        || update_options_parse(&options, sb->spec, patch, &sv->host, &err)
+        || (spec_external(sb->spec)
+            ? external_options_update(&options, sb->spec, patch, &err)
+            : update_options_parse(&options, sb->spec, patch, &sv->host,
+                                   &err))
            < 0)
     {
         request_fail(req, err);
@@ -265,7 +270,7 @@ op_sleep(service *sv, request *req)
 
     sb = request_sandbox(req);
 
-    if (sb != NULL) {
+    if (sb != NULL && !ops_unsupported(req, sb, "put it to sleep")) {
         request_hold(req, sb);
         lifecycle_sleep(sv->lc, sb, on_lifecycle_done, req);
     }
@@ -280,6 +285,10 @@ op_wake(service *sv, request *req)
 
     sb = request_sandbox(req);
     err = NULL;
+
+    if (sb != NULL && ops_unsupported(req, sb, "start it")) {
+        return;
+    }
 
     if (sb != NULL && sb->run.state == RUN_NONE
         && tenant_count_start(sb->tenant, &req->op.caller, uv_now(sv->loop),

@@ -6,6 +6,7 @@
  *   ops_events.c     sandboxd as a whole: what happens, how it is
  *   ops_metrics.c    how starts went
  *   ops_host.c       what this host has: the pool, what sandboxes use
+ *   ops_external.c   sandboxes that others run
  */
 
 #ifndef SANDBOXD_OPS_PART_H
@@ -48,6 +49,15 @@ void op_update(service *sv, request *req);
 void op_env(service *sv, request *req);
 void op_sleep(service *sv, request *req);
 void op_wake(service *sv, request *req);
+
+/* 400 if a ttl would be over already. */
+int ops_check_ttl(const sandbox *sb, json_t *spec, error **err);
+
+/* ops_external.c */
+void op_external(service *sv, request *req);
+
+/* 501 after which the request is failed: others run it. */
+bool ops_unsupported(request *req, const sandbox *sb, const char *what);
 
 /* {"sandbox": its public record, "etag"} */
 json_t *ops_sandbox_result(service *sv, sandbox *sb);

@@ -88,6 +88,18 @@ void create_options_free(create_options *options);
 int update_options_parse(create_options *dst, json_t *spec, json_t *patch,
     const options_host *host, error **err);
 
+/*
+ * What is registered of a sandbox that others run: endpoint (endpoint.h) and
+ * key (32 hex digits) are required; labels, limits and ttl as above.  The spec
+ * has the first two in its member "external".
+ */
+int external_options_parse(create_options *dst, json_t *in, error **err);
+
+/* Changes labels, limits and ttl of such a one; 501 `unsupported` for what
+ * only who runs it could change. */
+int external_options_update(create_options *dst, json_t *spec, json_t *patch,
+    error **err);
+
 /* What of a stored spec the lifecycle needs. */
 void spec_limits(json_t *spec, driver_limits *limits);
 const char *spec_image(json_t *spec);
@@ -97,6 +109,7 @@ uint64_t spec_sleep_after(json_t *spec);        /* ms; 0: never */
 uint64_t spec_ttl(json_t *spec);                /* ms; 0: none */
 bool spec_ephemeral(json_t *spec);
 bool spec_processes(json_t *spec);              /* they keep it awake */
+bool spec_external(json_t *spec);               /* others run it */
 
 typedef enum {
     ACCESS_TOKEN,

@@ -395,6 +395,15 @@ limits_copy(json_t *spec, json_t *in, error **err)
 }
 
 
+int
+options_common(json_t *spec, json_t *in, error **err)
+{
+    return labels_copy(spec, in, err) < 0
+           || duration_copy(spec, in, "ttl", err) < 0
+           || limits_copy(spec, in, err) < 0 ? -1 : 0;
+}
+
+
 /* Kept for later, but nothing acts on it here: the user has to know. */
 static void
 inert_warnings(json_t *spec, json_t *warnings)
@@ -457,17 +466,15 @@ create_options_parse(create_options *dst, json_t *in,
     if (create_id(dst, in, err) < 0
         || image_copy(dst->spec, in, host, err) < 0
         || env_copy(dst->spec, in, err) < 0
-        || labels_copy(dst->spec, in, err) < 0
+        || options_common(dst->spec, in, err) < 0
         || options_resources(dst->spec, in, host, err) < 0
         || options_network(dst->spec, in, err) < 0
         || duration_copy(dst->spec, in, "sleepAfter", err) < 0
-        || duration_copy(dst->spec, in, "ttl", err) < 0
         || bool_copy(dst->spec, in, "keepAlive", err) < 0
         || bool_copy(dst->spec, in, "ephemeral", err) < 0
         || activity_copy(dst->spec, in, err) < 0
         || timeouts_copy(dst->spec, in, dst->warnings, err) < 0
         || integers_copy(dst->spec, in, top_members, err) < 0
-        || limits_copy(dst->spec, in, err) < 0
         || ports_copy(dst->spec, in, dst->warnings, err) < 0)
     {
         create_options_free(dst);

@@ -19,6 +19,12 @@ void options_warn(json_t *warnings, const char *prefix, const char *name,
 void options_unknown(json_t *in, const char *const *known,
     const char *prefix, json_t *warnings);
 
+/* The members "labels", "ttl" and "limits", which any sandbox can have. */
+int options_common(json_t *spec, json_t *in, error **err);
+
+/* The members of a patch over those of a copy of a spec. */
+void options_merge(json_t *dst, const char *name, json_t *value);
+
 /* The members "resources" and "network" of a creation. */
 int options_resources(json_t *spec, json_t *in, const options_host *host,
     error **err);

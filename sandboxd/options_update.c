@@ -32,8 +32,8 @@ object_merge(json_t *dst, json_t *patch)
 }
 
 
-static void
-member_merge(json_t *dst, const char *name, json_t *value)
+void
+options_merge(json_t *dst, const char *name, json_t *value)
 {
     json_t  *old;
 
@@ -77,7 +77,7 @@ update_options_parse(create_options *dst, json_t *spec, json_t *patch,
                                    "%s can't be changed", name);
         }
 
-        member_merge(whole, name, value);
+        options_merge(whole, name, value);
     }
 
     /* Nothing new is to be said of it. */

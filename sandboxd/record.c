@@ -23,7 +23,7 @@ state_name(sandbox_state state)
 {
     static const char *const  names[] = { "created", "starting", "running",
                                           "sleeping", "asleep",
-                                          "destroying" };
+                                          "destroying", "unreachable" };
 
     return names[state];
 }
@@ -238,10 +238,17 @@ record_sandbox(const sandbox *sb, const driver *d,
 
     json_object_set_new(record, "env", names);
 
-    record_resources(record, sb, d, defaults);
+    if (spec_external(sb->spec)) {
+        json_object_set_new(record, "image", json_null());
+        json_object_set_new(record, "resources", json_object());
+        json_object_set_new(record, "unenforced", json_array());
+        json_object_set_new(record, "network", json_null());
 
-    json_object_set_new(record, "network",
-                        json_pack("{s:s}", "outbound", "none"));
+    } else {
+        record_resources(record, sb, d, defaults);
+        json_object_set_new(record, "network",
+                            json_pack("{s:s}", "outbound", "none"));
+    }
 
     options = json_object();
 
@@ -255,9 +262,12 @@ record_sandbox(const sandbox *sb, const driver *d,
     json_object_set_new(record, "options", options);
 
     json_object_set_new(record, "driver",
-                        json_pack("{s:s, s:b, s:b}", "name", d->name,
+                        json_pack("{s:s, s:b, s:b, s:b, s:b}",
+                                  "name", d->name,
                                   "kernelIsolation", d->kernel_isolation,
-                                  "memorySnapshot", d->memory_snapshot));
+                                  "memorySnapshot", d->memory_snapshot,
+                                  "start", d->check == NULL,
+                                  "sleep", d->check == NULL));
 
     return record;
 }

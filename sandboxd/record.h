@@ -16,7 +16,8 @@
  *   options     sleepAfter, ttl (seconds), keepAlive, ephemeral, activity,
  *               containerTimeouts, createTimeoutMs, timeoutMs, exposedPorts:
  *               those given
- *   driver      {"name","kernelIsolation","memorySnapshot"}
+ *   driver      {"name","kernelIsolation","memorySnapshot","start","sleep"}:
+ *               whether it can start them and let them sleep
  *
  * A public exposure is {port, label, access, token, name, host, createdAt},
  * and for the workers, which sign with them, slot and gen; token and name are

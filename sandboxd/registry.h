@@ -54,7 +54,8 @@ typedef enum {
     STATE_RUNNING,
     STATE_SLEEPING,
     STATE_ASLEEP,
-    STATE_DESTROYING
+    STATE_DESTROYING,
+    STATE_UNREACHABLE           /* others run it, and it doesn't answer */
 } sandbox_state;
 
 typedef enum {
@@ -116,6 +117,7 @@ typedef struct {
     uint64_t       used;        /* loop time of the last use that is known */
     deadline       idle;        /* when it is looked at again */
     bool           polled;      /* somebody is being asked about it */
+    bool           again;       /* registered anew meanwhile */
     bool           dropped;     /* an ephemeral one's files are gone */
     uint64_t       env_seq;     /* of the last time that it was told */
     json_t        *env;         /* that its start has got; a reference */

@@ -85,7 +85,7 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
     spec = json_loads(row->spec ? row->spec : "", 0, NULL);
 
     if (spec == NULL || row->id == NULL || row->state < STATE_CREATED
-        || row->state > STATE_DESTROYING || row->slot == 0
+        || row->state > STATE_UNREACHABLE || row->slot == 0
         || registry_find(r, row->id) != NULL
         || tenant_of_name(r, row->id) == NULL)
     {

@@ -135,7 +135,7 @@ runfile_read(int dir, const char *name, const char *boot, runfile *run)
 
     run->handle.pid = pid;
 
-    return version == 1 && pid > 1 && strcmp(id, boot) == 0
+    return version == 1 && pid >= 0 && pid != 1 && strcmp(id, boot) == 0
            && strlen(run->key) == RUNFILE_KEY_LEN
            && strspn(run->key, "0123456789abcdef") == RUNFILE_KEY_LEN;
 }

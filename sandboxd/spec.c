@@ -91,3 +91,10 @@ spec_processes(json_t *spec)
 {
     return json_object_get(spec, "activity") != NULL;
 }
+
+
+bool
+spec_external(json_t *spec)
+{
+    return json_object_get(spec, "external") != NULL;
+}

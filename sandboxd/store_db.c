@@ -13,7 +13,7 @@
 #include "sandboxd/store_db.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  6
+#define SCHEMA_VERSION  7
 
 
 typedef enum {
@@ -68,7 +68,10 @@ static const char *const  migrations[SCHEMA_VERSION - 1] = {
     "CREATE TABLE tenants (name TEXT PRIMARY KEY, prefix TEXT NOT NULL UNIQUE,"
     " seq INTEGER NOT NULL) WITHOUT ROWID",
     "ALTER TABLE exposures ADD COLUMN wake_off INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE exposures ADD COLUMN wakes INTEGER NOT NULL DEFAULT 60"
+    "ALTER TABLE exposures ADD COLUMN wakes INTEGER NOT NULL DEFAULT 60",
+
+    /* Sandboxes that others run: an earlier sandboxd would start them. */
+    "SELECT 1"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {

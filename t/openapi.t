@@ -16,7 +16,12 @@ use Test::More;
 
 alarm_after(400);
 
-my $s = System->start;
+my $s = System->new;
+
+mkdir "$s->{dir}/pods";
+$s->{daemon_args} = ['--external-dir', "$s->{dir}/pods"];
+$s->start;
+
 my $r = $s->api(GET => '/v1/openapi.json');
 my $document = $r->{json};
 my $schema = Schema->new($document);
@@ -163,6 +168,12 @@ call('listSandboxes');
 call('getSandbox');
 call('getSandbox', path => { id => 'none' }, status => 404);
 call('isRunning');
+call('putExternal', path => { id => 'elsewhere' });
+call('getExternal', path => { id => 'elsewhere' });
+call('getExternal', status => 404);
+call('putExternal', path => { id => 'elsewhere' },
+    json => { endpoint => { kind => 'unix', name => '/a' }, key => '0' x 32 },
+    status => 400);
 call('events', on_data => sub { 0 });
 
 call('exec');

@@ -1,4 +1,4 @@
-/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/lifecycle_idle.c sandboxd/lifecycle_sleep.c sandboxd/deadline.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/tenant.c sandboxd/bucket.c sandboxd/limits.c sandboxd/starts.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/names.c common/json_get.c common/error.c common/log.c common/json_text.c common/utf8.c sandboxd/lifecycle_agent.c sandboxd/lifecycle_expire.c sandboxd/agent_call.c */
+/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/lifecycle_idle.c sandboxd/lifecycle_sleep.c sandboxd/deadline.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/tenant.c sandboxd/bucket.c sandboxd/limits.c sandboxd/starts.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/names.c common/json_get.c common/error.c common/log.c common/json_text.c common/utf8.c sandboxd/lifecycle_agent.c sandboxd/lifecycle_expire.c sandboxd/agent_call.c sandboxd/lifecycle_external.c sandboxd/endpoint.c */
 /* libs: -luv -ljansson -lsqlite3 -lcrypto -lpthread */
 
 /*
@@ -608,6 +608,7 @@ test_disk_full(fixture *f)
     run_until(f, durable == 1);
     ok(durable == 1 && sb->shown.state == STATE_CREATED,
        "with room again it is written, told and answered");
+    run_until(f, store_check(f->store, NULL) == 0);
     ok(store_check(f->store, NULL) == 0, "and changes are taken");
     fixture_close(f);
 

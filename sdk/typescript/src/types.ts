@@ -53,7 +53,7 @@ export interface SandboxOptions {
 export interface SandboxRecord {
   id: string;
   state: 'created' | 'starting' | 'running' | 'sleeping' | 'asleep'
-    | 'destroying';
+    | 'destroying' | 'unreachable';
   /** Counts its starts; 0 before the first. */
   epoch: number;
   image: string | null;
@@ -66,7 +66,14 @@ export interface SandboxRecord {
   env: string[];
   resources: Resources;
   options: Record<string, unknown>;
-  driver: { name: string; kernelIsolation: boolean; memorySnapshot: boolean };
+  /** `start` and `sleep` are false for one that others run. */
+  driver: {
+    name: string;
+    kernelIsolation: boolean;
+    memorySnapshot: boolean;
+    start: boolean;
+    sleep: boolean;
+  };
   [member: string]: unknown;
 }
 
