@@ -308,11 +308,22 @@ sandbox_fetch_allowed(const sandbox_fetch *f)
 }
 
 
+static int
+begins(const char *p, size_t len, const char *name)
+{
+    size_t  n;
+
+    n = strlen(name);
+
+    return len >= n && strncasecmp(p, name, n) == 0;
+}
+
+
 int
 sandbox_wants_page(const char *accept, size_t accept_len, const char *mode,
     size_t mode_len)
 {
-    size_t  i, n;
+    size_t  i;
 
     if (mode_len > 0
         && !(mode_len == 8 && memcmp(mode, "navigate", 8) == 0))
@@ -320,10 +331,14 @@ sandbox_wants_page(const char *accept, size_t accept_len, const char *mode,
         return 0;
     }
 
-    n = sizeof("text/html") - 1;
+    /* what is preferred comes first, whatever its weight: browsers do so */
 
-    for (i = 0; i + n <= accept_len; i++) {
-        if (strncasecmp(accept + i, "text/html", n) == 0) {
+    for (i = 0; i < accept_len; i++) {
+        if (begins(accept + i, accept_len - i, "application/json")) {
+            return 0;
+        }
+
+        if (begins(accept + i, accept_len - i, "text/html")) {
             return 1;
         }
     }

@@ -78,8 +78,8 @@ typedef struct {
  */
 int sandbox_fetch_allowed(const sandbox_fetch *fetch);
 
-/* Whether a person looks at the answer: a page would be understood, and isn't
- * fetched by a script. */
+/* Whether a person looks at the answer: a page would be understood, not named
+ * after application/json, and isn't fetched by a script. */
 int sandbox_wants_page(const char *accept, size_t accept_len,
     const char *mode, size_t mode_len);
 

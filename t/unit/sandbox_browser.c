@@ -275,6 +275,7 @@ test_page(void)
     ok(!sandbox_wants_page("text/html", 9, "cors", 4)
        && !sandbox_wants_page("text/htm", 8, "navigate", 8)
        && !sandbox_wants_page("*/*", 3, "", 0)
+       && !sandbox_wants_page("application/json, text/html;q=0.9", 33, "", 0)
        && !sandbox_wants_page("", 0, "", 0), "JSON");
 }
 
