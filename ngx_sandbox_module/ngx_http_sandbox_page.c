@@ -67,8 +67,9 @@ static ngx_http_sandbox_title_t  ngx_http_sandbox_titles[] = {
     { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_string("too_many_waiting"),
       ngx_string("The sandbox is busy"), ngx_null_string },
 
-    { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_string("timeout"),
-      ngx_string("The sandbox is starting"), ngx_null_string },
+    { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_string("sandbox_starting"),
+      ngx_string("The sandbox is starting"),
+      ngx_string("It was asleep, and takes a moment to wake.") },
 
     { NGX_HTTP_SERVICE_UNAVAILABLE, ngx_null_string,
       ngx_string("Not available at the moment"), ngx_null_string },

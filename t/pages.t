@@ -103,8 +103,8 @@ page('too slow', shown('9007-box1-tok.preview.test'), 504,
 
 $d->fault(start_delay => 30);
 my $r = shown('8000-box2-tok.preview.test');
-page('a start that takes its time', $r, 503, 'Not available at the moment',
-    qr/still starting/);
+page('a start that takes its time', $r, 503, 'The sandbox is starting',
+    qr/takes a moment to wake/);
 ok(refresh($r), 'it tries again by itself, in ' . (refresh($r) // '?') . ' s');
 is($r->{headers}{'retry-after'}, refresh($r), 'as Retry-After says')
     or diag json_encode($r->{headers});
@@ -167,7 +167,7 @@ SKIP: {
 
     $d->fault(start_delay => 3, start_run => { 2 => { key => $e->key(2) } });
     $p->open("http://8000-box2-tok.preview.test:$e->{port}/");
-    is($p->eval('document.title'), 'Not available at the moment',
+    is($p->eval('document.title'), 'The sandbox is starting',
         'a sandbox that starts');
     $p->screenshot($ENV{SANDBOX_SCREENSHOT}) if $ENV{SANDBOX_SCREENSHOT};
     $d->sandbox(slot => 2, id => 'box2', key => $e->key(2), state => 'running',
@@ -175,8 +175,9 @@ SKIP: {
     ok($p->wait(sub { ($p->text // '') =~ /"name":\s*"box2"/ }, 60),
         'is shown when it runs, without a hand') or diag $p->text;
     $p->open("http://9001-box1-tok.preview.test:$e->{port}/");
-    is($p->eval('getComputedStyle(document.body).display'), 'flex',
-        'the page has its style in spite of its policy');
+    ok($p->wait(sub {
+        ($p->eval('getComputedStyle(document.body).display') // '') eq 'flex'
+    }, 30), 'the page has its style in spite of its policy');
     $b->stop;
 }
 
