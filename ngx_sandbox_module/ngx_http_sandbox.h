@@ -19,6 +19,7 @@
  *   _count.c     counters of the workers          _metrics.c  for Prometheus
  *   _upstream.c  balancer
  *   _handshake.c first line, and what comes back behind it
+ *   _interrupt.c the end of answers that break off
  *   _headers.c   what is taken out of, and put into, requests and responses
  *   _auth.c      who asks
  *   _keys.c _jwt.c _watch.c _failures.c              its parts
@@ -88,7 +89,8 @@ typedef enum {
     NGX_HTTP_SANDBOX_FAIL_LINE,         /* the agent's answer is none */
     NGX_HTTP_SANDBOX_FAIL_CONNECT,      /* the agent can't be reached */
     NGX_HTTP_SANDBOX_FAIL_CLOSED,       /* closed before the first line */
-    NGX_HTTP_SANDBOX_FAIL_PROTOCOL      /* the app doesn't speak HTTP */
+    NGX_HTTP_SANDBOX_FAIL_PROTOCOL,     /* the app doesn't speak HTTP */
+    NGX_HTTP_SANDBOX_FAIL_DESTROYED     /* the sandbox, under way */
 } ngx_http_sandbox_failure_e;
 
 

@@ -251,22 +251,10 @@ static void
 ngx_http_sandbox_error_container(json_t *json,
     const ngx_http_sandbox_error_t *err)
 {
-    u_char       text[sizeof("1970-09-28T12:00:00.000Z")];
-    ngx_tm_t     tm;
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-    ngx_gmtime(tp->sec, &tm);
-
-    *ngx_snprintf(text, sizeof(text) - 1, "%4d-%02d-%02dT%02d:%02d:%02d.%03MZ",
-                  tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
-                  tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, tp->msec)
-        = '\0';
-
     json_object_set(json, "message", json_object_get(json, "error"));
     json_object_set_new(json, "context", json_object());
     json_object_set_new(json, "httpStatus", json_integer(err->status));
-    json_object_set_new(json, "timestamp", json_string((char *) text));
+    json_object_set_new(json, "timestamp", ngx_http_sandbox_json_now());
 }
 
 
@@ -523,9 +511,15 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
 
     if (err->status == NGX_HTTP_BAD_GATEWAY
         || err->status == NGX_HTTP_GATEWAY_TIME_OUT
-        || ctx->failure == NGX_HTTP_SANDBOX_FAIL_LIMIT)
+        || ctx->failure == NGX_HTTP_SANDBOX_FAIL_LIMIT
+        || ctx->failure == NGX_HTTP_SANDBOX_FAIL_DESTROYED)
     {
-        if (ctx->port) {
+        if (ctx->failure == NGX_HTTP_SANDBOX_FAIL_DESTROYED) {
+            err->status = NGX_HTTP_CONFLICT;
+            ngx_str_set(&err->code, "operation_interrupted");
+            ngx_str_set(&err->message, "The sandbox was destroyed");
+
+        } else if (ctx->port) {
             ngx_http_sandbox_preview_error(r, ctx, err);
 
             if (ctx->proxied) {

@@ -481,6 +481,25 @@ ngx_http_sandbox_json_seconds(json_t *json)
 
 
 json_t *
+ngx_http_sandbox_json_now(void)
+{
+    u_char       text[sizeof("1970-09-28T12:00:00.000Z")];
+    ngx_tm_t     tm;
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+    ngx_gmtime(tp->sec, &tm);
+
+    *ngx_snprintf(text, sizeof(text) - 1, "%4d-%02d-%02dT%02d:%02d:%02d.%03MZ",
+                  tm.ngx_tm_year, tm.ngx_tm_mon, tm.ngx_tm_mday,
+                  tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec, tp->msec)
+        = '\0';
+
+    return json_string((char *) text);
+}
+
+
+json_t *
 ngx_http_sandbox_json_string(ngx_str_t *s)
 {
     json_t  *json;

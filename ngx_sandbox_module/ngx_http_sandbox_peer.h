@@ -1,6 +1,6 @@
 /*
- * A request's way to its agent, as the balancer (_upstream.c) and the handshake
- * (_handshake.c) share it.
+ * A request's way to its agent, as the balancer (_upstream.c), the handshake
+ * (_handshake.c) and the end of what broke off (_interrupt.c) share it.
  */
 
 #ifndef _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_
@@ -23,6 +23,8 @@ typedef struct {
 
     ngx_int_t                   (*process_header)(ngx_http_request_t *r);
     ngx_int_t                   (*reinit_request)(ngx_http_request_t *r);
+    void                        (*finalize_request)(ngx_http_request_t *r,
+                                                    ngx_int_t rc);
 
     ngx_str_t                     name;
     sandbox_line                  line;
@@ -48,6 +50,10 @@ ssize_t ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size);
 /* Around proxy_pass's own functions of these names. */
 ngx_int_t ngx_http_sandbox_process_header(ngx_http_request_t *r);
 ngx_int_t ngx_http_sandbox_reinit_request(ngx_http_request_t *r);
+
+
+/* _interrupt.c: the same, for the control API alone. */
+void ngx_http_sandbox_finalize_request(ngx_http_request_t *r, ngx_int_t rc);
 
 
 #endif /* _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_ */

@@ -5,6 +5,7 @@ package FakeAgent;
 # or an app behind it.  Each connection has a process of its own.
 #
 #   my $a = FakeAgent->start(dir => $dir, slot => 1, key => $hex, name => 'a');
+#   # raw => { path => bytes }: exactly these bytes, then the end
 #   $a->log       every connection and request, as text
 #   $a->stop
 #
@@ -277,6 +278,11 @@ sub request {
 sub app {
     my ($self, $c, $method, $uri, $head, $size, $sha) = @_;
     my ($path, $arg) = split /\?/, $uri, 2;
+
+    if (defined(my $raw = $self->{raw}{$path})) {
+        syswrite $c, $raw;
+        return 0;
+    }
 
     if ($path eq '/raw') {
         syswrite $c, pack 'H*', $arg;

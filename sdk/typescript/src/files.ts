@@ -88,8 +88,9 @@ export async function* streamFile(stream: ReadableStream<Uint8Array>,
       metadata = { mimeType, size, isBinary, encoding };
 
     } else if (event.type === 'error') {
-      throw streamError({ ...event, code: event.error.startsWith('File not '
-        + 'found') ? 'FILE_NOT_FOUND' : 'FILESYSTEM_ERROR' }, 'file.read');
+      throw streamError({ ...event, code: event.code
+        ?? (event.error.startsWith('File not found') ? 'FILE_NOT_FOUND'
+          : 'FILESYSTEM_ERROR') }, 'file.read');
 
     } else if (metadata === undefined) {
       throw streamCut('file.read');

@@ -3,7 +3,7 @@
 import type { CallOptions } from './client.js';
 import { SandboxSecurityError } from './errors.js';
 import { parseSSEStream } from './sse.js';
-import { signalOf, streamCut, type Target } from './target.js';
+import { signalOf, streamCut, streamError, type Target } from './target.js';
 import type { CodeContext, CodeEvent, CodeLanguage, CreateContextOptions,
   ExecutionResult, Result, RunCodeOptions } from './types.js';
 
@@ -111,6 +111,12 @@ export class Interpreter {
         break;
       }
       case 'error':
+        // Not the cell's own: its sandbox has gone.
+        if (event.code !== undefined) {
+          throw streamError({ error: event.evalue, code: event.code },
+            'code.execute');
+        }
+
         result.error = { name: event.name ?? event.ename,
           message: event.message ?? event.evalue,
           value: event.value ?? event.evalue,

@@ -259,7 +259,7 @@ export type FileStreamEvent =
       encoding: 'utf-8' | 'base64' }
   | { type: 'chunk'; data: string }
   | { type: 'complete'; bytesRead: number }
-  | { type: 'error'; error: string };
+  | { type: 'error'; error: string; code?: string };
 
 export interface FileMetadata {
   mimeType: string;
@@ -409,7 +409,7 @@ export type CodeEvent =
   | ({ type: 'result'; metadata?: Record<string, unknown> } & Result)
   | { type: 'execution_complete'; execution_count: number }
   | { type: 'error'; ename: string; evalue: string; traceback: string[];
-      name?: string; message?: string; value?: string };
+      name?: string; message?: string; value?: string; code?: string };
 
 export type PortAccess = 'token' | 'public' | 'private';
 

@@ -532,6 +532,9 @@ class AsyncOperations:
             elif kind == "result":
                 event.pop("metadata", None)
                 result.results.append(event)
+            elif kind == "error" and event.get("code"):
+                # Not the cell's own: its sandbox has gone.
+                raise _failed(event, "code.execute")
             elif kind == "error":
                 result.error = CodeError(
                     event.get("name") or event["ename"],

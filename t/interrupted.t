@@ -1,0 +1,235 @@
+#!/usr/bin/perl
+
+# What was under way when its sandbox was destroyed, died, was put to sleep or
+# could not be reached any more: a stream of the API ends with an error that
+# says so, in order; a request without an answer is told that it was
+# interrupted.  What is an app's own is left alone.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Edge;
+use Harness;
+use IO::Select;
+use System;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+alarm_after(240);
+
+my $CUT = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+    . "Transfer-Encoding: chunked\r\n\r\n";
+
+sub chunk { return sprintf "%x\r\n%s\r\n", length $_[0], $_[0] }
+
+# The events of a stream: [name, data, JSON of the data].
+sub events {
+    my ($text) = @_;
+
+    return map {
+        my $data = join "\n", /^data: (.*)$/mg;
+
+        length $data ? [/^event: (.*)$/m ? $1 : '', $data, json_decode($data)]
+            : ();
+    } split /\n\n+/, $text;
+}
+
+# ---- at the edge, with an agent that leaves as told
+
+my $e = Edge->new(workers => 1);
+my $agent = $e->agent(1, agent => { raw => {
+    '/bridge/exec' => $CUT . chunk("event: stdout\ndata: eA==\n\nevent: stdo"),
+    '/api/execute/stream' => $CUT . chunk(qq(data: {"type":"start"}\n\ndata: {"ty)),
+    '/bridge/contexts/c/code' => $CUT . chunk(qq(data: {"type":"stdout","text":"x"}\n\n)),
+    '/api/ping' => '',
+    '/api/version' => "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+        . "Transfer-Encoding: chunked\r\n\r\n" . chunk('{"a":'),
+    '/api/read/stream' => "HTTP/1.1 200 OK\r\nContent-Type: "
+        . "text/event-stream\r\nContent-Length: 99\r\n\r\ndata: 1\n\n",
+    '/api/watch' => $CUT . chunk(qq(data: {"type":"watching"}\n\n)) . "0\r\n\r\n",
+    '/app' => $CUT . chunk("data: 1\n\n"),
+} });
+$e->start;
+
+my $box = '/v1/sandbox/box1';
+my $began = time();
+my $r = $e->api(POST => "$box/exec", json => { argv => ['x'] });
+ok($r->{complete}, 'a stream that breaks off ends in order');
+my @got = events($r->{body});
+is_deeply($got[0], ['stdout', 'eA==', undef], 'with what there was');
+is($got[-1][0], 'error', 'and an error');
+is_deeply($got[-1][2], { code => 'operation_interrupted',
+    error => "The sandbox can't be reached any more" }, 'that says why');
+like($r->{body}, qr/\nevent: stdo\n\nevent: error\n/,
+    'behind the event that was cut off');
+cmp_ok(time() - $began, '>', 1, 'after sandboxd could have said more');
+
+$r = $e->api(POST => "$box/api/execute/stream", json => { command => 'x' });
+ok($r->{complete}, 'the same of the container API');
+@got = events($r->{body});
+is(scalar @got, 3, '(three events)');
+is($got[1][2], undef, 'half an event is no JSON');
+is($got[2][2]{$_}, "The sandbox can't be reached any more", "$_ says why")
+    for qw(error data message);
+is($got[2][2]{type}, 'error', 'the type');
+is($got[2][2]{code}, 'OPERATION_INTERRUPTED', 'the code');
+like($got[2][2]{timestamp}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+    'the time');
+
+$r = $e->api(POST => "$box/contexts/c/code", json => { code => 'x' });
+@got = events($r->{body});
+is($got[-1][2]{ename}, 'OperationInterrupted', 'and of a cell');
+is(ref $got[-1][2]{traceback}, 'ARRAY', 'with a traceback');
+
+$r = $e->api(POST => "$box/api/watch", json => { path => 'x' });
+is($r->{body}, qq(data: {"type":"watching"}\n\n), 'an end is an end');
+
+for my $case (['no stream', GET => '/api/version'],
+    ['one with a length', POST => '/api/read/stream'],
+    ["an app's", GET => '/proxy/8000/app'])
+{
+    my ($what, $method, $path) = @$case;
+
+    $r = $e->api($method, $box . $path,
+        $method eq 'POST' ? (json => { path => 'x' }) : ());
+    ok(!$r->{complete}, "$what breaks off");
+    unlike($r->{body}, qr/interrupted/i, 'without a word of ours');
+}
+$r = $e->get('8000-box1-tok.preview.test', '/app');
+ok(!$r->{complete} && $r->{body} eq "data: 1\n\n", 'and so does a preview');
+
+# A client that is slow, one that has left, and an old one.
+my $s = http_connect(port => $e->{port});
+http_send($s, "POST $box/exec HTTP/1.1\r\nHost: api.test\r\nAuthorization: "
+    . "Bearer $Edge::KEY\r\nContent-Length: 2\r\n\r\n{}");
+IO::Select->new($s)->can_read(10);
+close $s;
+$r = $e->raw("POST $box/exec HTTP/1.0\r\nHost: api.test\r\nAuthorization: "
+    . "Bearer $Edge::KEY\r\nContent-Length: 2\r\n\r\n{}");
+like($r->{body}, qr/event: error\ndata: \{.*\}\n\n\z/, 'HTTP/1.0');
+
+is($e->api(GET => "$box/api/ping")->{status}, 502, 'no answer at all: 502');
+$e->stop;
+$e->no_alerts;
+
+# ---- real sandboxes
+
+my $h2 = free_port();
+$s = System->start(api_conf => "listen 127.0.0.1:$h2 http2;");
+
+sub request {
+    my ($method, $path, $json) = @_;
+    my $body = $json ? json_encode($json) : '';
+    my $sock = http_connect(port => $s->{port});
+
+    http_send($sock, "$method /v1/sandbox/$path HTTP/1.1\r\nHost: "
+        . "localhost:$s->{port}\r\nAuthorization: Bearer $s->{key}\r\n"
+        . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+
+    return { s => $sock, text => '' };
+}
+
+sub reads {
+    my ($q, $re) = @_;
+    my $end = time() + 30;
+    my $sel = IO::Select->new($q->{s});
+
+    while ($q->{text} !~ $re) {
+        return 0 if time() > $end;
+        next unless $sel->can_read(0.2);
+        sysread($q->{s}, $q->{text}, 65536, length $q->{text}) or return 0;
+    }
+
+    return 1;
+}
+
+my $tick = 'while :; do echo tick; sleep 0.2; done';
+
+# Everything that can be under way in a sandbox.
+sub under_way {
+    my ($id) = @_;
+    my %open;
+
+    $s->api(POST => "/v1/sandbox/$id/api/process/start", json => {
+        command => $tick, processId => 'p', sessionId => '__DISABLE_SESSION__' });
+    $open{bridge} = request(POST => "$id/exec", { argv => ['sh', '-c', $tick] });
+    $open{exec} = request(POST => "$id/api/execute/stream",
+        { command => $tick, sessionId => 'x' });
+    $open{logs} = request(GET => "$id/api/process/p/stream");
+    $open{watch} = request(POST => "$id/api/watch", { path => '/workspace' });
+
+    ok(reads($open{$_}, $_ eq 'bridge' ? qr/dGlja/ : $_ eq 'watch'
+        ? qr/watching/ : qr/tick/), "$id: $_") for sort keys %open;
+
+    return %open;
+}
+
+# They end with an error, in order.
+sub ends {
+    my ($re, %open) = @_;
+
+    for (sort keys %open) {
+        my $r = http_read($open{$_}{s}, buffer => $open{$_}{text});
+        my @got = events($r->{body});
+        my $last = $got[-1][2] || {};
+
+        ok($r->{complete}, "$_ ends in order");
+        like($last->{error}, $re, 'with the reason')
+            or diag(substr $r->{body}, -300);
+        is(lc($last->{code} // ''), 'operation_interrupted', 'and the code');
+    }
+}
+
+my %open = under_way('one');
+my $waiting = request(POST => 'one/api/execute', { command => 'sleep 60' });
+my ($out, $pid) = ("$s->{dir}/h2.out");
+$pid = start_process(log => $out, cmd => ['curl', '-sN',
+    '--http2-prior-knowledge', '-w', '\n%{http_code} %{http_version}\n',
+    '-H', "Authorization: Bearer $s->{key}",
+    '-d', json_encode({ argv => ['sh', '-c', $tick] }),
+    "http://localhost:$h2/v1/sandbox/one/exec"]);
+ok(wait_for(sub { (slurp($out) // '') =~ /dGlja/ }, 20), 'one: HTTP/2');
+ok(wait_for(sub {
+    $s->exec('one', 'pgrep -x sleep >/dev/null && echo yes', body => {
+        sessionId => '__DISABLE_SESSION__' })->{stdout} =~ /yes/;
+}, 20), 'one: a command');
+
+is($s->api(DELETE => '/v1/sandbox/one')->{status}, 204, 'destroyed meanwhile');
+ends(qr/^The sandbox was destroyed$/, %open);
+$r = http_read($waiting->{s});
+is($r->{status}, 409, 'who waited is told');
+is($r->{json}{code}, 'operation_interrupted', 'by a code');
+is($r->{json}{error}, 'The sandbox was destroyed', 'and a reason');
+is($r->{json}{httpStatus}, 409, 'in the form of its API');
+my $status = wait_for(sub { !process_alive($pid) }, 20)
+    ? stop_process($pid) : -1;
+is($status, 0, 'HTTP/2: an orderly end');
+like(slurp($out), qr/event: error\ndata: \{[^\n]*was destroyed[^\n]*\}\n\n\n200 2\n/,
+    'with the error');
+
+# ---- the end of its own
+
+%open = under_way('two');
+kill 'KILL', $s->sandbox_pid('two');
+ends(qr/^The sandbox has stopped: it was ended by signal 9$/, %open);
+is($s->exec('two', 'echo again')->{stdout}, 'again', 'and it starts afresh');
+
+# ---- asked to sleep
+
+%open = under_way('three');
+is($s->api(POST => '/v1/sandbox/three/sleep')->{status}, 200, 'put to sleep');
+ends(qr/^The sandbox has stopped: it was put to sleep$/,
+    watch => delete $open{watch});
+
+# What is asked to end first has an exit code to tell.
+for (sort keys %open) {
+    my $r = http_read($open{$_}{s}, buffer => $open{$_}{text});
+
+    ok($r->{complete}, "$_ ends in order");
+    like($r->{body}, qr/"exit_?code":143.*\n\n\z/i, 'with what there is');
+}
+
+$s->stop;
+done_testing();
