@@ -20,7 +20,6 @@ static ngx_int_t ngx_http_sandbox_api_refuse(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sandbox_api_allow(ngx_http_request_t *r,
     sandbox_route *route);
 
-static ngx_int_t ngx_http_sandbox_api_health(ngx_http_request_t *r);
 static void ngx_http_sandbox_api_create(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 static void ngx_http_sandbox_api_created(ngx_http_request_t *r,
@@ -205,7 +204,7 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     switch (route->op) {
 
     case SANDBOX_OP_HEALTH:
-        return ngx_http_sandbox_api_health(r);
+        return ngx_http_sandbox_health_handler(r);
 
     case SANDBOX_OP_OPENAPI:
     case SANDBOX_OP_OPENAPI_HTML:
@@ -338,34 +337,6 @@ ngx_http_sandbox_api_allow(ngx_http_request_t *r, sandbox_route *route)
     ngx_memcpy(value.data, allow, value.len);
 
     return ngx_http_sandbox_add_header(r, "Allow", &value);
-}
-
-
-static ngx_int_t
-ngx_http_sandbox_api_health(ngx_http_request_t *r)
-{
-    ngx_str_t   value;
-    ngx_uint_t  status;
-    json_t     *json;
-
-    if (ngx_http_sandbox_daemon_connected()) {
-        status = NGX_HTTP_OK;
-        json = json_pack("{s:b}", "ok", 1);
-
-    } else {
-        status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        json = json_pack("{s:b, s:[s]}", "ok", 0, "errors",
-                         "sandboxd can't be reached");
-
-        ngx_str_set(&value, "1");
-
-        if (ngx_http_sandbox_add_header(r, "Retry-After", &value) != NGX_OK) {
-            json_decref(json);
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-    }
-
-    return ngx_http_sandbox_send_json(r, status, json);
 }
 
 

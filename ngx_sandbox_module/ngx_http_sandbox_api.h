@@ -11,6 +11,7 @@
  *   _link.c      links to private ones
  *   _ticket.c    tickets for WebSockets
  *   _json.c      JSON bodies, in and out
+ *   _health.c    whether all is well
  *   _openapi.c   the API's description
  */
 
@@ -179,6 +180,11 @@ void ngx_http_sandbox_api_match(ngx_http_request_t *r, json_t *request);
  * record that sandboxd's result holds. */
 ngx_int_t ngx_http_sandbox_send_record(ngx_http_request_t *r, json_t *answer,
     json_t *result);
+
+
+/* _health.c: SANDBOX_OP_HEALTH */
+
+ngx_int_t ngx_http_sandbox_health_handler(ngx_http_request_t *r);
 
 
 /* _openapi.c */

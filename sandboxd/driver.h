@@ -151,6 +151,10 @@ struct driver {
     void (*check)(driver *d, const driver_spec *spec, driver_checked cb,
         void *data);
 
+    /* Whether there is nothing known that would keep it from starting
+     * anything; costs little, and waits for nothing.  NULL: it can't tell. */
+    int (*health)(driver *d, error **err);
+
     /* Removes what is left of every slot for which keep() is false:
      * processes, containers, cgroups, sockets, directories; of the others
      * that don't run, all but the writable layer.  Called once, after adopt()

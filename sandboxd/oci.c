@@ -414,6 +414,34 @@ limits_probe(oci_driver *o)
 }
 
 
+/* A disk that the kernel has made read-only, or a run directory that was
+ * cleared away, fails every start. */
+static int
+oci_health(driver *d, error **err)
+{
+    oci_driver  *o;
+
+    o = (oci_driver *) d;
+
+    if (access(o->layers, W_OK | X_OK) == -1) {
+        return error_set(err, 503, "driver", "the directory of the sandboxes' "
+                         "layers can't be written: %s", strerror(errno));
+    }
+
+    if (access(o->sockets, W_OK | X_OK) == -1) {
+        return error_set(err, 503, "driver", "the directory of the sandboxes' "
+                         "sockets can't be written: %s", strerror(errno));
+    }
+
+    if (o->helper.pid <= 0) {
+        return error_set(err, 503, "driver", "the process that starts "
+                         "sandboxes can't be started");
+    }
+
+    return 0;
+}
+
+
 static void
 driver_fill(oci_driver *o)
 {
@@ -427,6 +455,7 @@ driver_fill(oci_driver *o)
     o->d.prepare = oci_prepare_run;
     o->d.prepared = oci_prepared;
     o->d.stats = oci_stats_run;
+    o->d.health = oci_health;
     o->d.sweep = oci_sweep_run;
     o->d.free = oci_free;
     o->waiting_end = &o->waiting;

@@ -1,5 +1,9 @@
 /* The operations that look at sandboxd as a whole: events and health. */
 
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "sandboxd/events.h"
 #include "sandboxd/ops_part.h"
 
@@ -37,6 +41,20 @@ health_add(json_t *errors, error *err)
 }
 
 
+/* The store learns of a disk that was made read-only with its next write,
+ * which may be long in coming. */
+static int
+health_state_check(service *sv, error **err)
+{
+    if (access(sv->state_dir, W_OK | X_OK) == 0) {
+        return 0;
+    }
+
+    return error_set(err, 503, "storage_failed", "the state directory can't "
+                     "be written: %s", strerror(errno));
+}
+
+
 void
 op_health(service *sv, request *req)
 {
@@ -51,7 +69,19 @@ op_health(service *sv, request *req)
         err = NULL;
     }
 
+    if (health_state_check(sv, &err) < 0) {
+        health_add(errors, err);
+        err = NULL;
+    }
+
     if (ops_disk_check(sv, &err) < 0) {
+        health_add(errors, err);
+        err = NULL;
+    }
+
+    if (sv->driver->health != NULL
+        && sv->driver->health(sv->driver, &err) < 0)
+    {
         health_add(errors, err);
     }
 
