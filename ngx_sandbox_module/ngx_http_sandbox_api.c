@@ -7,6 +7,7 @@
 #include "ngx_http_sandbox_api.h"
 #include "ngx_http_sandbox_events.h"
 #include "sandbox_label.h"
+#include "sandbox_position.h"
 
 
 static ngx_int_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
@@ -32,6 +33,8 @@ static ngx_int_t ngx_http_sandbox_api_idempotency(ngx_http_request_t *r,
     ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_api_list(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
+static ngx_int_t ngx_http_sandbox_api_cursor_key(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, u_char *key);
 static void ngx_http_sandbox_api_listed(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result);
 static ngx_int_t ngx_http_sandbox_api_get(ngx_http_request_t *r,
@@ -583,7 +586,9 @@ ngx_http_sandbox_api_idempotency(ngx_http_request_t *r, ngx_str_t *value)
 static ngx_int_t
 ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
 {
+    u_char      key[SANDBOX_POSITION_KEY];
     json_t     *request;
+    uint64_t    position;
     ngx_int_t   limit;
     ngx_str_t   value;
 
@@ -611,8 +616,20 @@ ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
     }
 
     if (ngx_http_sandbox_api_arg(r, "cursor", &value) == NGX_OK) {
+
+        if (ngx_http_sandbox_api_cursor_key(r, api, key) != NGX_OK
+            || sandbox_position_open(&position, key, (char *) value.data,
+                                     value.len)
+               != 0)
+        {
+            json_decref(request);
+            return ngx_http_sandbox_send_invalid(r, "cursor", 0, "cursor is "
+                                                 "none that a list has given");
+        }
+
         json_object_set_new(request, "cursor",
-                            ngx_http_sandbox_json_string(&value));
+                            json_sprintf("%llu",
+                                         (unsigned long long) position));
     }
 
     r->main->count++;
@@ -623,12 +640,55 @@ ngx_http_sandbox_api_list(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
 }
 
 
+/* sandboxd's cursors count what all tenants do: who lists gets others. */
+
+static ngx_int_t
+ngx_http_sandbox_api_cursor_key(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, u_char *key)
+{
+    ngx_http_sandbox_caller_t     *caller;
+    ngx_http_sandbox_main_conf_t  *smcf;
+
+    caller = api->caller;
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
+
+    return sandbox_position_key(key, smcf->sign_key, SANDBOX_SIGN_KEY,
+                                caller->everybody ? "list of all" : "list",
+                                (char *) caller->tenant.data,
+                                caller->tenant.len)
+           == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
 static void
 ngx_http_sandbox_api_listed(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result)
 {
+    char         text[SANDBOX_POSITION_TEXT];
+    u_char       key[SANDBOX_POSITION_KEY];
+    json_t      *answer;
+    const char  *cursor;
+
+    answer = json_copy(result);
+    cursor = json_string_value(json_object_get(answer, "cursor"));
+
+    if (cursor) {
+
+        if (ngx_http_sandbox_api_cursor_key(r, api, key) != NGX_OK
+            || sandbox_position_seal(text, key, strtoull(cursor, NULL, 10))
+               != 0)
+        {
+            json_decref(answer);
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+            return;
+        }
+
+        json_object_set_new(answer, "cursor",
+                            json_stringn(text, sizeof(text)));
+    }
+
     ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
-                                                         json_incref(result)));
+                                                            answer));
 }
 
 

@@ -10,12 +10,16 @@
  * client has one buffer on its way; one that is so slow that the ring overtakes
  * it is told so, and ended.
  *
+ * Ids of events are opaque (sandbox_position.h): their numbers count what all
+ * tenants do.  Who follows them has to show now and then that it still may.
+ *
  * A timer that holds an exiting worker ends the streams within a second.
  */
 
 
 #include "ngx_http_sandbox_api.h"
 #include "ngx_http_sandbox_events.h"
+#include "sandbox_position.h"
 
 
 #define NGX_HTTP_SANDBOX_EVENTS_RING     1024
@@ -23,6 +27,7 @@
 #define NGX_HTTP_SANDBOX_EVENTS_TENANT   64     /* and of one tenant */
 #define NGX_HTTP_SANDBOX_EVENTS_TICK     1000
 #define NGX_HTTP_SANDBOX_EVENTS_SILENCE  15000
+#define NGX_HTTP_SANDBOX_EVENTS_CHECK    2000   /* of the key */
 #define NGX_HTTP_SANDBOX_EVENTS_TIMEOUT  10000
 
 /* An event is at most a fifth of it: an id, a reason, and names. */
@@ -42,7 +47,9 @@ typedef struct {
 
     uint64_t                      seq;         /* seen up to here */
     uint64_t                      ring;        /* the next one of the ring */
-    ngx_msec_t                    sent;        /* when something last was */
+    ngx_msec_t                    sent;        /* when something last was, */
+    ngx_msec_t                    checked;     /* and the key */
+    u_char                        key[SANDBOX_POSITION_KEY];
 
     ngx_buf_t                    *buf;
     ngx_chain_t                  *free;
@@ -69,6 +76,7 @@ typedef struct {
 
 static const char *ngx_http_sandbox_events_args(ngx_http_request_t *r,
     ngx_http_sandbox_events_t *e);
+static ngx_uint_t ngx_http_sandbox_events_is_id(ngx_str_t *value);
 static ngx_uint_t ngx_http_sandbox_events_crowded(
     ngx_http_sandbox_caller_t *caller);
 static ngx_int_t ngx_http_sandbox_events_ask(ngx_http_sandbox_events_t *e);
@@ -83,6 +91,8 @@ static ngx_uint_t ngx_http_sandbox_events_visible(
     ngx_http_sandbox_events_t *e, json_t *event);
 static void ngx_http_sandbox_events_write(ngx_http_sandbox_events_t *e,
     json_t *event);
+static u_char *ngx_http_sandbox_events_id(ngx_http_sandbox_events_t *e,
+    u_char *p, u_char *last);
 static void ngx_http_sandbox_events_say(ngx_http_sandbox_events_t *e,
     const char *name, const char *data);
 static ngx_int_t ngx_http_sandbox_events_flush(ngx_http_sandbox_events_t *e);
@@ -107,6 +117,7 @@ ngx_http_sandbox_events_handler(ngx_http_request_t *r,
     ngx_int_t                          rc;
     const char                        *wrong;
     ngx_pool_cleanup_t                *cln;
+    ngx_http_sandbox_main_conf_t      *smcf;
     ngx_http_sandbox_events_t         *e;
     ngx_http_sandbox_events_worker_t  *w;
 
@@ -122,6 +133,17 @@ ngx_http_sandbox_events_handler(ngx_http_request_t *r,
 
     e->request = r;
     e->caller = caller;
+    e->checked = ngx_current_msec;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
+
+    if (sandbox_position_key(e->key, smcf->sign_key, SANDBOX_SIGN_KEY,
+                             "events", (char *) caller->tenant.data,
+                             caller->tenant.len)
+        != 0)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     wrong = ngx_http_sandbox_events_args(r, e);
 
@@ -183,7 +205,6 @@ static const char *
 ngx_http_sandbox_events_args(ngx_http_request_t *r,
     ngx_http_sandbox_events_t *e)
 {
-    off_t             seq;
     ngx_str_t         value;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
@@ -220,14 +241,19 @@ ngx_http_sandbox_events_args(ngx_http_request_t *r,
         }
     }
 
-    if (e->since) {
-        seq = ngx_atoof(value.data, value.len);
-
-        if (seq == NGX_ERROR) {
+    if (e->since
+        && sandbox_position_open(&e->seq, e->key, (char *) value.data,
+                                 value.len)
+           != 0)
+    {
+        if (!ngx_http_sandbox_events_is_id(&value)) {
             return "since";
         }
 
-        e->seq = (uint64_t) seq;
+        /* of another key's tenant, another secret, or of a former version */
+
+        e->since = 0;
+        e->lost = 1;
     }
 
     if (ngx_http_sandbox_api_arg(r, "sandbox", &e->sandbox) == NGX_OK
@@ -237,6 +263,27 @@ ngx_http_sandbox_events_args(ngx_http_request_t *r,
     }
 
     return NULL;
+}
+
+
+/* Whether it can have been an id: browsers never come back after a 400. */
+
+static ngx_uint_t
+ngx_http_sandbox_events_is_id(ngx_str_t *value)
+{
+    size_t  i;
+
+    for (i = 0; i < value->len; i++) {
+        if ((value->data[i] < '0' || value->data[i] > '9')
+            && (value->data[i] < 'a' || value->data[i] > 'f'
+                || value->len != SANDBOX_POSITION_TEXT))
+        {
+            return 0;
+        }
+    }
+
+    return value->len == SANDBOX_POSITION_TEXT
+           || (value->len > 0 && value->len <= NGX_INT64_LEN);
 }
 
 
@@ -592,9 +639,25 @@ ngx_http_sandbox_events_say(ngx_http_sandbox_events_t *e, const char *name,
 
     b = e->buf;
 
-    b->last = ngx_slprintf(b->last, b->end,
-                           "id: %uL\nevent: %s\ndata: %s\n\n",
-                           e->seq, name, data);
+    b->last = ngx_http_sandbox_events_id(e, b->last, b->end);
+    b->last = ngx_slprintf(b->last, b->end, "event: %s\ndata: %s\n\n", name,
+                           data);
+}
+
+
+/* Where the client is; each time it is told, it is another text. */
+
+static u_char *
+ngx_http_sandbox_events_id(ngx_http_sandbox_events_t *e, u_char *p,
+    u_char *last)
+{
+    char  text[SANDBOX_POSITION_TEXT];
+
+    if (sandbox_position_seal(text, e->key, e->seq) != 0) {
+        return p;
+    }
+
+    return ngx_slprintf(p, last, "id: %*s\n", sizeof(text), text);
 }
 
 
@@ -745,9 +808,9 @@ ngx_http_sandbox_events_end(ngx_http_sandbox_events_t *e, const char *data)
     }
 
     if (data) {
+        b->last = ngx_http_sandbox_events_id(e, b->last, b->end);
         b->last = ngx_slprintf(b->last, b->end,
-                               "id: %uL\nevent: error\ndata: %s\n\n", e->seq,
-                               data);
+                               "event: error\ndata: %s\n\n", data);
     }
 
     /* an empty one says only that this was the last */
@@ -924,14 +987,53 @@ ngx_http_sandbox_events_ready(void)
 }
 
 
+/* Whether its key still is what it was when the stream began. */
+
+static ngx_int_t
+ngx_http_sandbox_events_check(ngx_http_sandbox_events_t *e)
+{
+    ngx_http_sandbox_caller_t  *caller;
+
+    if (ngx_current_msec - e->checked < NGX_HTTP_SANDBOX_EVENTS_CHECK) {
+        return NGX_OK;
+    }
+
+    e->checked = ngx_current_msec;
+
+    if (ngx_http_sandbox_authenticate(e->request, &caller) != NGX_OK
+        || caller->scopes != e->caller->scopes)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* an administrator may have named another tenant */
+
+    if (!(caller->scopes & SANDBOX_SCOPE_ADMIN)
+        && (caller->tenant.len != e->caller->tenant.len
+            || ngx_memcmp(caller->tenant.data, e->caller->tenant.data,
+                          caller->tenant.len)
+               != 0))
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_http_sandbox_events_beat(ngx_http_sandbox_events_t *e)
 {
-    ngx_buf_t                  *b;
-    ngx_http_sandbox_caller_t  *caller;
+    ngx_buf_t  *b;
 
     if (ngx_exiting) {
         ngx_http_sandbox_events_end(e, NULL);
+        return;
+    }
+
+    if (e->begun && ngx_http_sandbox_events_check(e) != NGX_OK) {
+        ngx_http_sandbox_events_end(e, "{\"code\":\"unauthorized\","
+                                    "\"error\":\"Unauthorized\"}");
         return;
     }
 
@@ -947,16 +1049,12 @@ ngx_http_sandbox_events_beat(ngx_http_sandbox_events_t *e)
         return;
     }
 
-    if (ngx_http_sandbox_authenticate(e->request, &caller) != NGX_OK) {
-        ngx_http_sandbox_events_end(e, "{\"code\":\"unauthorized\","
-                                    "\"error\":\"Unauthorized\"}");
-        return;
-    }
-
     /* an id without data: a client that comes back need not ask for more */
 
     b = e->buf;
-    b->last = ngx_slprintf(b->last, b->end, ": ping\nid: %uL\n\n", e->seq);
+    b->last = ngx_slprintf(b->last, b->end, ": ping\n");
+    b->last = ngx_http_sandbox_events_id(e, b->last, b->end);
+    b->last = ngx_slprintf(b->last, b->end, "\n");
 
     (void) ngx_http_sandbox_events_flush(e);
 }

@@ -235,7 +235,8 @@ publish_item(registry *r, change *c)
 static void
 change_publish(registry *r, change *c)
 {
-    json_t  *record;
+    json_t   *record;
+    sandbox  *sb;
 
     if (c->gone != NULL) {
         publish_gone(r, c);
@@ -248,14 +249,20 @@ change_publish(registry *r, change *c)
 
     r->published = c->seq;
 
-    /* For those who look on: when, and why. */
+    /* For those who look on: when, whose, and why. */
     json_object_set_new(record, "at", json_integer(wall_ms()));
 
-    if (c->item->kind == ITEM_SANDBOX && c->gone == NULL
-        && ((sandbox *) c->item)->reason[0] != '\0')
-    {
-        json_object_set_new(record, "reason",
-                            json_string(((sandbox *) c->item)->reason));
+    if (c->item->kind == ITEM_SANDBOX) {
+        sb = (sandbox *) c->item;
+
+        if (sb->tenant->name[0] != '\0') {
+            json_object_set_new(record, "tenant",
+                                json_string(sb->tenant->name));
+        }
+
+        if (c->gone == NULL && sb->reason[0] != '\0') {
+            json_object_set_new(record, "reason", json_string(sb->reason));
+        }
     }
 
     if (r->publish != NULL) {

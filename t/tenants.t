@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
+use EventStream;
 use Harness;
 use System;
 use Test::More;
@@ -120,6 +121,19 @@ is($s->api(GET => '/v1/sandbox/box?tenant=other')->{json}{labels}{of},
 $r = as('acme', GET => '/v1/sandbox?tenant=other');
 is($r->{status}, 403, 'others may not ask for tenants');
 like($r->{json}{error}, qr/"admin"/, '... and are told what they lack');
+
+my $cursor = as('acme', GET => '/v1/sandbox?limit=1')->{json}{cursor};
+like($cursor, qr/^[0-9a-f]{32}$/, 'a cursor says nothing');
+isnt(as('acme', GET => '/v1/sandbox?limit=1')->{json}{cursor}, $cursor,
+    '... not even where it is');
+for ('other', 'root') {
+    $r = as($_, GET => "/v1/sandbox?cursor=$cursor");
+    is("$r->{status} $r->{json}{field}", '400 cursor', "... nor helps $_");
+}
+$r = as('root', GET => "/v1/sandbox?tenant=*&cursor=$cursor");
+is($r->{status}, 400, '... nor for a list of all');
+is(as('acme', GET => "/v1/sandbox?cursor=$_")->{status}, 400,
+    "no cursor: '$_'") for '', '1', 'x', '0' x 32, substr($cursor, 1), uc $cursor;
 
 # ---- what a tenant can learn of another ------------------------------------
 
@@ -268,9 +282,67 @@ is("$r->{status} " . ($r->{json}{created} ? 1 : 0), '200 0',
 is(as('acme', POST => '/v1/sandbox', json => { id => 'box' })->{status}, 409,
     'other options: a conflict');
 
+# ---- events ----------------------------------------------------------------
+
+sub follow {
+    my ($who, @headers) = @_;
+    my $e = EventStream->open(port => $s->{port},
+        host => "localhost:$s->{port}", path => '/v1/events',
+        headers => [['Authorization', 'Bearer ' . ($who eq 'root' ? $s->{key}
+            : $key{$who})], @headers]);
+
+    is(($e->next || {})->{event}, 'ready', "$who follows events");
+
+    return $e;
+}
+
+# Whose events there were, up to that of the last one.
+sub told {
+    my ($e, $last) = @_;
+
+    $e->until(sub { ($_[0]{json}{id} // '') eq $last }) or return 'no end';
+
+    return join ' ', map {
+        ($_->{json}{tenant} ? "$_->{json}{tenant}/" : '') . $_->{json}{id}
+    } grep { $_->{event} eq 'sandbox' && $_->{json}{state} eq 'created' }
+        @{ $e->{all} };
+}
+
+my %events = map { $_ => follow($_) } qw(acme other root);
+my $twin = follow('acme');
+
+for my $id ('e1', 'e2') {
+    as($_, POST => '/v1/sandbox', json => { id => "$id-$_" })
+        for qw(acme other root);
+}
+
+is(told($events{acme}, 'e2-acme'), 'e1-acme e2-acme', "a tenant's alone");
+is(told($events{other}, 'e2-other'), 'e1-other e2-other', "... each its own");
+is(told($events{root}, 'e2-root'), 'acme/e1-acme other/e1-other e1-root '
+    . 'acme/e2-acme other/e2-other e2-root',
+    'an administrator sees all, and whose they are');
+is(told($twin, 'e2-acme'), 'e1-acme e2-acme', 'who follows twice');
+
+my %ids;
+$ids{$_->{id} // ''}++ for map { @{ $_->{all} } } values %events, $twin;
+is(scalar(grep { !/^[0-9a-f]{32}$/ } keys %ids), 0, 'ids are all alike');
+is(scalar(grep { $_ > 1 } values %ids), 0, '... and no two the same');
+
+my $known = $events{acme}{all}[1]{id};
+my $back = follow('acme', ['Last-Event-ID', $known]);
+is(told($back, 'e2-acme'), 'e2-acme', 'who comes back gets the rest');
+my $wrong = EventStream->open(port => $s->{port},
+    host => "localhost:$s->{port}", path => '/v1/events',
+    headers => [['Authorization', "Bearer $key{other}"],
+                ['Last-Event-ID', $known]]);
+is(($wrong->next || {})->{event}, 'resync', "another's id is none");
+$_->close for values %events, $twin, $back, $wrong;
+as('root', DELETE => "/v1/sandbox/$_-other?tenant=other") for 'e1', 'e2';
+
 # ---- keys that change ------------------------------------------------------
 
 is(as('salted', GET => '/v1/sandbox')->{status}, 401, 'a key of tomorrow');
+my $busy = follow('other');
 write_keys((grep { !/ other-ci/ } @lines),
     "$salt:" . sha256_hex($salt . $key{salted}) . ' salted tenant=other');
 ok(wait_for(sub { as('salted', GET => '/v1/sandbox')->{status} == 200 }, 10,
@@ -278,6 +350,19 @@ ok(wait_for(sub { as('salted', GET => '/v1/sandbox')->{status} == 200 }, 10,
 ok(wait_for(sub {
     !grep { as('other', GET => '/v1/sandbox')->{status} != 401 } 1 .. 8
 }, 10, 0.2), 'and one that is gone is refused by every worker');
+
+my $end = time() + 30;
+my ($event, $n);
+until (($event && $event->{event} eq 'error') || $busy->{eof}
+       || time() > $end)
+{
+    as('root', POST => '/v1/sandbox?tenant=other', json => { id => 'busy' });
+    as('root', DELETE => '/v1/sandbox/busy?tenant=other');
+    while (my $next = $busy->next(0.05)) { $event = $next; $n++ }
+}
+is(($event || {})->{json}{code}, 'unauthorized',
+    'a stream that never is silent ends with its key');
+ok($busy->{ended}, '... in order');
 is(scalar @{ as('salted', GET => '/v1/sandbox')->{json}{sandboxes} }, 2,
     'the tenant keeps its sandboxes');
 
