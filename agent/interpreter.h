@@ -71,6 +71,8 @@ struct interpreter_run {
     size_t            carried[2];
     char             *error;        /* the members of the error event */
     size_t            error_len;
+    json_t           *answer;       /* it is to be in one piece; else NULL */
+    size_t            collected;    /* bytes in it */
 };
 
 struct context {
@@ -131,6 +133,17 @@ void frames_complete(interpreter_run *run, uint32_t count);
 void frames_error(interpreter_run *run, const char *members, size_t n);
 void frames_failure(interpreter_run *run, const char *name,
     const char *message);
+
+
+/* An answer in one piece (interpreter_collect.c), instead of frames. */
+
+int collect_wanted(http_request *r);
+void collect_begin(interpreter_run *run, const char *code, size_t len);
+void collect_text(interpreter_run *run, const char *type, const char *p,
+    size_t n);
+void collect_result(interpreter_run *run, const char *p, size_t n);
+void collect_error(interpreter_run *run, const char *p, size_t n);
+void collect_send(interpreter_run *run, http_request *r);
 
 
 extern const char  interpreter_python[], interpreter_python_rich[],

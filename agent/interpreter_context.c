@@ -121,6 +121,7 @@ static void
 run_free(interpreter_run *run)
 {
     json_decref(run->request);
+    json_decref(run->answer);
     free(run->error);
     free(run);
 }
@@ -689,6 +690,10 @@ context_run(context *c, http_request *r, const char *code, size_t len,
     }
     if (json_is_object(env_vars)) {
         json_object_set_new(run->request, "env", json_deep_copy(env_vars));
+    }
+
+    if (collect_wanted(r)) {
+        collect_begin(run, code, len);
     }
 
     r->data = run;

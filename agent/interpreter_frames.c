@@ -1,6 +1,7 @@
 /*
  * What a run's client gets: server-sent events as plain `data:` lines, output
- * in whole characters, and exactly one last frame.
+ * in whole characters, and exactly one last frame.  A client that wants none
+ * gets the same in one piece; see interpreter_collect.c.
  */
 
 #include <string.h>
@@ -14,7 +15,7 @@
 void
 frames_begin(interpreter_run *run)
 {
-    if (!run->begun) {
+    if (!run->begun && run->answer == NULL) {
         run->begun = 1;
         sse_begin(run->r);
     }
@@ -28,6 +29,11 @@ frames_text(interpreter_run *run, const char *type, const char *p, size_t n)
     char    *room;
     size_t   used;
     buffer   b;
+
+    if (run->answer != NULL) {
+        collect_text(run, type, p, n);
+        return 0;
+    }
 
     frames_begin(run);
     memset(&b, 0, sizeof(b));
@@ -142,6 +148,11 @@ frames_object(interpreter_run *run, const char *type, const char *p, size_t n)
 int
 frames_result(interpreter_run *run, const char *p, size_t n)
 {
+    if (run->answer != NULL) {
+        collect_result(run, p, n);
+        return 0;
+    }
+
     return frames_object(run, "result", p, n);
 }
 
@@ -155,7 +166,12 @@ frames_end(interpreter_run *run)
     run->r = NULL;
     r->data = NULL;
     http_on_close(r, NULL);
-    http_end(r);
+
+    if (run->answer != NULL) {
+        collect_send(run, r);
+    } else {
+        http_end(r);
+    }
 }
 
 
@@ -166,6 +182,14 @@ frames_complete(interpreter_run *run, uint32_t count)
 
     frames_begin(run);
     frames_output_end(run);
+
+    if (run->answer != NULL) {
+        json_object_set_new(run->answer, "executionCount",
+                            json_integer(count));
+        frames_end(run);
+        return;
+    }
+
     memset(&b, 0, sizeof(b));
     buffer_printf(&b, "data: {\"type\":\"execution_complete\","
                   "\"execution_count\":%u}\n\n", count);
@@ -179,7 +203,13 @@ void
 frames_error(interpreter_run *run, const char *members, size_t n)
 {
     frames_output_end(run);
-    frames_object(run, "error", members, n);
+
+    if (run->answer != NULL) {
+        collect_error(run, members, n);
+    } else {
+        frames_object(run, "error", members, n);
+    }
+
     frames_end(run);
 }
 

@@ -98,6 +98,49 @@ $r = call(POST => '/execute/code', { context_id => 'nope', code => '1' });
 is($r->{status}, 404, 'no such context');
 is($r->{json}{code}, 'CONTEXT_NOT_FOUND', 'its code');
 
+# ---- in one piece
+
+my $tail = '';
+
+sub whole {
+    my ($language, $code, %o) = @_;
+
+    return $s->api(POST => "/v1/sandbox/code/contexts/$context{$language}/code",
+        json => { code => $code, %{ $o{body} || {} } }, timeout => 60,
+        headers => { Accept => $o{accept} // 'application/json' },
+        $o{on_data} ? (on_data => $o{on_data}) : ());
+}
+
+$r = whole(python => "import sys\nx = 41\nprint('a')\nprint('\\u00e9', file=sys.stderr)\nx + 1");
+is($r->{status}, 200, 'JSON for who asks for it');
+is($r->{headers}{'content-type'}, 'application/json', 'as its type says');
+is(join('', @{ $r->{json}{logs}{stdout} }), "a\n", 'stdout');
+is(join('', @{ $r->{json}{logs}{stderr} }), "\x{e9}\n", 'stderr');
+is_deeply($r->{json}{results}, [{ text => '42' }], 'the result');
+like($r->{json}{code}, qr/^import sys/, 'the code');
+cmp_ok($r->{json}{executionCount}, '>', 0, 'the count');
+ok(!exists $r->{json}{error}, 'no error');
+$r = whole(python => 'print("before")\n1/0' =~ s/\\n/\n/r);
+is($r->{status}, 200, 'a cell that raises');
+is("$r->{json}{error}{name}: $r->{json}{error}{message}",
+    'ZeroDivisionError: division by zero', 'its error');
+is(ref $r->{json}{error}{traceback}, 'ARRAY', 'with a traceback');
+is(join('', @{ $r->{json}{logs}{stdout} }) =~ /^before/ ? 1 : 0, 1,
+    'and what it has written');
+$r = whole(python => 'import time; time.sleep(60)',
+    body => { timeout_ms => 300 });
+is($r->{json}{error}{name}, 'TimeoutError', 'one that takes too long');
+$r = whole(javascript => 'for (let i = 0; i < 20; i++) '
+    . 'console.log("x".repeat(1e6)); 1 + 1',
+    on_data => sub { $tail = substr $tail . $_[0], -100; 1 });
+like($tail, qr/"truncated":true/, 'more than there is room for');
+ok($r->{received} > 10e6 && $r->{received} < 17e6, 'is left out')
+    or diag($r->{received});
+is(whole(javascript => '1', accept => $_)->{headers}{'content-type'},
+    'text/event-stream', "events for '$_'")
+    for '*/*', 'text/event-stream, application/json';
+is(whole(python => 1)->{status}, 400, 'a mistake is one');
+
 is(call(DELETE => "/contexts/$context{python}")->{status}, 200, 'delete');
 is(call(DELETE => "/contexts/$context{python}")->{status}, 404, 'not twice');
 

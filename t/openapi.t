@@ -226,6 +226,8 @@ call('killProcesses');
 call('listContexts');
 my $context = call('createContext')->{json}{contextId} // 'none';
 call('runCode', path => { name => $context });
+call('runCode', path => { name => $context },
+    headers => { Accept => 'application/json' });
 call('deleteContext', path => { name => $context });
 call('deleteContext', path => { name => 'none' }, status => 404);
 
