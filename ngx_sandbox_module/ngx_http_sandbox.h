@@ -25,6 +25,7 @@
  *   _keys.c _jwt.c _watch.c _failures.c              its parts
  *   _events.c    the stream of state changes
  *   _tenant.c    tenants, and what their sandboxes are called inside
+ *   _cors.c      pages of other origins that use the API
  *   _audit.c     the log of what was done by whom
  *   _api.c       the control API's own answers
  *   _error.c     answers that report a failure       _openapi.c  its document
@@ -154,6 +155,7 @@ typedef struct {
     ngx_uint_t                    auth_burst;
     ngx_http_sandbox_audit_log_t  *audit;
     ngx_flag_t                    api_query_auth;
+    ngx_array_t                  *api_cors;     /* of ngx_str_t; _cors.c */
 } ngx_http_sandbox_srv_conf_t;
 
 
@@ -504,6 +506,18 @@ ngx_int_t ngx_http_sandbox_bearer(ngx_http_request_t *r,
 
 
 /* _ticket.c */
+/* _cors.c */
+
+char *ngx_http_sandbox_cors_conf(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_sandbox_cors_init(void);
+
+/* Before anybody is asked for a key: NGX_DONE if the request was the question
+ * whether a page may ask, and was answered; NGX_DECLINED or NGX_ERROR. */
+ngx_int_t ngx_http_sandbox_cors_preflight(ngx_http_request_t *r,
+    ngx_http_sandbox_srv_conf_t *sscf);
+
+
 
 struct sandbox_route_s;
 

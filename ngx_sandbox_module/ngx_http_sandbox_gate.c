@@ -403,6 +403,12 @@ ngx_http_sandbox_control(ngx_http_request_t *r,
         return ngx_http_sandbox_unknown(r);
     }
 
+    rc = ngx_http_sandbox_cors_preflight(r, sscf);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
     sandbox_route_parse(r->method, (char *) r->unparsed_uri.data,
                         r->unparsed_uri.len, &route);
 

@@ -142,6 +142,13 @@ static ngx_command_t  ngx_http_sandbox_commands[] = {
       offsetof(ngx_http_sandbox_srv_conf_t, api_query_auth),
       NULL },
 
+    { ngx_string("sandbox_api_cors"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_1MORE,
+      ngx_http_sandbox_cors_conf,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("sandbox_wake"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -500,6 +507,7 @@ ngx_http_sandbox_create_srv_conf(ngx_conf_t *cf)
     sscf->auth_burst = NGX_CONF_UNSET_UINT;
     sscf->audit = NGX_CONF_UNSET_PTR;
     sscf->api_query_auth = NGX_CONF_UNSET;
+    sscf->api_cors = NGX_CONF_UNSET_PTR;
 
     return sscf;
 }
@@ -525,6 +533,7 @@ ngx_http_sandbox_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->auth_rate, prev->auth_rate, 500);
     ngx_conf_merge_uint_value(conf->auth_burst, prev->auth_burst, 20);
     ngx_conf_merge_value(conf->api_query_auth, prev->api_query_auth, 0);
+    ngx_conf_merge_ptr_value(conf->api_cors, prev->api_cors, NULL);
 
     if (!conf->api && conf->domains == NULL) {
         return NGX_CONF_OK;
@@ -817,7 +826,8 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
         || ngx_http_sandbox_audit_init(cf) != NGX_OK
         || ngx_http_sandbox_upstream_init(cf) != NGX_OK
         || ngx_http_sandbox_scrub_init(cf) != NGX_OK
-        || ngx_http_sandbox_headers_init(cf) != NGX_OK)
+        || ngx_http_sandbox_headers_init(cf) != NGX_OK
+        || ngx_http_sandbox_cors_init() != NGX_OK)
     {
         return NGX_ERROR;
     }
