@@ -271,6 +271,7 @@ typedef struct {
     unsigned                      wake_off:1;   /* preview: wakes nothing */
 
     u_char                        state;        /* as it was found; 0 */
+    u_char                        tries;        /* of a run out of reach */
 
     ngx_http_sandbox_failure_e    failure;
     ngx_http_sandbox_error_t     *error;        /* of ours, for its page */
@@ -505,7 +506,6 @@ ngx_int_t ngx_http_sandbox_bearer(ngx_http_request_t *r,
     ngx_http_sandbox_caller_t **caller);
 
 
-/* _ticket.c */
 /* _cors.c */
 
 char *ngx_http_sandbox_cors_conf(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -518,6 +518,7 @@ ngx_int_t ngx_http_sandbox_cors_preflight(ngx_http_request_t *r,
     ngx_http_sandbox_srv_conf_t *sscf);
 
 
+/* _ticket.c */
 
 struct sandbox_route_s;
 

@@ -84,10 +84,10 @@ ngx_table_elt_t *ngx_http_sandbox_push_header(ngx_http_request_t *r,
 /* A JSON string of bytes, with what is no UTF-8 replaced. */
 json_t *ngx_http_sandbox_json_string(ngx_str_t *s);
 
-/* Adds `warnings` to an answer: the members of the body that nobody knows. */
 /* This moment, as the API's answers spell it. */
 json_t *ngx_http_sandbox_json_now(void);
 
+/* Adds `warnings` to an answer: the members of the body that nobody knows. */
 void ngx_http_sandbox_json_unknown(json_t *answer, json_t *body,
     const char *const *known);
 

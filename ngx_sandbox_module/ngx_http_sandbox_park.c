@@ -17,6 +17,8 @@
 
 #define NGX_HTTP_SANDBOX_WAKE_BUCKETS  256
 #define NGX_HTTP_SANDBOX_WAKE_TICK     200     /* lets go whatever happens */
+#define NGX_HTTP_SANDBOX_WAKE_TRIES    5       /* so far apart, then twice */
+#define NGX_HTTP_SANDBOX_WAKE_TRY_MAX  2000    /* as much each time */
 #define NGX_HTTP_SANDBOX_START_TIMEOUT 120000
 #define NGX_HTTP_SANDBOX_RELEASE       64      /* at once, over all workers */
 
@@ -35,6 +37,7 @@ typedef struct {
     ngx_uint_t                    starts;
     uint32_t                      ended;       /* epoch */
     uint16_t                      port;        /* of the preview that asked */
+    ngx_msec_t                    delay;       /* before it is tried again */
     unsigned                      create:1;
     unsigned                      started:1;
     unsigned                      again:1;     /* another run than `ended` */
@@ -715,8 +718,13 @@ ngx_http_sandbox_waiter_again(ngx_http_sandbox_waiter_t *w)
 static ngx_http_sandbox_wake_t *
 ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
 {
+    ngx_uint_t                n;
     ngx_queue_t              *q, *bucket;
     ngx_http_sandbox_wake_t  *wake;
+
+    if (again && ctx->tries < 255) {
+        ctx->tries++;
+    }
 
     bucket = &ngx_http_sandbox_wakes[
                  sandbox_label_hash(ngx_http_sandbox_wake_key, ctx->id.data,
@@ -754,6 +762,15 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     wake->again = again && ctx->known;
     wake->ended = ctx->epoch;
     wake->port = ctx->api ? 0 : ctx->port;
+    wake->delay = NGX_HTTP_SANDBOX_WAKE_TICK;
+
+    for (n = NGX_HTTP_SANDBOX_WAKE_TRIES;
+         n < ctx->tries && wake->delay < NGX_HTTP_SANDBOX_WAKE_TRY_MAX;
+         n++)
+    {
+        wake->delay = ngx_min(2 * wake->delay, NGX_HTTP_SANDBOX_WAKE_TRY_MAX);
+    }
+
     wake->id.len = ctx->id.len;
     wake->id.data = wake->data;
     ngx_memcpy(wake->id.data, ctx->id.data, ctx->id.len);
@@ -865,10 +882,11 @@ ngx_http_sandbox_wake_reply(void *data, json_t *result,
             /*
              * The run that couldn't be reached, as if all were well: its
              * socket closes before its last process is gone, or it takes
-             * connections less quickly than they come.
+             * connections less quickly than they come.  One that stays so is
+             * tried ever less often.
              */
 
-            ngx_add_timer(&wake->tick, NGX_HTTP_SANDBOX_WAKE_TICK);
+            ngx_add_timer(&wake->tick, wake->delay);
             return;
         }
 

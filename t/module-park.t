@@ -244,6 +244,16 @@ $r = $e->get($h->('box5'));
 is($r->{status}, 503, 'started, but not there: 503');
 is($r->{json}{code}, 'sandbox_unreachable', 'with its code');
 
+# The agent is late, or never comes: asked for often at first, then less.
+my $starts = $d->stats->{calls}{start};
+$e->get($h->('box5'));
+cmp_ok($d->stats->{calls}{start} - $starts, '<=', 9, 'not asked for without end');
+$d->sandbox(slot => 5, id => 'box5', key => $new->{key}, epoch => 12);
+$new->listen_now(0.6);
+$t = time();
+is($e->get($h->('box5'))->{status}, 200, 'an agent that comes late');
+cmp_ok(time() - $t, '<', 3, 'is found soon');
+
 # ---- wake off -------------------------------------------------------------
 
 $e->{server_conf} = 'sandbox_wake off;';
