@@ -35,6 +35,9 @@ typedef struct {
     mode_t          mode;           /* of the directory that is made */
 } init_mount;
 
+/* The first ones are needed to find the root. */
+#define INIT_FIRST  3
+
 static const init_mount  init_mounts[] = {
     { "proc",     "/proc",          INIT_SAFE, NULL, 0555 },
     { "sysfs",    "/sys",           INIT_SAFE, NULL, 0555 },
@@ -165,6 +168,8 @@ init_modules(void)
         if (fd != -1) {
             close(fd);
         }
+        /* Its memory is the machine's. */
+        unlink(path);
         free(list[i]);
     }
 
@@ -193,8 +198,8 @@ init_limits(void)
 }
 
 
-void
-init_early(void)
+static void
+init_mounts_all(void)
 {
     size_t  i;
 
@@ -202,9 +207,6 @@ init_early(void)
 
     for (i = 0; i < sizeof(init_mounts) / sizeof(init_mounts[0]); i++) {
         init_mount_one(&init_mounts[i]);
-        if (i == 2) {
-            init_console();
-        }
     }
 
     for (i = 0; i < sizeof(init_links) / sizeof(init_links[0]); i++) {
@@ -214,13 +216,35 @@ init_early(void)
     init_tmp();
     umask(022);
     (void) !chdir("/");
+}
 
-    init_limits();
+
+int
+init_early(void)
+{
+    size_t  i;
+    int     rc;
+
+    umask(0);
+
+    for (i = 0; i < INIT_FIRST; i++) {
+        init_mount_one(&init_mounts[i]);
+    }
+
+    umask(022);
+    init_console();
     init_modules();
+    init_disks();
+    rc = init_root();
+
+    init_mounts_all();
+    init_limits();
     init_loopback();
 
     /* Ctrl-Alt-Del, which is how a VMM asks for the end, comes as SIGINT. */
     reboot(RB_DISABLE_CAD);
+
+    return rc < 0 ? -1 : 0;
 }
 
 
@@ -291,6 +315,7 @@ init_apply(const vm_config *c, const char *hostname)
 {
     init_clock(c->time_ms);
     init_entropy(c);
+    init_processes(c->processes);
     init_names(c, hostname);
     init_network(c);
 }

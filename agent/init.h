@@ -12,9 +12,14 @@
 #define INIT_NOFILE       524288
 #define INIT_NOFILE_SOFT  1024
 
-/* Before anything is read: mounts, the console, modules, loopback.  What can't
- * be done is logged; the machine goes on as far as it gets. */
-void init_early(void);
+/* Where the machine's disks are, by their serial numbers: "boot", the boot
+ * object; "root", the image; "disk", what is over it. */
+#define INIT_DISKS        "/dev/sandbox"
+
+/* Before anything is read: mounts, the console, modules, the root, loopback.
+ * What can't be done is logged; the machine goes on as far as it gets.  -1:
+ * there is a disk for the root, but the root is not what it should be. */
+int init_early(void);
 
 /* With the boot object: hostname ("" if not told), clock, entropy, network,
  * /etc/hosts, /etc/resolv.conf. */
@@ -24,6 +29,13 @@ void init_apply(const vm_config *c, const char *hostname);
  * "reboot", "exit" (for a PID namespace) or NULL: off where there is ACPI, else
  * reboot, which is how a VMM without ACPI is told.  Returns only for "exit". */
 void init_end(const char *power);
+
+/* In init_root.c. */
+void init_disks(void);
+/* 1: entered; 0: there is no such disk; -1: logged. */
+int init_root(void);
+/* How many processes and threads there may be beside those of now; 0: any. */
+void init_processes(unsigned more);
 
 /* In init_net.c. */
 void init_loopback(void);

@@ -5,9 +5,12 @@
  *                            now on gets, and the default session; the newest
  *                            seq holds
  *   GET /internal/processes  {"running"}: how many processes run
+ *   POST /internal/stop      as SIGTERM does: the end, in order
  */
 
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/env.h"
@@ -134,9 +137,18 @@ internal_processes(http_request *r)
 }
 
 
+static void
+internal_stop(http_request *r)
+{
+    http_send_json(r, 200, json_pack("{s:b}", "success", 1));
+    kill(getpid(), SIGTERM);
+}
+
+
 void
 internal_routes(router *t)
 {
     router_add(t, METHOD_PUT, "/internal/env", internal_env_handler);
     router_add(t, METHOD_GET, "/internal/processes", internal_processes);
+    router_add(t, METHOD_POST, "/internal/stop", internal_stop);
 }

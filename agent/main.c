@@ -298,6 +298,11 @@ main_run(int listen_fd, char **env, const char *cwd)
     shim_pool_start();
     pool_start();
 
+    if (main_options.init) {
+        /* Whoever started the machine reads this on its console. */
+        log_info("init: ready");
+    }
+
     if (agent.command != NULL) {
         supervisor_start(agent.command, env, cwd,
                          main_options.raw_stdio, main_command_ended);
@@ -460,7 +465,7 @@ main_serve(agent_options *o)
 int
 main(int argc, char **argv)
 {
-    int             rc;
+    int             rc, early;
     error          *err;
     agent_options  *o;
 
@@ -477,15 +482,16 @@ main(int argc, char **argv)
         return 2;
     }
 
-    if (o->init) {
-        init_early();
-    }
+    early = o->init ? init_early() : 0;
     main_standard_fds();
 
     if (rc != 0) {
         fprintf(stderr, "sandbox-agent: %s\n", err->message);
         error_free(err);
         rc = main_usage(stderr);
+
+    } else if (early != 0) {
+        rc = 1;
 
     } else if (o->version) {
         printf("sandbox-agent %s\n", SANDBOX_VERSION);

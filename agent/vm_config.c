@@ -166,6 +166,14 @@ vm_config_parse(vm_config *c, const json_t *boot, error **err)
     }
     c->time_ms = json_integer_value(v);
 
+    v = json_object_get(boot, "processes");
+    if (v != NULL && (!json_is_integer(v) || json_integer_value(v) < 0
+                      || json_integer_value(v) > VM_PROCESSES_MAX))
+    {
+        return vm_bad(err, "processes", "must be at most 4194304");
+    }
+    c->processes = (unsigned) json_integer_value(v);
+
     if (vm_entropy(c, json_object_get(boot, "entropy"), err) != 0
         || vm_network(c, json_object_get(boot, "network"), err) != 0
         || vm_dns(c, json_object_get(boot, "dns"), err) != 0)

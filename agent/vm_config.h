@@ -14,6 +14,7 @@
 
 #define VM_DNS_MAX      3           /* as many as a resolver takes */
 #define VM_ENTROPY_MAX  64
+#define VM_PROCESSES_MAX  4194304
 
 typedef struct {
     int64_t        time_ms;         /* since 1970; 0: not told */
@@ -24,6 +25,7 @@ typedef struct {
     uint32_t       netmask;
     uint32_t       gateway;         /* 0: none */
     unsigned       mtu;             /* 0: as it is */
+    unsigned       processes;       /* at most; 0: any number */
     unsigned       ndns;
     char           dns[VM_DNS_MAX][46];
 } vm_config;

@@ -52,7 +52,14 @@ main(void)
     vm_config  c;
 
     ok(refused("{}", &c) == NULL && c.interface[0] == '\0' && c.ndns == 0
-       && c.time_ms == 0 && c.entropy_len == 0, "nothing");
+       && c.time_ms == 0 && c.entropy_len == 0 && c.processes == 0,
+       "nothing");
+
+    ok(refused("{\"processes\":512}", &c) == NULL && c.processes == 512,
+       "processes");
+    ok(names("{\"processes\":-1}", "processes")
+       && names("{\"processes\":\"1\"}", "processes")
+       && names("{\"processes\":4194305}", "processes"), "no number of them");
 
     ok(refused("{\"time\":2000000000000,\"entropy\":\"00ff\","
                "\"dns\":[\"1.2.3.4\",\"::1\"],\"network\":{"
