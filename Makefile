@@ -67,8 +67,8 @@ AGENT_LIBS    = $(if $(SAN),-luv -ljansson -larchive $(LLHTTP_LIB) -lpthread, \
 SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 
 .DELETE_ON_ERROR:
-.PHONY: all help deps deps-build deps-test deps-long deps-deb build agent \
-        sandboxd module unit driver fuzz run test test-long bench install deb \
+.PHONY: all help deps deps-build deps-test deps-long deps-deb deps-vm build \
+        agent vm image sandboxd module unit driver fuzz run test test-long bench install deb \
         clean san FORCE
 
 all: build
@@ -85,7 +85,10 @@ help:
   'make deps       install with apt what running needs' \
 	  'make clean      remove build/' \
 	  '' \
-	  'SANDBOX_PORT (8080), SANDBOX_DIR (./run), SANDBOX_DEMO (1) change make run'
+	  'make vm image   what virtual machines are made of, in build/vm' \
+	  '' \
+	  'SANDBOX_PORT (8080), SANDBOX_DIR (./run), SANDBOX_DEMO (1) change make run;' \
+	  'SANDBOX_DRIVER=qemu make run runs sandboxes as virtual machines'
 
 deps:
 	@scripts/deps.sh run
@@ -101,6 +104,24 @@ deps-long:
 
 deps-deb:
 	@scripts/deps.sh deb
+
+deps-vm:
+	@scripts/deps.sh vm
+
+# What virtual machines are made of: a kernel, and an image of this machine's
+# own programs, or of those that IMAGE names (see scripts/image.sh).
+IMAGE ?= host:bash,coreutils,libc-bin,procps,python3,curl,git,file,findutils,grep,sed,tar,gzip,hostname,iproute2,ca-certificates
+
+vm: build/vm/kernel/version
+image: build/vm/base.img
+
+build/vm/kernel/version: scripts/kernel.sh
+	$(say) VM $(@D)
+	@rm -f $@; scripts/kernel.sh $(@D)
+
+build/vm/base.img: scripts/image.sh
+	$(say) IMG $@
+	@scripts/image.sh $@ '$(IMAGE)'
 
 build: deps-build
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
@@ -170,7 +191,9 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
-                seccomp*.c userns*.c mount*.c))
+                seccomp*.c userns*.c mount*.c agent_log.c agent_probe.c \
+                agent_socket.c disk_file.c initramfs.c slot_lock.c qemu*.c \
+                vm_*.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
                 log.o utf8.o)
@@ -231,15 +254,17 @@ san:
 
 run: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
+	@if [ "$${SANDBOX_DRIVER:-oci}" = qemu ]; then \
+	    scripts/deps.sh vm && $(MAKE) --no-print-directory vm image; fi
 	@exec scripts/run.sh
 
 test: deps-test
-	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz vm
 	@$(MAKE) --no-print-directory san
 	@scripts/test.sh
 
 test-long: deps-long
-	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz
+	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz vm
 	@scripts/test.sh --long
 
 bench: deps-test

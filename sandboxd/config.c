@@ -22,7 +22,11 @@ typedef enum {
     OPT_RUN_DIR,
     OPT_SECRET_FILE,
     OPT_AGENT,
+    OPT_DRIVER,
     OPT_CRUN,
+    OPT_QEMU,
+    OPT_KERNEL,
+    OPT_ACCEL,
     OPT_IMAGE,
     OPT_DEFAULT_IMAGE,
     OPT_DEV,
@@ -47,7 +51,11 @@ static const struct option  options[] = {
     { "run-dir", required_argument, NULL, OPT_RUN_DIR },
     { "secret-file", required_argument, NULL, OPT_SECRET_FILE },
     { "agent", required_argument, NULL, OPT_AGENT },
+    { "driver", required_argument, NULL, OPT_DRIVER },
     { "crun", required_argument, NULL, OPT_CRUN },
+    { "qemu", required_argument, NULL, OPT_QEMU },
+    { "kernel", required_argument, NULL, OPT_KERNEL },
+    { "accel", required_argument, NULL, OPT_ACCEL },
     { "image", required_argument, NULL, OPT_IMAGE },
     { "default-image", required_argument, NULL, OPT_DEFAULT_IMAGE },
     { "dev", no_argument, NULL, OPT_DEV },
@@ -83,10 +91,19 @@ config_usage(FILE *f)
 "                       0600; made if it is missing\n"
 "  --agent PATH         the static agent binary that runs in each sandbox\n"
 "\n"
+"  --driver NAME        what sandboxes are: \"oci\", containers, or \"qemu\",\n"
+"                       virtual machines (default: oci)\n"
+"  --kernel DIR         of virtual machines: vmlinux, and the modules that\n"
+"                       find their disks; made by scripts/kernel.sh\n"
+"  --qemu PATH          (default: /usr/bin/qemu-system-x86_64)\n"
+"  --accel NAME         kvm, tcg (QEMU's emulation) or auto: kvm where a\n"
+"                       guest is seen to run with it (default: auto)\n"
 "  --crun PATH          the OCI runtime (default: crun in /usr/bin,\n"
 "                       /usr/local/bin, /usr/sbin or /usr/local/sbin)\n"
-"  --image NAME=DIR     a directory that holds a root file system; up to 32;\n"
-"                       NAME is 1 to 63 of a-z, 0-9, . _ and -\n"
+"  --image NAME=PATH    a directory that holds a root file system, or for\n"
+"                       virtual machines a file with one (squashfs, erofs,\n"
+"                       ext4); up to 32; NAME is 1 to 63 of a-z, 0-9, . _\n"
+"                       and -\n"
 "  --default-image NAME (default: \"host\" with --dev, else the first image)\n"
 "  --dev                offer the image \"host\", made of this machine's own\n"
 "                       programs: for development only\n"
@@ -326,6 +343,40 @@ config_external(config *dst, config_option option, const char *value,
 }
 
 
+static int
+config_driver_name(config *dst, const char *value, error **err)
+{
+    if (strcmp(value, "oci") == 0) {
+        dst->driver = CONFIG_OCI;
+
+    } else if (strcmp(value, "qemu") == 0) {
+        dst->driver = CONFIG_QEMU;
+
+    } else {
+        return error_set(err, 400, "usage", "--driver must be oci or qemu, "
+                         "not \"%s\"", value);
+    }
+
+    return 0;
+}
+
+
+static int
+config_accel(config *dst, const char *value, error **err)
+{
+    if (strcmp(value, "auto") != 0 && strcmp(value, "kvm") != 0
+        && strcmp(value, "tcg") != 0)
+    {
+        return error_set(err, 400, "usage", "--accel must be auto, kvm or "
+                         "tcg, not \"%s\"", value);
+    }
+
+    dst->accel = value;
+
+    return 0;
+}
+
+
 /* Where the value of an option goes that is taken as it is; or NULL. */
 static const char **
 config_text(config *dst, config_option option)
@@ -341,6 +392,10 @@ config_text(config *dst, config_option option)
         return &dst->agent;
     case OPT_CRUN:
         return &dst->crun;
+    case OPT_QEMU:
+        return &dst->qemu;
+    case OPT_KERNEL:
+        return &dst->kernel;
     case OPT_DEFAULT_IMAGE:
         return &dst->default_image;
     case OPT_EXTERNAL_DIR:
@@ -395,6 +450,14 @@ config_value(config *dst, config_option option, char *value, error **err)
         return config_external(dst, option, value, err);
     }
 
+    if (option == OPT_DRIVER) {
+        return config_driver_name(dst, value, err);
+    }
+
+    if (option == OPT_ACCEL) {
+        return config_accel(dst, value, err);
+    }
+
     if (option == OPT_DISK_FLOOR) {
         return config_number("disk-floor", value, FLOOR_MIN, UINT64_MAX >> 1,
                              true, &dst->disk_floor, err);
@@ -439,7 +502,8 @@ static int
 config_default_image(config *dst, error **err)
 {
     if (dst->default_image == NULL) {
-        dst->default_image = dst->dev ? "host" : dst->image_names[0];
+        dst->default_image = dst->dev && dst->driver == CONFIG_OCI
+                             ? "host" : dst->image_names[0];
         return 0;
     }
 
@@ -484,6 +548,16 @@ config_complete(config *dst, error **err)
                          "have %d", strlen(dst->run_dir),
                          CONFIG_SOCKET_MAX - SOCKET_NAME_MAX,
                          CONFIG_SOCKET_MAX);
+    }
+
+    if (dst->driver == CONFIG_QEMU && dst->image_count == 0) {
+        return error_set(err, 400, "usage", "there is no image for virtual "
+                         "machines: give --image NAME=FILE");
+    }
+
+    if (dst->driver == CONFIG_QEMU && dst->pool.count != 0) {
+        return error_set(err, 400, "usage", "--pool: virtual machines can't "
+                         "be prepared");
     }
 
     if (!dst->dev && dst->image_count == 0) {

@@ -18,12 +18,21 @@
 #define CONFIG_IMAGES_MAX   32
 #define CONFIG_SOCKET_MAX   90      /* bytes of a socket's path */
 
+typedef enum {
+    CONFIG_OCI,
+    CONFIG_QEMU
+} config_driver;
+
 typedef struct {
     const char  *state_dir;
     const char  *run_dir;
     const char  *secret_file;
     const char  *agent;
     const char  *crun;              /* NULL: looked for in the usual places */
+    const char  *qemu;              /* NULL: the usual place */
+    const char  *kernel;            /* directory; NULL: none */
+    const char  *accel;             /* NULL: by trying */
+    config_driver  driver;
     const char  *socket_group;      /* NULL: the process's own */
     const char  *default_image;     /* NULL: see config_parse() */
     const char  *image_names[CONFIG_IMAGES_MAX + 1];    /* and "host" */

@@ -90,11 +90,13 @@ typedef void (*driver_measured)(void *data, const driver_stats *stats,
 typedef void (*driver_checked)(void *data, bool changed, error *err);
 
 /* Called once when the PID 1 of a sandbox that was started, prepared or adopted
- * has ended, however it did.  status is a wait status, or -1 where the kernel no longer tells. */
-typedef void (*driver_exited)(void *data, uint32_t slot, int status);
+ * has ended, however it did.  status is a wait status, or -1 where the kernel no
+ * longer tells; why says more, or is NULL. */
+typedef void (*driver_exited)(void *data, uint32_t slot, int status,
+    const char *why);
 
 struct driver {
-    const char  *name;          /* "oci" */
+    const char  *name;          /* "oci", "qemu" */
 
     /* Capabilities, reported in the API as the record's "driver" object. */
     bool         kernel_isolation;
@@ -172,11 +174,14 @@ struct driver_host {
     const char     *run_dir;        /* <run_dir>/s/<8 hex> are the sockets */
     const char     *agent_path;     /* the static agent binary */
     const char     *crun_path;
+    const char     *qemu_path;      /* NULL: the usual place */
+    const char     *kernel_dir;     /* with vmlinux and modules/; or NULL */
+    const char     *accel;          /* "kvm", "tcg", or "auto": by trying */
     gid_t           socket_gid;     /* of the agent sockets, mode 0660;
                                        (gid_t) -1: leave it as it is */
     bool            dev;            /* the image "host" is allowed */
     const char    **image_names;    /* directory images, parallel arrays */
-    const char    **image_dirs;
+    const char    **image_dirs;     /* for qemu files, with a file system */
     unsigned        image_count;
     driver_exited   exited;
     void           *exited_data;
@@ -184,5 +189,8 @@ struct driver_host {
 
 /* Makes the oci driver, or fails with the reason why it can't work here. */
 driver *driver_oci_create(const driver_host *host, error **err);
+
+/* The same of the qemu driver. */
+driver *driver_qemu_create(const driver_host *host, error **err);
 
 #endif

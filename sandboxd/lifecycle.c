@@ -337,9 +337,12 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
 
 
 static void
-exit_reason(int status, char *dst, size_t size)
+exit_reason(int status, const char *why, char *dst, size_t size)
 {
-    if (status == -1) {
+    if (why != NULL && why[0] != '\0') {
+        snprintf(dst, size, "%s", why);
+
+    } else if (status == -1) {
         snprintf(dst, size, "it ended");
 
     } else if (WIFEXITED(status)) {
@@ -353,7 +356,7 @@ exit_reason(int status, char *dst, size_t size)
 
 
 void
-lifecycle_on_exited(void *data, uint32_t slot, int status)
+lifecycle_on_exited(void *data, uint32_t slot, int status, const char *why)
 {
     char        reason[REASON_MAX];
     sandbox    *sb;
@@ -368,7 +371,7 @@ lifecycle_on_exited(void *data, uint32_t slot, int status)
         return;
     }
 
-    exit_reason(status, reason, sizeof(reason));
+    exit_reason(status, why, reason, sizeof(reason));
     log_info("%s: %s", sb->id, reason);
 
     idle_leave(lc, sb);

@@ -133,7 +133,8 @@ void lifecycle_tell_env(lifecycle *lc, sandbox *sb, lifecycle_started cb,
 /* The record is destroyed for good: ends and deletes what there is of it. */
 void lifecycle_destroy(lifecycle *lc, sandbox *sb);
 
-void lifecycle_on_exited(void *data, uint32_t slot, int status);
+void lifecycle_on_exited(void *data, uint32_t slot, int status,
+    const char *why);
 
 /* Takes no more starts, lets those under way come to an end, with stop_all
  * ends all sandboxes; then calls back, after limit_ms at the latest. */

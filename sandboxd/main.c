@@ -22,6 +22,7 @@
 #include "sandboxd/registry.h"
 #include "sandboxd/server.h"
 #include "sandboxd/store.h"
+#include "sandboxd/vm.h"
 
 #define DESCRIPTORS         65536
 #define STARTS_LEAST        4
@@ -48,14 +49,14 @@ typedef struct {
 
 
 static void
-on_exited(void *data, uint32_t slot, int status)
+on_exited(void *data, uint32_t slot, int status, const char *why)
 {
     daemon_state  *d;
 
     d = data;
 
     if (!pool_on_exited(d->pool, slot)) {
-        lifecycle_on_exited(d->lc, slot, status);
+        lifecycle_on_exited(d->lc, slot, status, why);
     }
 }
 
@@ -189,6 +190,9 @@ daemon_driver(daemon_state *d, error **err)
     d->dh.run_dir = d->h.run_dir;
     d->dh.agent_path = d->cf.agent;
     d->dh.crun_path = crun_find(&d->cf);
+    d->dh.qemu_path = d->cf.qemu;
+    d->dh.kernel_dir = d->cf.kernel;
+    d->dh.accel = d->cf.accel;
     d->dh.socket_gid = d->h.socket_gid;
     d->dh.dev = d->cf.dev;
     d->dh.image_names = d->cf.image_names;
@@ -197,7 +201,8 @@ daemon_driver(daemon_state *d, error **err)
     d->dh.exited = on_exited;
     d->dh.exited_data = d;
 
-    d->driver = driver_oci_create(&d->dh, err);
+    d->driver = d->cf.driver == CONFIG_QEMU ? driver_qemu_create(&d->dh, err)
+                                            : driver_oci_create(&d->dh, err);
     if (d->driver == NULL) {
         return -1;
     }
@@ -246,7 +251,7 @@ daemon_service(daemon_state *d)
     oh->enforces_pids = d->driver->enforces_pids;
 
     /* The driver knows this one without a directory. */
-    if (cf->dev) {
+    if (cf->dev && cf->driver == CONFIG_OCI) {
         cf->image_names[cf->image_count] = "host";
         oh->image_count++;
     }
@@ -401,6 +406,11 @@ main(int argc, char **argv)
     int                  rc;
     error               *err;
     static daemon_state  d;
+
+    /* The keeper of a virtual machine is this program as well. */
+    if (strcmp(argv[0], VM_NAME) == 0) {
+        vm_main();
+    }
 
     err = NULL;
 

@@ -141,7 +141,7 @@ oci_adopt(driver *d, uint32_t slot, const driver_handle *handle)
         return false;
     }
 
-    if (oci_start_time(handle->pid) != handle->start_time) {
+    if (process_start_time(handle->pid) != handle->start_time) {
         close(pidfd);
         return false;
     }
@@ -158,13 +158,13 @@ oci_adopt(driver *d, uint32_t slot, const driver_handle *handle)
 
     if (box->lock != -1) {
         (void) flock(box->lock, LOCK_EX | LOCK_NB);
-        oci_lock_write(box->lock, o->boot_id, handle->pid,
+        slot_lock_write(box->lock, o->boot_id, handle->pid,
                        handle->start_time);
     }
 
     box->state = OCI_RUNNING;
     box->reported = true;
-    box->log = oci_log_start(o->host.loop, slot, oci_log_find(handle->pid));
+    box->log = agent_log_start(o->host.loop, slot, agent_log_find(handle->pid));
 
     if (oci_box_watch(box, handle->pid, handle->start_time, pidfd) == -1) {
         log_error("oci: slot %08x can't be watched", slot);
@@ -183,7 +183,7 @@ boxes_forget(oci_driver *o)
 
     for (i = 0; i < OCI_BUCKETS; i++) {
         for (box = o->boxes[i]; box != NULL; box = box->next) {
-            oci_log_end(box->log);
+            agent_log_end(box->log);
 
             if (box->watched) {
                 uv_poll_stop(&box->exit);
@@ -335,8 +335,8 @@ paths_make(oci_driver *o, error **err)
                          "run have to be absolute");
     }
 
-    if (strlen(o->sockets) + 9 > OCI_SOCKET_MAX) {
-        return error_set_field(err, 500, "driver", "run_dir", OCI_SOCKET_MAX,
+    if (strlen(o->sockets) + 9 > AGENT_SOCKET_MAX) {
+        return error_set_field(err, 500, "driver", "run_dir", AGENT_SOCKET_MAX,
                                "%s is too long for the agents' sockets",
                                o->host.run_dir);
     }
@@ -346,24 +346,6 @@ paths_make(oci_driver *o, error **err)
     }
 
     return dir_make(o->sockets, 0711, err);
-}
-
-
-static void
-boot_id_read(oci_driver *o)
-{
-    int      fd;
-    ssize_t  n;
-
-    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    n = fd == -1 ? -1 : read(fd, o->boot_id, sizeof(o->boot_id) - 1);
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    o->boot_id[n > 0 ? n : 0] = '\0';
-    o->boot_id[strcspn(o->boot_id, "\n")] = '\0';
 }
 
 
@@ -483,7 +465,7 @@ driver_oci_create(const driver_host *host, error **err)
 
     driver_fill(o);
     userns_map_choose(&o->map);
-    boot_id_read(o);
+    boot_id_read(o->boot_id);
 
     if (paths_make(o, err) == -1) {
         goto failed;

@@ -10,8 +10,6 @@
  *   oci_image.c    which images there are, and whether they still are
  *   oci_spec.c     start: image, limits, the texts for agent and crun
  *   oci_prepare.c  start: directory, lock, socket, group, disk (thread pool)
- *   oci_probe.c    start: the first ping
- *   oci_log.c      what an agent says on its standard error
  *   oci_stop.c     stop and destroy
  *   oci_stats.c    what a sandbox uses
  *   oci_sweep.c    what an earlier sandboxd has left
@@ -26,15 +24,15 @@
 #include <uv.h>
 
 #include "common/error.h"
+#include "sandboxd/agent_log.h"
+#include "sandboxd/agent_socket.h"
 #include "sandboxd/cgroup.h"
 #include "sandboxd/driver.h"
 #include "sandboxd/oci_helper.h"
-#include "sandboxd/oci_log.h"
+#include "sandboxd/slot_lock.h"
 #include "sandboxd/userns.h"
 
 #define OCI_BUCKETS        4096
-#define OCI_SOCKET_MAX     90       /* bytes of an agent socket's path */
-#define OCI_BACKLOG        4096
 #define OCI_LAUNCHES_MAX   16
 #define OCI_REMOVALS_MAX   8
 #define OCI_SIZINGS_MAX    2
@@ -83,7 +81,7 @@ struct oci_box {
     uint64_t     start_time;
     int          pidfd;
     int          lock;      /* holds flock() on its directory's lock file */
-    oci_log     *log;       /* what its agent says; NULL: not known */
+    agent_log     *log;       /* what its agent says; NULL: not known */
     oci_start   *start;     /* what goes on */
     oci_stop    *stop;
     uv_poll_t    exit;
@@ -101,7 +99,8 @@ struct oci_driver {
     char          *seccomp;
     char          *layers;          /* <state_dir>/sandboxes */
     char          *sockets;         /* <run_dir>/s */
-    char           boot_id[40];     /* pids mean nothing in another boot */
+    char           boot_id[BOOT_ID_SIZE];
+                                    /* pids mean nothing in another boot */
     uint64_t       nofile;
     oci_size      *sizes;           /* OCI_SIZES of them, by slot */
     unsigned       sizings;         /* in the helper's hands */

@@ -143,7 +143,7 @@ orphans_reap(void)
 static void
 box_clean_work(uv_work_t *work)
 {
-    char      path[OCI_SOCKET_MAX + 32];
+    char      path[AGENT_SOCKET_MAX + 32];
     oci_box  *box;
 
     box = work->data;
@@ -193,7 +193,7 @@ box_cleaned(uv_work_t *work, int status)
     status = box->status;
 
     box_unlink(box);
-    oci_log_end(box->log);
+    agent_log_end(box->log);
 
     if (box->watched) {
         box->closing = 2;
@@ -210,7 +210,7 @@ box_cleaned(uv_work_t *work, int status)
     }
 
     if (reported && o->host.exited != NULL) {
-        o->host.exited(o->host.exited_data, slot, status);
+        o->host.exited(o->host.exited_data, slot, status, NULL);
     }
 
     if (stop != NULL) {

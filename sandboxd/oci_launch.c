@@ -25,6 +25,7 @@
 #include "sandboxd/oci_launch.h"
 #include "sandboxd/oci_size.h"
 #include "sandboxd/oci_tree.h"
+#include "sandboxd/slot_lock.h"
 
 
 #define REAP_TRIES  1000        /* of a millisecond */
@@ -476,7 +477,7 @@ hand_over(const oci_launch *l)
     /* It can't be another process by now: it is a child of this one, which
      * has not waited for it. */
     pidfd = a.pid > 1 ? pidfd_open(a.pid, 0) : -1;
-    a.start_time = oci_start_time(a.pid);
+    a.start_time = process_start_time(a.pid);
 
     if (pidfd == -1 || a.start_time == 0) {
         give_up(l, "the sandbox's first process is gone");

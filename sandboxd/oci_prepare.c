@@ -2,19 +2,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "sandboxd/oci_disk.h"
 #include "sandboxd/oci_prepare.h"
-#include "sandboxd/oci_wire.h"
 
 #define LOCK_TRIES  200         /* of 10 ms: a starter of before may be dying */
 
@@ -39,50 +35,23 @@ failed(oci_prepare *p, const char *what)
 }
 
 
-void
-oci_lock_write(int lock, const char *boot_id, pid_t pid, uint64_t start_time)
-{
-    int   n;
-    char  text[128];
-
-    n = snprintf(text, sizeof(text), "%d %" PRIu64 " %s\n", (int) pid,
-                 start_time, boot_id);
-
-    if (pwrite(lock, text, (size_t) n, 0) == n) {
-        (void) !ftruncate(lock, n);
-    }
-}
-
-
-pid_t
-oci_lock_read(int lock, const char *boot_id, uint64_t *start_time)
-{
-    int       pid;
-    char      text[128], boot[64];
-    ssize_t   n;
-
-    n = pread(lock, text, sizeof(text) - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-
-    if (sscanf(text, "%d %" SCNu64 " %63s", &pid, start_time, boot) != 3
-        || strcmp(boot, boot_id) != 0 || pid <= 1
-        || oci_start_time(pid) != *start_time)
-    {
-        return 0;
-    }
-
-    return pid;
-}
-
-
 /* A directory of root's, in which only the layer belongs to the sandbox. */
 static int
 dir_open(oci_prepare *p)
 {
     int   layers, dir;
-    char  name[9];
+    char  name[9], machine[4200];
 
     oci_slot_name(p->slot, name);
+
+    /* It would start without them. */
+    snprintf(machine, sizeof(machine), "%s/machines/%s", p->o->host.state_dir,
+             name);
+
+    if (access(machine, F_OK) == 0) {
+        return error_set(&p->err, 409, "start_failed", "its files are those "
+                         "of a virtual machine (sandboxd --driver qemu)");
+    }
 
     layers = open(p->o->layers, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (layers == -1) {
@@ -125,7 +94,7 @@ lock_take(oci_prepare *p, int dir)
     }
 
     /* Before anything that a running sandbox needs is touched. */
-    pid = oci_lock_read(p->lock, p->o->boot_id, &start_time);
+    pid = slot_lock_read(p->lock, p->o->boot_id, &start_time);
 
     if (pid != 0) {
         return error_set(&p->err, 409, "already_running",
@@ -203,35 +172,15 @@ disk_make(oci_prepare *p, int dir)
 }
 
 
-/* The permissions are set before anybody can connect. */
 static int
-socket_listen(oci_prepare *p)
+socket_make(oci_prepare *p)
 {
-    struct sockaddr_un  sun;
+    char  path[AGENT_SOCKET_MAX + 32];
 
-    memset(&sun, 0, sizeof(sun));
-    sun.sun_family = AF_UNIX;
-    oci_socket_path(p->o, p->slot, sun.sun_path, sizeof(sun.sun_path));
+    oci_socket_path(p->o, p->slot, path, sizeof(path));
+    p->listen = agent_socket(path, p->o->host.socket_gid, &p->err);
 
-    p->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (p->listen == -1) {
-        return failed(p, "socket");
-    }
-
-    if (unlink(sun.sun_path) == -1 && errno != ENOENT) {
-        return failed(p, "can't replace the agent's socket");
-    }
-
-    if (bind(p->listen, (struct sockaddr *) &sun, sizeof(sun)) == -1
-        || (p->o->host.socket_gid != (gid_t) -1
-            && lchown(sun.sun_path, (uid_t) -1, p->o->host.socket_gid) == -1)
-        || chmod(sun.sun_path, 0660) == -1
-        || listen(p->listen, OCI_BACKLOG) == -1)
-    {
-        return failed(p, "can't make the agent's socket");
-    }
-
-    return 0;
+    return p->listen == -1 ? -1 : 0;
 }
 
 
@@ -246,7 +195,7 @@ oci_prepare_work(oci_prepare *p)
     }
 
     if (lock_take(p, dir) == 0 && disk_make(p, dir) == 0
-        && socket_listen(p) == 0)
+        && socket_make(p) == 0)
     {
         (void) cgroup_create(p->o->cg, p->slot, &p->limits, &p->err);
     }

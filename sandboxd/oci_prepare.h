@@ -28,11 +28,4 @@ typedef struct {
 void oci_prepare_init(oci_prepare *p);
 void oci_prepare_work(oci_prepare *p);
 
-/* Notes in the lock file who runs. */
-void oci_lock_write(int lock, const char *boot_id, pid_t pid,
-    uint64_t start_time);
-
-/* Reads it: the pid if that process still is the sandbox, else 0. */
-pid_t oci_lock_read(int lock, const char *boot_id, uint64_t *start_time);
-
 #endif

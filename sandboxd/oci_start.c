@@ -86,7 +86,7 @@ start_finish(oci_start *s, oci_box *box)
     cb = s->cb;
     data = s->data;
 
-    oci_probe_stop(s->probe);
+    agent_probe_stop(s->probe);
     start_uncount(s);
 
     s->closing = 1;
@@ -258,10 +258,10 @@ start_probed(void *data, error *err)
 void
 oci_start_probe(oci_start *s)
 {
-    char  path[OCI_SOCKET_MAX + 32];
+    char  path[AGENT_SOCKET_MAX + 32];
 
     oci_socket_path(s->o, s->box->slot, path, sizeof(path));
-    s->probe = oci_probe_start(s->o->host.loop, path, s->key, start_probed, s,
+    s->probe = agent_probe_start(s->o->host.loop, path, s->key, start_probed, s,
                                &s->err);
 
     if (s->probe == NULL) {
@@ -297,14 +297,14 @@ answer_started(oci_start *s, const oci_answer *a, int pidfd)
 
     box = s->box;
     box->child = true;
-    box->log = oci_log_start(s->o->host.loop, box->slot, s->log_fd);
+    box->log = agent_log_start(s->o->host.loop, box->slot, s->log_fd);
     s->log_fd = -1;
     box->lock = s->prepare.lock;
     s->prepare.lock = -1;
 
     /* Without our own, a dead agent refuses connections. */
     close_fd(&s->prepare.listen);
-    oci_lock_write(box->lock, s->o->boot_id, a->pid, a->start_time);
+    slot_lock_write(box->lock, s->o->boot_id, a->pid, a->start_time);
 
     /* The helper's child has nothing more to say; its turn is over. */
     uv_poll_stop(&s->poll);
@@ -491,7 +491,7 @@ launch_send(oci_start *s)
                          strerror(errno));
     }
 
-    if (oci_log_pipe(pipes) == -1) {
+    if (agent_log_pipe(pipes) == -1) {
         close(socks[0]);
         close(socks[1]);
         return error_set(&s->err, 500, "start_failed", "pipe: %s",

@@ -5,9 +5,9 @@
 #ifndef SANDBOXD_OCI_START_PART_H
 #define SANDBOXD_OCI_START_PART_H
 
+#include "sandboxd/agent_probe.h"
 #include "sandboxd/oci.h"
 #include "sandboxd/oci_prepare.h"
-#include "sandboxd/oci_probe.h"
 
 struct oci_start {
     oci_driver      *o;
@@ -33,7 +33,7 @@ struct oci_start {
     bool             unused;        /* it is to be prepared only */
     int              boot_write;
     pid_t            join_pid;
-    oci_probe       *probe;
+    agent_probe       *probe;
     uv_work_t        work;
     uv_poll_t        poll;
     uv_timer_t       timer;

@@ -193,7 +193,7 @@ holder_check(socket_list *list, pid_t pid)
     unsigned long   inode;
     struct dirent  *entry;
 
-    start_time = oci_start_time(pid);
+    start_time = process_start_time(pid);
 
     snprintf(path, sizeof(path), "/proc/%d/fd", (int) pid);
     dir = opendir(path);
@@ -279,7 +279,7 @@ kill_wait(pid_t pid, uint64_t start_time)
         return;
     }
 
-    if (oci_start_time(pid) != start_time) {
+    if (process_start_time(pid) != start_time) {
         close(fd);
         return;
     }
@@ -299,7 +299,7 @@ kill_wait(pid_t pid, uint64_t start_time)
 static void
 kill_member(void *data, pid_t pid)
 {
-    kill_wait(pid, oci_start_time(pid));
+    kill_wait(pid, process_start_time(pid));
 }
 
 
@@ -336,7 +336,7 @@ static void
 run_remove(oci_driver *o, uint32_t slot, const socket_list *sockets)
 {
     int       lock;
-    char      path[OCI_SOCKET_MAX + 32];
+    char      path[AGENT_SOCKET_MAX + 32];
     pid_t     pid;
     size_t    i;
     uint64_t  start_time;
@@ -344,7 +344,7 @@ run_remove(oci_driver *o, uint32_t slot, const socket_list *sockets)
     lock = lock_wait(o, slot);
 
     if (lock != -1) {
-        pid = oci_lock_read(lock, o->boot_id, &start_time);
+        pid = slot_lock_read(lock, o->boot_id, &start_time);
 
         if (pid != 0) {
             kill_wait(pid, start_time);

@@ -115,37 +115,3 @@ oci_wire_recv(int sock, void *buf, size_t size, int *fds, unsigned nfds,
 
     return n;
 }
-
-
-uint64_t
-oci_start_time(pid_t pid)
-{
-    int       fd, field;
-    char      path[40], text[1024], *p;
-    ssize_t   n;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return 0;
-    }
-
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    text[n] = '\0';
-
-    /* The name in parentheses is the guest's to choose, spaces and all. */
-    p = strrchr(text, ')');
-
-    for (field = 2; p != NULL && field < 22; field++) {
-        p = strchr(p + 1, ' ');
-    }
-
-    return p != NULL ? strtoull(p + 1, NULL, 10) : 0;
-}

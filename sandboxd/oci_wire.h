@@ -58,7 +58,4 @@ ssize_t oci_wire_send(int sock, const void *head, size_t head_len,
 ssize_t oci_wire_recv(int sock, void *buf, size_t size, int *fds,
     unsigned nfds, int flags);
 
-/* The start time of a process; 0 if there is none. */
-uint64_t oci_start_time(pid_t pid);
-
 #endif

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, running or testing needs.
 #
-#   scripts/deps.sh build|run|test|long|deb
+#   scripts/deps.sh build|run|vm|test|long|deb
 #
 # Prints what is missing before it installs it; does nothing, and needs no
 # privilege, when all of it is there.  A freshly installed nginx is not
@@ -17,7 +17,8 @@ test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
       esbuild python3-ipython python3-matplotlib python3-pandas
       busybox-static python3-httpx python3-websockets"
-long="qemu-system-x86"
+vm="qemu-system-x86 squashfs-tools lz4 kmod xz-utils"
+long=""
 deb="debhelper dpkg-dev"
 
 release=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-0}")
@@ -31,11 +32,12 @@ esac
 case "$set_wanted" in
     build) wanted="$build" ;;
     run)   wanted="$build $run" ;;
-    test)  wanted="$build $run $test" ;;
-    long)  wanted="$build $run $test $long $deb" ;;
+    vm)    wanted="$build $run $vm" ;;
+    test)  wanted="$build $run $vm $test" ;;
+    long)  wanted="$build $run $vm $test $long $deb" ;;
     deb)   wanted="$build $deb" ;;
-    *)     echo "deps: unknown set '$set_wanted': build, run, test, long," \
-               "deb" >&2
+    *)     echo "deps: unknown set '$set_wanted': build, run, vm, test," \
+               "long, deb" >&2
            exit 2 ;;
 esac
 

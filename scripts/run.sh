@@ -7,6 +7,8 @@
 #   SANDBOX_DIR   records, writable layers, keys, logs     (./run)
 #   SANDBOX_DEMO  0: make no demo sandbox                  (1)
 #   SANDBOX_BUILD directory with the built programs        (build)
+#   SANDBOX_DRIVER  oci: containers, qemu: virtual machines, made of what is
+#                 in build/vm (make vm image)              (oci)
 set -u
 
 # Started in the background by a script, SIGINT would be ignored for good: a
@@ -32,6 +34,21 @@ esac
 if [ "$port" -lt 1 ] || [ "$port" -gt 65535 ]; then
     fail "SANDBOX_PORT must be 1 to 65535, not $port"
 fi
+
+case "${SANDBOX_DRIVER:-oci}" in
+    oci)
+        driver_args=(--dev)
+        ;;
+    qemu)
+        [ -s "$top/build/vm/kernel/version" ] && [ -s "$top/build/vm/base.img" ] \
+            || fail "no kernel or image: make vm image"
+        driver_args=(--driver qemu --kernel "$top/build/vm/kernel"
+                     --image "base=$top/build/vm/base.img")
+        ;;
+    *)
+        fail "SANDBOX_DRIVER must be oci or qemu, not '$SANDBOX_DRIVER'"
+        ;;
+esac
 
 umask 022
 mkdir -p "${SANDBOX_DIR:-./run}" || exit 1
@@ -169,8 +186,8 @@ trap 'stop ""' EXIT
 # In a session of their own, or Ctrl-C would reach them before we can end them
 # in order.
 setsid "$build/sandboxd" --state-dir "$dir/state" --run-dir "$run_dir" \
-    --secret-file "$dir/secret" --agent "$build/sandbox-agent" --dev \
-    --stop-on-exit "${group_args[@]}" >>"$dir/log/sandboxd.log" 2>&1 9>&- &
+    --secret-file "$dir/secret" --agent "$build/sandbox-agent" \
+    "${driver_args[@]}" --stop-on-exit "${group_args[@]}" >>"$dir/log/sandboxd.log" 2>&1 9>&- &
 daemon=$!
 
 for _ in $(seq 200); do

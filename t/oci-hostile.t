@@ -122,10 +122,10 @@ sub log_has {
 }
 
 say_as_agent('syswrite F, qq{first\\nsecond\\rforged\\n}');
-ok(log_has(qr/^\S+ info: oci: slot 00000001: agent: first$/m),
+ok(log_has(qr/^\S+ info: slot 00000001: agent: first$/m),
     'an agent\'s words are logged');
 like(slurp("$d->{dir}/log"),
-    qr/^\S+ info: oci: slot 00000001: agent: second\?forged$/m,
+    qr/^\S+ info: slot 00000001: agent: second\?forged$/m,
     'on lines that begin with its slot');
 
 is(say_as_agent('$n++ while syswrite F, q{x} x 1024 . qq{\\n}; '

@@ -30,7 +30,8 @@ sub refused {
 my ($status, $out, $err) = run_command([$sandboxd, '--help']);
 is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help tells of --$_") for qw(state-dir run-dir
-    secret-file agent crun image default-image dev socket-group stop-on-exit
+    secret-file agent driver kernel qemu accel crun image default-image dev
+    socket-group stop-on-exit
     starts disk-floor pool pool-batch pool-interval log-level version);
 ($status, $out) = run_command([$sandboxd, '--version']);
 like($out, qr/^sandboxd \d+\.\d+\.\d+$/, '--version');
@@ -68,6 +69,15 @@ refused([@base, '--image', 'a=/', '--default-image', 'b'],
     qr/no --image of that name/, 'an unknown default image');
 refused([@base, '--image', 'a=/', '--default-image', 'host'], qr/needs --dev/,
     'the host image without --dev');
+refused([@base, '--dev', '--driver', 'xen'], qr/oci or qemu, not "xen"/,
+    'an unknown driver');
+refused([@base, '--dev', '--driver', 'qemu'], qr/no image for virtual/,
+    'virtual machines of the host');
+refused([@base, '--image', 'a=/x', '--driver', 'qemu', '--pool', '1'],
+    qr/can't be prepared/, 'a pool of virtual machines');
+refused([@base, '--image', 'a=/x', '--driver', 'qemu'],
+    $> == 0 ? qr/give --kernel/ : qr/need root/, 'no kernel');
+refused([@base, '--dev', '--accel', 'x'], qr/auto, kvm or tcg/, 'what is none');
 for my $i (0, 2, 4, 6) {
     my @args = @base;
     my ($name) = splice @args, $i, 2;

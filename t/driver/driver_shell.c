@@ -12,6 +12,8 @@
  *   {"op":"adopt","slot":1,"pid":4711,"start_time":12345}
  *   {"op":"sweep","keep":{"00000001":true}}    (true: it runs)
  *   {"op":"quit"}
+ *
+ * In the environment: DRIVER=qemu and DRIVER_KERNEL, that driver's directory.
  */
 
 #include <inttypes.h>
@@ -25,6 +27,7 @@
 
 #include "common/log.h"
 #include "sandboxd/driver.h"
+#include "sandboxd/vm.h"
 
 #define LINE_BYTES  262144
 
@@ -124,10 +127,10 @@ done(void *data, error *err)
 
 
 static void
-exited(void *data, uint32_t slot, int status)
+exited(void *data, uint32_t slot, int status, const char *why)
 {
-    print(json_pack("{s:s, s:i, s:i}", "event", "exited", "slot", (int) slot,
-                    "status", status));
+    print(json_pack("{s:s, s:i, s:i, s:s?}", "event", "exited", "slot",
+                    (int) slot, "status", status, "why", why));
 }
 
 
@@ -294,6 +297,10 @@ main(int argc, char **argv)
     driver_host   host;
     const char   *names[16], *dirs[16];
 
+    if (strcmp(argv[0], VM_NAME) == 0) {
+        vm_main();
+    }
+
     if (argc < 5) {
         fprintf(stderr, "usage: driver_shell STATE RUN AGENT DEV [N=DIR]\n");
         return 2;
@@ -330,8 +337,12 @@ main(int argc, char **argv)
     host.image_count = n;
     host.exited = exited;
 
+    host.kernel_dir = getenv("DRIVER_KERNEL");
+    host.accel = "tcg";
+
     err = NULL;
-    d = driver_oci_create(&host, &err);
+    d = getenv("DRIVER") != NULL ? driver_qemu_create(&host, &err)
+                                 : driver_oci_create(&host, &err);
 
     if (d == NULL) {
         print(json_pack("{s:s, s:s}", "error", err->code,

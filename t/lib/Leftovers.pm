@@ -74,25 +74,26 @@ sub note {
 }
 
 
-# Groups are named after a hash of the directory of the sandboxes' layers.
-sub tag {
+# Groups are named after a hash of the directory of the sandboxes' layers, or
+# of their machines.
+sub tags {
     my ($self) = @_;
     my $state = abs_path("$self->{dir}/state") // "$self->{dir}/state";
 
-    return path_hash("$state/sandboxes");
+    return map { path_hash("$state/$_") } qw(sandboxes machines);
 }
 
 
 sub groups {
     my ($self) = @_;
-    my $name = 'sandboxd-' . $self->tag;
+    my $name = join '|', map { "sandboxd-$_" } $self->tags;
     my @found;
 
     return () unless -d '/sys/fs/cgroup';
 
     File::Find::find({ no_chdir => 1, wanted => sub {
         push @found, $File::Find::name
-            if m{/\Q$name\E(?:/|$)} && -d $File::Find::name;
+            if m{/(?:$name)(?:/|$)} && -d $File::Find::name;
     } }, '/sys/fs/cgroup');
 
     return @found;

@@ -1,7 +1,8 @@
 package System;
 
 # The whole thing, on a port and in directories of its own: sandboxd with the
-# oci driver, nginx with the module, an API key.
+# oci driver (driver => 'qemu': with that one), nginx with the module, an API
+# key.
 #
 #   my $s = System->start(%options);
 #   my $r = $s->api(POST => '/v1/sandbox', json => {});
@@ -23,6 +24,7 @@ use IO::Socket::UNIX;
 use Leftovers;
 use Test::More ();
 use Time::HiRes qw(sleep time);
+use Vm;
 
 
 sub new {
@@ -73,12 +75,13 @@ sub start {
 sub start_daemon {
     my ($self) = @_;
     my @group = $> == 0 ? ('--socket-group', 'www-data') : ();
+    my $vm = ($self->{driver} // '') eq 'qemu';
 
     $self->{daemon} = start_process(
         cmd => [build_dir() . '/sandboxd', '--state-dir', $self->{state},
                 '--run-dir', $self->{run}, '--secret-file', $self->{secret},
-                '--agent', build_dir() . '/sandbox-agent', '--dev',
-                '--stop-on-exit', @group, @{ $self->{daemon_args} || [] }],
+                '--agent', $vm ? Vm::agent() : build_dir() . '/sandbox-agent',
+                $vm ? Vm::arguments() : '--dev', '--stop-on-exit', @group, @{ $self->{daemon_args} || [] }],
         log => $self->{daemon_log},
         env => { is_san() ? (ASAN_OPTIONS => 'detect_leaks=0') : (),
                  %{ $self->{daemon_env} || {} } });

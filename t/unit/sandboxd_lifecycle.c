@@ -335,7 +335,7 @@ test_start(fixture *f)
     lifecycle_start(f->lc, sb, on_outcome, &o);
     ok(o.good == 11 && fake.starts == 1, "the next hears at once");
 
-    lifecycle_on_exited(f->lc, sb->slot, 9);
+    lifecycle_on_exited(f->lc, sb->slot, 9, NULL);
     ok(sb->now.state == STATE_ASLEEP && sb->now.key[0] == '\0',
        "it dies: asleep, without a key");
     lifecycle_start(f->lc, sb, on_outcome, &o);
@@ -344,7 +344,7 @@ test_start(fixture *f)
     run_until(f, o.good == 12);
     ok(o.good == 12 && fake.starts == 2 && sb->now.epoch == 2,
        "and then it starts");
-    lifecycle_on_exited(f->lc, 200, 9);
+    lifecycle_on_exited(f->lc, 200, 9, NULL);
     ok(sb->now.state == STATE_RUNNING, "the death of a stranger");
 
     fake.most_at_once = 0;
@@ -552,7 +552,7 @@ test_adoption(fixture *f)
        "the other is known to be asleep");
     ok(!fake.up[99], "what nobody knows is swept");
 
-    lifecycle_on_exited(f->lc, runs_slot, 0);
+    lifecycle_on_exited(f->lc, runs_slot, 0, NULL);
     lifecycle_start(f->lc, sb, on_outcome, &o);
     run_until(f, o.good == 3);
     ok(sb->now.epoch > epoch + 60, "epochs that may have been used are not "

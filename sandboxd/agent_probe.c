@@ -1,4 +1,4 @@
-/* The first ping of an agent; see oci_probe.h. */
+/* The first ping of an agent; see agent_probe.h. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,13 +8,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "sandboxd/oci_probe.h"
+#include "sandboxd/agent_probe.h"
 
 #define EXPECTED  "OK\nHTTP/1.1 200"
 
-struct oci_probe {
+struct agent_probe {
     uv_poll_t   poll;
-    oci_probed  cb;
+    agent_probed  cb;
     void       *data;
     int         fd;
     size_t      len;
@@ -23,7 +23,7 @@ struct oci_probe {
 
 
 static void
-probe_end(oci_probe *probe, error *err)
+probe_end(agent_probe *probe, error *err)
 {
     uv_poll_stop(&probe->poll);
     probe->cb(probe->data, err);
@@ -35,7 +35,7 @@ probe_readable(uv_poll_t *handle, int status, int events)
 {
     error      *err;
     ssize_t     n;
-    oci_probe  *probe;
+    agent_probe  *probe;
 
     probe = handle->data;
     err = NULL;
@@ -71,7 +71,7 @@ probe_readable(uv_poll_t *handle, int status, int events)
 
 
 static int
-probe_connect(oci_probe *probe, const char *path, const char *key)
+probe_connect(agent_probe *probe, const char *path, const char *key)
 {
     int                 n;
     char                text[256];
@@ -97,13 +97,13 @@ probe_connect(oci_probe *probe, const char *path, const char *key)
 }
 
 
-oci_probe *
-oci_probe_start(uv_loop_t *loop, const char *path, const char *key,
-    oci_probed cb, void *data, error **err)
+agent_probe *
+agent_probe_start(uv_loop_t *loop, const char *path, const char *key,
+    agent_probed cb, void *data, error **err)
 {
-    oci_probe  *probe;
+    agent_probe  *probe;
 
-    probe = calloc(1, sizeof(oci_probe));
+    probe = calloc(1, sizeof(agent_probe));
     if (probe == NULL) {
         error_set(err, 500, "internal", "out of memory");
         return NULL;
@@ -135,7 +135,7 @@ oci_probe_start(uv_loop_t *loop, const char *path, const char *key,
 static void
 probe_closed(uv_handle_t *handle)
 {
-    oci_probe  *probe;
+    agent_probe  *probe;
 
     probe = handle->data;
 
@@ -145,7 +145,7 @@ probe_closed(uv_handle_t *handle)
 
 
 void
-oci_probe_stop(oci_probe *probe)
+agent_probe_stop(agent_probe *probe)
 {
     if (probe != NULL && !uv_is_closing((uv_handle_t *) &probe->poll)) {
         uv_close((uv_handle_t *) &probe->poll, probe_closed);

@@ -1,4 +1,4 @@
-/* What an agent says; see oci_log.h. */
+/* What an agent says; see agent_log.h. */
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -8,14 +8,14 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "sandboxd/oci_log.h"
+#include "sandboxd/agent_log.h"
 
 #define PIPE_SIZE    16384
 #define PIECE        4096       /* is taken at once ... */
 #define PAUSE_MS     5000       /* ... and then nothing for so long */
 #define WORDS_MAX     1024
 
-struct oci_log {
+struct agent_log {
     uv_poll_t   poll;
     uv_timer_t  pause;
     int         fd;
@@ -25,7 +25,7 @@ struct oci_log {
 
 
 int
-oci_log_pipe(int fds[2])
+agent_log_pipe(int fds[2])
 {
     int   writer;
     char  path[40];
@@ -53,7 +53,7 @@ oci_log_pipe(int fds[2])
 
 
 int
-oci_log_find(pid_t pid)
+agent_log_find(pid_t pid)
 {
     int          fd;
     char         path[40];
@@ -72,7 +72,7 @@ oci_log_find(pid_t pid)
 
 
 static void
-log_lines(oci_log *log, const char *text, size_t len)
+log_lines(agent_log *log, const char *text, size_t len)
 {
     size_t       n;
     const char  *end;
@@ -81,7 +81,7 @@ log_lines(oci_log *log, const char *text, size_t len)
         end = memchr(text, '\n', len);
         n = end != NULL ? (size_t) (end - text) : len;
 
-        log_info("oci: slot %08x: agent: %.*s", log->slot,
+        log_info("slot %08x: agent: %.*s", log->slot,
                  n > WORDS_MAX ? LINE_MAX : (int) n, text);
 
         n += end != NULL;
@@ -92,7 +92,7 @@ log_lines(oci_log *log, const char *text, size_t len)
 
 
 static ssize_t
-log_take(oci_log *log)
+log_take(agent_log *log)
 {
     char     text[PIECE];
     ssize_t  n;
@@ -114,7 +114,7 @@ log_readable(uv_poll_t *poll, int status, int events);
 static void
 log_resume(uv_timer_t *timer)
 {
-    oci_log  *log;
+    agent_log  *log;
 
     log = timer->data;
     uv_poll_start(&log->poll, UV_READABLE, log_readable);
@@ -124,7 +124,7 @@ log_resume(uv_timer_t *timer)
 static void
 log_readable(uv_poll_t *poll, int status, int events)
 {
-    oci_log  *log;
+    agent_log  *log;
 
     log = poll->data;
     uv_poll_stop(poll);
@@ -136,12 +136,12 @@ log_readable(uv_poll_t *poll, int status, int events)
 }
 
 
-oci_log *
-oci_log_start(uv_loop_t *loop, uint32_t slot, int fd)
+agent_log *
+agent_log_start(uv_loop_t *loop, uint32_t slot, int fd)
 {
-    oci_log  *log;
+    agent_log  *log;
 
-    log = fd != -1 ? calloc(1, sizeof(oci_log)) : NULL;
+    log = fd != -1 ? calloc(1, sizeof(agent_log)) : NULL;
 
     if (log == NULL || uv_poll_init(loop, &log->poll, fd) != 0) {
         free(log);
@@ -167,7 +167,7 @@ oci_log_start(uv_loop_t *loop, uint32_t slot, int fd)
 static void
 log_closed(uv_handle_t *handle)
 {
-    oci_log  *log;
+    agent_log  *log;
 
     log = handle->data;
 
@@ -179,7 +179,7 @@ log_closed(uv_handle_t *handle)
 
 
 void
-oci_log_end(oci_log *log)
+agent_log_end(agent_log *log)
 {
     int  pieces;
 

@@ -1,0 +1,18 @@
+/*
+ * A sparse file of a given size with an empty ext4 file system: the writable
+ * layer of a sandbox, which can't grow beyond it.  Blocks: belongs into the
+ * thread pool.
+ */
+
+#ifndef SANDBOXD_DISK_FILE_H
+#define SANDBOXD_DISK_FILE_H
+
+#include <stdint.h>
+
+#include "common/error.h"
+
+/* Makes the file of this name in the directory, which appears only when it is
+ * complete; returns it open.  -1: error set. */
+int disk_file_create(int dir, const char *name, uint64_t size, error **err);
+
+#endif

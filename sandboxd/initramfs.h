@@ -1,0 +1,17 @@
+/*
+ * The first file system of a virtual machine: an archive with the agent as its
+ * init and the modules that it needs to find its disks.
+ */
+
+#ifndef SANDBOXD_INITRAMFS_H
+#define SANDBOXD_INITRAMFS_H
+
+#include "common/error.h"
+
+/* Writes it to path, which appears only when it is complete.  modules is a
+ * directory; what ends in .ko is taken, in the order of its names.  -1: error
+ * set. */
+int initramfs_write(const char *path, const char *agent, const char *modules,
+    error **err);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * The keeper of a virtual machine: a process of ours for each, the first of a
+ * pid namespace, in which it starts the VMM and with which that ends, however
+ * either does.  It outlives sandboxd.  In a network namespace that holds
+ * nothing but the machine's TAP, it carries bytes between the agent's socket,
+ * which sandboxd has made, and the agent's port in the guest, which nobody
+ * else can reach.  Everything that it has made goes with it.
+ *
+ *   vm_main.c     its loop: signals, the VMM's end, when the agent is ready
+ *   vm_jail.c     what VMM and keeper see of the host's files
+ *   vm_net.c      the TAP and its addresses
+ *   vm_forward.c  connections to the agent
+ *   vm_console.c  what the guest says on its console
+ *
+ * What it is told comes through descriptors, as below, of which the order is
+ * read to its end: it comes when the process is in its groups.
+ */
+
+#ifndef SANDBOXD_VM_H
+#define SANDBOXD_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/error.h"
+
+/* argv[0]; sandboxd starts itself anew under this name. */
+#define VM_NAME           "sandboxd-vm"
+
+/* Descriptors at its start. */
+#define VM_FD_LOG         2         /* lines for sandboxd's log */
+#define VM_FD_LISTEN      3         /* the agent's socket */
+#define VM_FD_ORDER       4
+#define VM_FD_END         5         /* a file: why it has ended */
+#define VM_FD_BOOT        6         /* the boot object, for the VMM */
+#define VM_FD_ROOT        7         /* the image, for the VMM */
+#define VM_FD_DISK        8         /* the disk, for the VMM */
+#define VM_FDS            9
+#define VM_FD_TAP         9         /* for the VMM, made here */
+
+#define VM_PATH_MAX       4096
+#define VM_ARGS_MAX       128
+#define VM_ORDER_MAX      49152     /* all of it fits into a pipe */
+#define VM_END_MAX        200
+
+#define VM_TAP            "tap0"
+#define VM_HOST_ADDRESS   "10.0.0.1"
+#define VM_GUEST_ADDRESS  "10.0.0.2"
+#define VM_PREFIX         30
+#define VM_HOST_MAC       "02:73:62:78:00:01"
+#define VM_GUEST_MAC      "02:73:62:78:00:02"
+#define VM_GUEST_PORT     5000
+#define VM_GUEST_DEVICE   "eth0"
+
+/* Paths as VMM and keeper see them. */
+#define VM_KERNEL         "/vm/kernel"
+#define VM_INITRAMFS      "/vm/initramfs"
+
+/* What the agent says when it listens. */
+#define VM_READY          "info: init: ready"
+
+/* argc strings, each ended by a zero, follow: the VMM's arguments. */
+typedef struct {
+    uint32_t  argc;
+    uint32_t  args_len;
+    uid_t     vmm_uid;
+    uid_t     own_uid;
+    bool      kvm;
+    char      key[33];
+    char      jail[VM_PATH_MAX];        /* an empty directory */
+    char      kernel[VM_PATH_MAX];
+    char      initramfs[VM_PATH_MAX];
+} vm_order;
+
+/* Never returns. */
+void vm_main(void) __attribute__((noreturn));
+
+/* vm_jail.c: from here on nothing else of the host can be opened. */
+int vm_jail(const vm_order *order, error **err);
+
+/* vm_net.c: returns the TAP. */
+int vm_net(error **err);
+
+/* vm_forward.c: works in an epoll set of vm_main.c's, with pointers that it
+ * tells apart from those of others. */
+int vm_forward_open(int epoll, error **err);
+/* The agent listens: let them in. */
+void vm_forward_ready(void);
+/* false: not one of its pointers. */
+bool vm_forward_event(void *ptr, uint32_t events);
+/* A connection to the agent, being made; -1: errno. */
+int vm_forward_connect(void);
+
+/* vm_console.c: pure but for VM_FD_LOG. */
+typedef struct {
+    char    line[512];
+    size_t  len;
+    bool    ready;                      /* VM_READY was said */
+    char    last[VM_END_MAX];           /* the last line that says something */
+    char    panic[VM_END_MAX];          /* "": the guest's kernel lives */
+} vm_console;
+
+void vm_console_take(vm_console *c, const char *text, size_t len);
+
+#endif

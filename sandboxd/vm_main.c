@@ -1,0 +1,486 @@
+/* The keeper of a virtual machine: its loop; see vm.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandboxd/vm.h"
+
+#define EVENTS         64
+#define LOOK_MS        500      /* for an agent that didn't say that it listens */
+#define DESCRIPTORS    16384
+#define CONSOLE_ROUND  4096
+
+static vm_console   vm_text;
+static pid_t        vm_vmm;
+static int          vm_epoll, vm_signals, vm_console_fd, vm_look = -1;
+static int          vm_stop = -1;       /* a connection that asks for the end */
+static bool         vm_ready;
+static char         vm_key[33];
+
+
+/* The last thing that a keeper does. */
+static void
+vm_end(int status, const char *why)
+{
+    (void) !pwrite(VM_FD_END, why, strlen(why), 0);
+    _exit(status);
+}
+
+
+static void
+vm_failed(error *err)
+{
+    vm_end(1, err != NULL ? err->message : "out of memory");
+}
+
+
+/* The order is read to its end, which is there at once: it was written as a
+ * whole.  A sandboxd that died before has nothing to say. */
+static vm_order *
+order_read(void)
+{
+    char      *text;
+    size_t     len;
+    ssize_t    n;
+    vm_order  *order;
+
+    text = calloc(1, sizeof(vm_order) + VM_ORDER_MAX);
+    if (text == NULL) {
+        _exit(1);
+    }
+
+    for (len = 0; len < sizeof(vm_order) + VM_ORDER_MAX; len += (size_t) n) {
+        n = read(VM_FD_ORDER, text + len,
+                 sizeof(vm_order) + VM_ORDER_MAX - len);
+
+        if (n == -1 && errno == EINTR) {
+            n = 0;
+            continue;
+        }
+        if (n <= 0) {
+            break;
+        }
+    }
+
+    close(VM_FD_ORDER);
+    order = (vm_order *) text;
+
+    if (len < sizeof(vm_order) || len != sizeof(vm_order) + order->args_len) {
+        _exit(1);
+    }
+
+    return order;
+}
+
+
+static void
+ids_become(uid_t uid)
+{
+    if (setgroups(0, NULL) != 0 || setresgid(uid, uid, uid) != 0
+        || setresuid(uid, uid, uid) != 0
+        || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    {
+        vm_end(1, "the user can't be changed");
+    }
+}
+
+
+static void
+vmm_exec(vm_order *order, int console)
+{
+    int       fd;
+    char     *p, *argv[VM_ARGS_MAX + 1];
+    sigset_t  none;
+    uint32_t  i;
+
+    static char *const  env[] = { "PATH=/usr/bin:/bin", NULL };
+
+    p = (char *) (order + 1);
+
+    for (i = 0; i < order->argc && i < VM_ARGS_MAX; i++) {
+        argv[i] = p;
+        p += strlen(p) + 1;
+    }
+    argv[i] = NULL;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+
+    dup2(console, 1);
+    dup2(console, 2);
+
+    /* Ours are close-on-exec; these are the VMM's. */
+    for (fd = VM_FD_BOOT; fd <= VM_FD_TAP; fd++) {
+        (void) fcntl(fd, F_SETFD, 0);
+    }
+
+    ids_become(order->vmm_uid);
+    execve(argv[0], argv, env);
+
+    fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
+
+static void
+vmm_start(vm_order *order, error **err)
+{
+    int  fds[2];
+
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+        error_set(err, 500, "start_failed", "pipe: %s", strerror(errno));
+        return;
+    }
+
+    (void) fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    vm_console_fd = fds[0];
+
+    vm_vmm = fork();
+
+    if (vm_vmm == 0) {
+        vmm_exec(order, fds[1]);
+    }
+
+    close(fds[1]);
+
+    if (vm_vmm == -1) {
+        error_set(err, 500, "start_failed", "fork: %s", strerror(errno));
+    }
+}
+
+
+static void
+look_close(void)
+{
+    if (vm_look != -1) {
+        close(vm_look);
+        vm_look = -1;
+    }
+}
+
+
+static void
+ready_now(void)
+{
+    if (!vm_ready) {
+        vm_ready = true;
+        vm_forward_ready();
+        look_close();
+    }
+}
+
+
+static void
+epoll_add(int fd, uint32_t events, void *ptr)
+{
+    struct epoll_event  ev;
+
+    ev.events = events;
+    ev.data.ptr = ptr;
+    (void) epoll_ctl(vm_epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+
+/* Its console may be mute, or a flood. */
+static void
+look_again(void)
+{
+    look_close();
+    vm_look = vm_forward_connect();
+
+    if (vm_look != -1) {
+        epoll_add(vm_look, EPOLLOUT, &vm_look);
+    }
+}
+
+
+static void
+look_event(void)
+{
+    int        why;
+    socklen_t  len;
+
+    len = sizeof(why);
+
+    if (getsockopt(vm_look, SOL_SOCKET, SO_ERROR, &why, &len) == 0
+        && why == 0)
+    {
+        ready_now();
+    } else {
+        look_close();
+    }
+}
+
+
+/* A round at a time, however much the guest has to say. */
+static void
+console_event(void)
+{
+    char     text[CONSOLE_ROUND];
+    ssize_t  n;
+
+    n = read(vm_console_fd, text, sizeof(text));
+
+    if (n > 0) {
+        vm_console_take(&vm_text, text, (size_t) n);
+
+        if (vm_text.ready) {
+            ready_now();
+        }
+
+    } else if (n == 0) {
+        (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_console_fd, NULL);
+    }
+}
+
+
+/* The VMM, which is another user's, goes with its namespace's first process. */
+static void
+stop_kill(void)
+{
+    vm_end(128 + SIGKILL, "");
+}
+
+
+/* The agent is asked for the end; if it can't be, there is nothing to lose. */
+static void
+stop_begin(void)
+{
+    if (vm_stop != -1) {
+        return;
+    }
+
+    vm_stop = vm_ready ? vm_forward_connect() : -1;
+
+    if (vm_stop == -1) {
+        stop_kill();
+    } else {
+        epoll_add(vm_stop, EPOLLOUT, &vm_stop);
+    }
+}
+
+
+static void
+stop_event(void)
+{
+    int   n;
+    char  text[256];
+
+    n = snprintf(text, sizeof(text), "CONTROL %s\n"
+                 "POST /internal/stop HTTP/1.1\r\nHost: localhost\r\n"
+                 "Content-Length: 0\r\nConnection: close\r\n\r\n", vm_key);
+
+    (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_stop, NULL);
+
+    if (send(vm_stop, text, (size_t) n, MSG_NOSIGNAL) != n) {
+        stop_kill();
+    }
+}
+
+
+static void
+vmm_ended(int status)
+{
+    char  why[VM_END_MAX + 64];
+
+    /* What it said last is in the pipe. */
+    console_event();
+    console_event();
+
+    if (vm_text.panic[0] != '\0') {
+        snprintf(why, sizeof(why), "the guest's kernel panicked: %s",
+                 vm_text.panic);
+        vm_end(70, why);
+    }
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+        vm_end(0, "");
+    }
+
+    if (WIFSIGNALED(status)) {
+        snprintf(why, sizeof(why), "the virtual machine was ended by signal "
+                 "%d", WTERMSIG(status));
+        vm_end(128 + WTERMSIG(status), why);
+    }
+
+    snprintf(why, sizeof(why), "the virtual machine ended with status %d: %s",
+             WEXITSTATUS(status), vm_text.last);
+    vm_end(WEXITSTATUS(status), why);
+}
+
+
+static void
+signal_event(void)
+{
+    int                      status;
+    pid_t                    pid;
+    struct signalfd_siginfo  info;
+
+    while (read(vm_signals, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGTERM) {
+            stop_begin();
+        }
+    }
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == vm_vmm) {
+            vmm_ended(status);
+        }
+    }
+}
+
+
+static void
+vm_event(void *ptr, uint32_t events)
+{
+    if (ptr == &vm_signals) {
+        signal_event();
+
+    } else if (ptr == &vm_console_fd) {
+        console_event();
+
+    } else if (ptr == &vm_look) {
+        /* It may have been closed by an event before this one. */
+        if (vm_look != -1) {
+            look_event();
+        }
+
+    } else if (ptr == &vm_stop) {
+        stop_event();
+
+    } else {
+        vm_forward_event(ptr, events);
+    }
+}
+
+
+static uint64_t
+now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+
+static void
+vm_loop(void)
+{
+    int                  i, n;
+    uint64_t             look;
+    struct epoll_event   events[EVENTS];
+
+    look = now_ms() + LOOK_MS;
+
+    for ( ;; ) {
+        n = epoll_wait(vm_epoll, events, EVENTS, vm_ready ? -1 : LOOK_MS);
+
+        for (i = 0; i < n; i++) {
+            vm_event(events[i].data.ptr, events[i].events);
+        }
+
+        vm_forward_event(NULL, 0);
+
+        if (!vm_ready && now_ms() >= look) {
+            look = now_ms() + LOOK_MS;
+            look_again();
+        }
+    }
+}
+
+
+/* Nothing is lost while there is no descriptor to read it from. */
+static void
+signals_block(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGCHLD);
+    sigprocmask(SIG_SETMASK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL);
+}
+
+
+static void
+descriptors_keep(void)
+{
+    int            fd;
+    struct rlimit  limit;
+
+    for (fd = 3; fd < VM_FDS; fd++) {
+        (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max
+                                                      : DESCRIPTORS;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+
+void
+vm_main(void)
+{
+    int        tap;
+    error     *err;
+    sigset_t   signals;
+    vm_order  *order;
+
+    err = NULL;
+    signals_block(&signals);
+    descriptors_keep();
+    setsid();
+    order = order_read();
+    memcpy(vm_key, order->key, sizeof(vm_key));
+
+    tap = vm_net(&err);
+
+    if (tap == -1 || vm_jail(order, &err) != 0) {
+        vm_failed(err);
+    }
+
+    if (tap != VM_FD_TAP) {
+        dup3(tap, VM_FD_TAP, O_CLOEXEC);
+        close(tap);
+    }
+
+    vm_signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    vm_epoll = epoll_create1(EPOLL_CLOEXEC);
+    vmm_start(order, &err);
+
+    if (err != NULL || vm_epoll == -1 || vm_signals == -1
+        || vm_forward_open(vm_epoll, &err) != 0)
+    {
+        vm_failed(err);
+    }
+
+    close(VM_FD_BOOT);
+    close(VM_FD_ROOT);
+    close(VM_FD_DISK);
+    close(VM_FD_TAP);
+    ids_become(order->own_uid);
+    explicit_bzero(order, sizeof(vm_order) + order->args_len);
+    free(order);
+
+    epoll_add(vm_signals, EPOLLIN, &vm_signals);
+    epoll_add(vm_console_fd, EPOLLIN, &vm_console_fd);
+    vm_loop();
+    _exit(1);
+}

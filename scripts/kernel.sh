@@ -1,0 +1,96 @@
+#!/bin/bash
+# Makes the directory that sandboxd --kernel takes: Debian's kernel for clouds,
+# fetched and unpacked but not installed.
+#
+#   scripts/kernel.sh DIR
+#
+#   DIR/vmlinux            the kernel, as a VMM boots it without a loader
+#   DIR/modules/NN-NAME.ko what a guest loads before it has a root, in order
+#   DIR/version
+set -eu
+
+dir=${1:?usage: scripts/kernel.sh DIR}
+
+# With those that they need; what is built into the kernel is left out.
+modules="virtio_mmio virtio_blk virtio_net overlay squashfs crc32c_generic erofs"
+
+fail() {
+    echo "kernel: $*" >&2
+    exit 1
+}
+
+[ "$(uname -m)" = x86_64 ] || fail "only for x86-64"
+mkdir -p "$dir"
+exec 9>"$dir/lock"
+flock 9
+[ ! -e "$dir/version" ] || exit 0
+
+work=$(mktemp -d "$dir/unpack.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+name=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null \
+    | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+[ -n "$name" ] || fail "apt knows no linux-image-cloud-amd64"
+
+# apt fetches as a user of its own where it can.
+(cd "$work" && apt-get -q -o APT::Sandbox::User=root download "$name") \
+    >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "$name can't be fetched"; }
+dpkg-deb -x "$work"/*.deb "$work/tree"
+
+image=$(echo "$work"/tree/boot/vmlinuz-*)
+base=$(echo "$work"/tree/lib/modules/*)
+
+# The boot protocol says where the compressed kernel is; its last four bytes
+# are its length.
+number() {
+    od -An -j "$1" -N "$2" -t "u$2" "$image" | tr -d ' '
+}
+sectors=$(number $((0x1f1)) 1)
+[ "$sectors" -ne 0 ] || sectors=4
+start=$(((sectors + 1) * 512 + $(number $((0x248)) 4)))
+length=$(number $((0x24c)) 4)
+payload() {
+    tail -c +$((start + 1)) "$image" | head -c $((length - 4))
+}
+case "$(payload | head -c 4 | od -An -t x1 | tr -d ' ')" in
+    02214c18) unpack="lz4 -dc" ;;
+    1f8b*)    unpack="gzip -dc" ;;
+    fd377a58) unpack="xz -dc" ;;
+    28b52ffd) unpack="zstd -dc" ;;
+    *)        fail "$name is compressed in an unknown way" ;;
+esac
+payload | $unpack >"$work/vmlinux" 2>/dev/null || true
+[ "$(head -c 4 "$work/vmlinux" | tail -c 3)" = ELF ] \
+    || fail "$name can't be unpacked (${unpack%% *})"
+
+# Before a module come those that it needs.
+mkdir "$work/modules"
+count=10
+add() {
+    local file=$1 need base_name
+    base_name=$(basename "${file%%.ko*}")
+    ls "$work/modules" | grep -q -- "-$base_name.ko$" && return 0
+    for need in $(sed -n "s|^$file:||p" "$base/modules.dep"); do
+        add "$need"
+    done
+    count=$((count + 1))
+    case "$file" in
+        *.xz) xz -dc "$base/$file" >"$work/modules/$count-$base_name.ko" ;;
+        *)    cp "$base/$file" "$work/modules/$count-$base_name.ko" ;;
+    esac
+}
+[ -s "$base/modules.dep" ] || depmod -b "$work/tree" "$(basename "$base")" \
+    2>/dev/null || fail "depmod is missing (package kmod)"
+for module in $modules; do
+    file=$(sed -n "s|^\([^:]*/$module\.ko[^:]*\):.*|\1|p" "$base/modules.dep" \
+        | head -n 1)
+    if [ -n "$file" ]; then
+        add "$file"
+    elif ! grep -q "/$module.ko" "$base/modules.builtin"; then
+        fail "$name has no module $module"
+    fi
+done
+
+rm -rf "$dir/modules"
+mv "$work/modules" "$work/vmlinux" "$dir/"
+printf '%s\n' "$name" >"$dir/version"

@@ -1,0 +1,208 @@
+#!/usr/bin/perl
+
+# Sandboxes that are virtual machines, through the whole system: the same API,
+# previews and terminals; a machine that is killed in the middle of a stream, a
+# sandboxd that comes back, sleep and wake; what the guest can't reach, and
+# that nothing of it stays.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Harness;
+use System;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Vm;
+use WebSocket;
+
+Vm->plan;
+alarm_after(400);
+
+my $s = System->start(driver => 'qemu', daemon_args => ['--starts', 1],
+    http_conf => 'sandbox_wake_timeout 60s;');
+my %slow = (timeout => 60);
+
+sub record { return $s->api(GET => "/v1/sandbox/$_[0]")->{json} }
+
+sub state_within {
+    my ($id, $state, $seconds) = @_;
+
+    return wait_for(sub { record($id)->{state} eq $state }, $seconds, 0.1);
+}
+
+sub run {
+    my ($id, $command) = @_;
+    my $r = $s->exec($id, $command, %slow);
+
+    diag(json_encode($r)) if !defined $r->{stdout};
+
+    return $r->{stdout} // '';
+}
+
+# ---- one machine, from outside and inside
+
+my $r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
+    env => { TOLD => 'yes' }, resources => { memory => '160M', pids => 60,
+    disk => '96M' } });
+is($r->{status}, 200, 'a sandbox') or diag(json_encode($r),
+    slurp($s->{daemon_log}));
+is_deeply({ map { $_ => $r->{json}{driver}{$_} } qw(name kernelIsolation
+    memorySnapshot) }, { name => 'qemu',
+    kernelIsolation => JSON::PP::true, memorySnapshot => JSON::PP::false },
+    'its record says what it is');
+is($r->{json}{image}, 'vm', 'and of what image');
+
+my $begun = time;
+is(run('one', 'echo $TOLD; busybox hostname; cat /etc/hostname; id -u; pwd'),
+    "yes\none\none\n0\n/workspace", 'commands')
+    or diag(slurp($s->{daemon_log}));
+diag(sprintf 'first command after %.1f s', time - $begun);
+
+my $boot = run('one', 'cat /proc/sys/kernel/random/boot_id');
+isnt("$boot\n", slurp('/proc/sys/kernel/random/boot_id'), 'its own kernel');
+is($s->api(PUT => '/v1/sandbox/one/file/workspace/f', %slow,
+    body => 'text')->{status}, 200, 'a file is written');
+is($s->api(GET => '/v1/sandbox/one/file/workspace/f', %slow)->{body}, 'text',
+    'and read');
+
+my $big = join '', map { chr rand 256 } 1 .. 1_000_000;
+$s->api(PUT => '/v1/sandbox/one/file/workspace/big', %slow, body => $big);
+ok($s->api(GET => '/v1/sandbox/one/file/workspace/big', %slow)->{body}
+    eq $big, 'a large one, both ways');
+
+# ---- an isolated one
+
+my $qemu = Vm::qemu($s, 'one');
+my $keeper = Vm::keeper($s, 'one');
+ok($qemu && $keeper, 'QEMU and its keeper');
+for my $p ([QEMU => $qemu], ['its keeper' => $keeper]) {
+    my ($what, $pid) = @$p;
+    my $status = slurp("/proc/$pid/status");
+
+    unlike($status, qr/^[UG]id:.*\b0\b/m, "$what is not root");
+    like($status, qr/^CapEff:\s+0+$/m, "$what has no capabilities");
+    like($status, qr/^NoNewPrivs:\s+1$/m, "$what gets no privileges");
+    is(join(' ', sort map { m{([^/]+)$} } glob "/proc/$pid/root/*"),
+        join(' ', sort qw(dev usr vm), grep { -e "/$_" }
+        qw(bin lib lib64 sbin)), "$what sees little of the host's files");
+    isnt(readlink "/proc/$pid/ns/$_", readlink "/proc/self/ns/$_",
+        "$what has a $_ namespace of its own") for qw(net pid mnt ipc);
+}
+like(slurp("/proc/$qemu/status"), qr/^Seccomp:\s+2$/m, 'QEMU is filtered');
+unlike(join("\0", map { slurp("/proc/$_/cmdline") } $qemu, $keeper),
+    qr/[0-9a-f]{32}/, 'no key on a command line');
+like(slurp("/proc/$keeper/net/dev"), qr/^\s*tap0:/m, 'its own TAP');
+unlike(slurp('/proc/net/dev'), qr/tap0/, 'which the host has not');
+unlike(run('one', 'cat /proc/cmdline /proc/1/environ; tr -d "\0" </dev/vda'),
+    qr/[0-9a-f]{32}/, 'what runs inside finds no key');
+
+my @out = split /\n/, run('one', join ';',
+    'for a in 10.0.0.1 127.0.0.1 169.254.169.254 192.168.0.1 8.8.8.8',
+    "do busybox nc -w 2 \$a $s->{port} </dev/null >/dev/null 2>&1 "
+        . '&& echo open $a || echo closed $a', 'done',
+    '(exec 3<>/dev/tcp/10.0.0.2/5000; echo "CONTROL 0" >&3; cat <&3)');
+is("@out", 'closed 10.0.0.1 closed 127.0.0.1 closed 169.254.169.254 '
+    . 'closed 192.168.0.1 closed 8.8.8.8 ERR key',
+    'the guest reaches neither host nor net, nor its agent without the key');
+
+# ---- limits
+
+cmp_ok(run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<', 160 << 10,
+    'memory as asked');
+like($s->exec('one', 'dd if=/dev/zero of=/workspace/z bs=1M count=150; '
+    . 'rm -f /workspace/z', %slow)->{stderr} // '', qr/No space left/,
+    'a disk as asked');
+like(run('one', q{busybox sh -c 'for i in $(seq 99); do sleep 9 & done' 2>&1}),
+    qr/can't fork|Resource temporarily/, 'as many processes as asked');
+ok(wait_for(sub { ($s->exec('one', 'busybox pgrep sleep || echo none', %slow)
+    ->{stdout} // '') eq 'none' }, 60, 0.5), 'it is well afterwards');
+my $stats = $s->api(GET => '/v1/sandbox/one/stats')->{json};
+ok(($stats->{disk}{bytes} // 0) > 0 && $stats->{disk}{limit} == 96 << 20,
+    'what it uses') or diag(json_encode($stats));
+
+# ---- previews and terminals
+
+run('one', 'mkdir -p /workspace/www; echo served > /workspace/www/index.html');
+ok($s->serve('one', 8000, 'busybox httpd -f -p 127.0.0.1:8000 -h '
+    . '/workspace/www'), 'a server');
+my $e = $s->expose('one', 8000);
+is($s->preview($e->{url}, %slow)->{body}, "served\n", 'its preview');
+is($s->preview($s->expose('one', 8001)->{url}, %slow)->{status}, 502,
+    'a port where nobody listens');
+
+my $w = WebSocket->connect(port => $s->{port}, timeout => 60,
+    host => "localhost:$s->{port}", path => '/v1/sandbox/one/pty?session=t',
+    headers => [['Authorization', "Bearer $s->{key}"]]);
+ok($w->{ok}, 'a terminal');
+my $seen = '';
+$w->send_binary("echo sum \$((40 + 2))\n");
+while (my ($op, $data) = $w->receive(30)) {
+    $seen .= $data if $op != 8;
+    last if $op == 8 || $seen =~ /sum 42/;
+}
+like($seen, qr/sum 42/, 'that is typed into');
+$w->close;
+
+# ---- sandboxd comes back
+
+$s->kill_daemon;
+is($s->preview($e->{url}, %slow)->{body}, "served\n",
+    'previews go on without sandboxd');
+$s->start_daemon;
+is(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
+    'the machine lives through a kill -9 of sandboxd');
+
+# ---- a machine that is killed
+
+run('one', 'echo kept > /workspace/kept; sync');
+my $dir = tmp_dir();
+my $pid = fork();
+if ($pid == 0) {
+    my $all = '';
+
+    $s->api(POST => '/v1/sandbox/one/exec', %slow,
+        json => { argv => ['sh', '-c', 'echo begin; sleep 50; echo end'] },
+        on_data => sub { $all .= $_[0]; spew("$dir/begun", '')
+                         if $all =~ /stdout/; 1 });
+    POSIX::_exit($all =~ /exit_code/ ? 1
+        : $all =~ /^event: stdout$/m ? 0 : 2);
+}
+ok(wait_for(sub { -e "$dir/begun" }, 60), 'a stream');
+$begun = time;
+kill 'KILL', Vm::qemu($s, 'one');
+waitpid $pid, 0;
+is($? >> 8, 0, 'ends without an exit code when QEMU is killed');
+cmp_ok(time - $begun, '<', 20, 'at once');
+ok(state_within('one', 'asleep', 20), 'the record knows');
+like(record('one')->{reason}, qr/virtual machine was ended by signal 9/,
+    'and why');
+is(run('one', 'cat /workspace/kept'), 'kept',
+    'the next request starts it again, with its files');
+isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'afresh');
+
+# ---- sleep and wake
+
+run('one', 'echo dozed > /workspace/dozed; busybox httpd -p 127.0.0.1:8000 '
+    . '-h /workspace/www');
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+ok(state_within('one', 'asleep', 30), 'it is asleep');
+is_deeply(Vm::keepers($s), {}, 'and no process is left of it');
+is($s->preview($e->{url}, %slow)->{status}, 502, 'a preview wakes it');
+is(run('one', 'cat /workspace/dozed /workspace/kept'), "dozed\nkept",
+    'with its files');
+
+# ---- the end
+
+my $machine = sprintf '%s/machines/%08x', $s->{state}, Vm::slot($s, 'one');
+ok(-e "$machine/disk", 'a disk');
+is($s->api(DELETE => '/v1/sandbox/one', %slow)->{status}, 204, 'destroyed');
+ok(wait_for(sub { !-e $machine }, 30), 'with its disk');
+
+$r = $s->exec('two', 'true', body => {}, %slow);
+is($r->{exitCode}, 0, 'another one, without being asked for');
+
+$s->stop;
+done_testing();
