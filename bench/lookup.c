@@ -51,8 +51,14 @@ ngx_slab_alloc_locked(ngx_slab_pool_t *pool, size_t size)
 }
 
 
+void
+ngx_slab_init(ngx_slab_pool_t *pool)
+{
+}
+
+
 void *
-ngx_slab_calloc(ngx_slab_pool_t *pool, size_t size)
+ngx_slab_calloc_locked(ngx_slab_pool_t *pool, size_t size)
 {
     return ngx_slab_alloc_locked(pool, size);   /* the mapping is zero */
 }

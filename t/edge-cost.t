@@ -43,4 +43,14 @@ like(slurp($log), qr/holds $count sandboxes and @{[3 * $count]} exposures/,
 unlike(slurp($log), qr/ is full/, 'and has room for them');
 $e->stop;
 
+# ---- a lookup
+
+# How long it takes is for a machine that does nothing else (docs/benchmarks.md);
+# that it can be measured is for every one.
+my ($status, $out, $err) = run_command(['sh', top_dir() . '/bench/lookup.sh'],
+    env => { LOOKUP_SANDBOXES => 1000 });
+is($status, 0, 'bench/lookup.sh runs') or diag $err;
+like($out, qr/ 1000 sandboxes, 3 exposures each: +\d+ ns a lookup$/m,
+    'and finds all names');
+
 done_testing();

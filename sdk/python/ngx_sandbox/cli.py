@@ -361,6 +361,10 @@ def extract(tar: tarfile.TarFile, target: Path) -> None:
 
     for member in tar:
         place = root / member.name
+
+        if place == root and member.isdir():
+            continue
+
         refers = place.parent / member.linkname if member.issym() \
             else root / member.linkname
 
@@ -388,6 +392,8 @@ def download_tree(sandbox: Sandbox, source: str, target: Path) -> None:
                 for piece in sandbox.download_archive(source):
                     out.write(piece)
                     progress.add(len(piece))
+        except BrokenPipeError:
+            pass                        # what was extracted is told there
         except BaseException as error:
             failure.append(error)
 
@@ -399,6 +405,10 @@ def download_tree(sandbox: Sandbox, source: str, target: Path) -> None:
         with os.fdopen(read_end, "rb") as file, \
                 tarfile.open(fileobj=file, mode="r|") as tar:
             extract(tar, target)
+
+            # The padding behind an archive's end.
+            while file.read(PIECE):
+                pass
     except tarfile.TarError:
         fetcher.join()
 
@@ -759,7 +769,7 @@ def told() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
-    except OSError as error:
+    except (OSError, tarfile.TarError) as error:
         say(f"sandboxctl: {error}")
         raise SystemExit(1) from None
 
