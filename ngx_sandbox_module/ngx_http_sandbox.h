@@ -43,6 +43,7 @@
 
 #include <jansson.h>
 
+#include "sandbox_address.h"
 #include "sandbox_browser.h"
 #include "sandbox_sign.h"
 
@@ -50,6 +51,7 @@
 /* Lengths of what is copied out of the zone. */
 
 #define NGX_HTTP_SANDBOX_ID_MAX        135     /* a qualified name */
+#define NGX_HTTP_SANDBOX_EXTERNAL_MAX  127     /* of one that others run */
 #define NGX_HTTP_SANDBOX_TENANT_MAX    64
 #define NGX_HTTP_SANDBOX_KEY_LEN       16      /* bytes; 32 hex digits */
 #define NGX_HTTP_SANDBOX_LABEL_MAX     253     /* a custom host name */
@@ -215,6 +217,7 @@ typedef struct {
     u_char                        state;
     u_char                        id_len;
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    sandbox_address               address;     /* others run it there */
     u_char                        id[NGX_HTTP_SANDBOX_ID_MAX];
 } ngx_http_sandbox_info_t;
 
@@ -249,6 +252,7 @@ typedef struct {
     ngx_str_t                     credential;   /* of the address, or "" */
 
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    sandbox_address               address;      /* NONE: its slot's socket */
     uint32_t                      slot;
     uint32_t                      epoch;
     uint32_t                      gen;          /* preview: see _private.c */

@@ -229,6 +229,7 @@ ngx_http_sandbox_take(ngx_http_sandbox_ctx_t *ctx,
     }
 
     ngx_memcpy(ctx->key, info->key, NGX_HTTP_SANDBOX_KEY_LEN);
+    ctx->address = info->address;
 }
 
 
@@ -907,6 +908,7 @@ ngx_http_sandbox_resolved_read(json_t *result,
             res->info.state = rec.state;
             res->info.id_len = (u_char) rec.name.len;
             ngx_memcpy(res->info.key, rec.key, NGX_HTTP_SANDBOX_KEY_LEN);
+            res->info.address = rec.address;
             ngx_memcpy(res->info.id, rec.name.data, rec.name.len);
         }
     }

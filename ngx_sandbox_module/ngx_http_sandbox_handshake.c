@@ -56,6 +56,8 @@ ngx_http_sandbox_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
     ctx = ngx_http_sandbox_ctx(r);
     p = ctx->peer;
 
+    p->connecting = 0;
+
     if (ctx->grant && ngx_http_sandbox_pace_waits(r, c, 1)) {
         return in;
     }

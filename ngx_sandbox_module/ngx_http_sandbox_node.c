@@ -17,6 +17,10 @@
 
 _Static_assert(offsetof(ngx_http_sandbox_node_t, id)
                + NGX_HTTP_SANDBOX_ID_MAX <= 192, "a sandbox is too large");
+_Static_assert(offsetof(ngx_http_sandbox_node_t, id)
+               + NGX_HTTP_SANDBOX_EXTERNAL_MAX
+               + sizeof(ngx_http_sandbox_ref_t) <= 192,
+               "a sandbox that others run is too large");
 _Static_assert(offsetof(ngx_http_sandbox_entry_t, label) + 63 <= 128,
                "an exposure is too large");
 
@@ -24,7 +28,12 @@ _Static_assert(offsetof(ngx_http_sandbox_entry_t, label) + 63 <= 128,
 static void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
 static ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(
-    ngx_http_sandbox_zone_t *zone, uint32_t slot, ngx_str_t *id);
+    ngx_http_sandbox_zone_t *zone, uint32_t slot, ngx_str_t *id,
+    ngx_uint_t external);
+static sandbox_address *ngx_http_sandbox_get_address(
+    ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_node_t *node);
+static ngx_int_t ngx_http_sandbox_set_address(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node, sandbox_address *address);
 static void ngx_http_sandbox_set_state(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node, ngx_uint_t state);
 static void ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
@@ -38,9 +47,11 @@ static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_zone_t *zone,
 
 
 void
-ngx_http_sandbox_copy_info(ngx_http_sandbox_info_t *info,
-    ngx_http_sandbox_node_t *node)
+ngx_http_sandbox_copy_info(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_info_t *info, ngx_http_sandbox_node_t *node)
 {
+    sandbox_address  *address;
+
     info->seq = node->seq;
     info->slot = node->slot;
     info->epoch = node->epoch;
@@ -49,6 +60,67 @@ ngx_http_sandbox_copy_info(ngx_http_sandbox_info_t *info,
 
     ngx_memcpy(info->key, node->key, NGX_HTTP_SANDBOX_KEY_LEN);
     ngx_memcpy(info->id, node->id, node->id_len);
+
+    info->address.kind = SANDBOX_ADDRESS_NONE;
+
+    if (node->external) {
+        address = ngx_http_sandbox_get_address(sh, node);
+
+        if (address) {
+            info->address = *address;
+        }
+    }
+}
+
+
+static sandbox_address *
+ngx_http_sandbox_get_address(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node)
+{
+    ngx_http_sandbox_ref_t  ref;
+
+    ngx_memcpy(&ref, node->id + node->id_len, sizeof(ref));
+
+    return ngx_http_sandbox_at(sh, ref);
+}
+
+
+/* NULL, or one of no kind: none. */
+
+static ngx_int_t
+ngx_http_sandbox_set_address(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_node_t *node, sandbox_address *address)
+{
+    sandbox_address         *old;
+    ngx_http_sandbox_ref_t   ref;
+
+    if (!node->external) {
+        return NGX_OK;
+    }
+
+    old = ngx_http_sandbox_get_address(zone->sh, node);
+
+    if (address && address->kind != SANDBOX_ADDRESS_NONE) {
+
+        if (old == NULL) {
+            old = ngx_slab_alloc_locked(zone->shpool, sizeof(sandbox_address));
+
+            if (old == NULL) {
+                return NGX_ERROR;
+            }
+
+            ref = ngx_http_sandbox_ref(zone->sh, old);
+            ngx_memcpy(node->id + node->id_len, &ref, sizeof(ref));
+        }
+
+        *old = *address;
+
+    } else if (old) {
+        ngx_memzero(node->id + node->id_len, sizeof(ref));
+        ngx_slab_free_locked(zone->shpool, old);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -156,7 +228,7 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
     if (rec->gone) {
 
         if (node == NULL) {
-            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL);
+            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL, 0);
             if (node == NULL) {
                 return NGX_ERROR;
             }
@@ -164,6 +236,8 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
 
         ngx_http_sandbox_drop_entries(zone, node);
         ngx_http_sandbox_usage_drop(zone, node);
+        (void) ngx_http_sandbox_set_address(zone, node, NULL);
+        node->external = 0;
         ngx_http_sandbox_set_state(sh, node, 0);
 
         if (!node->gone) {
@@ -204,11 +278,13 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
     }
 
     if (node == NULL || node->id_len != rec->name.len
+        || node->external != rec->external
         || ngx_memcmp(node->id, rec->name.data, rec->name.len) != 0)
     {
         old = node;
 
-        node = ngx_http_sandbox_add_node(zone, rec->slot, &rec->name);
+        node = ngx_http_sandbox_add_node(zone, rec->slot, &rec->name,
+                                         rec->external);
         if (node == NULL) {
             return NGX_ERROR;
         }
@@ -231,6 +307,10 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
                                       rec->limited ? &rec->limits : NULL)
         != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_sandbox_set_address(zone, node, &rec->address) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -330,7 +410,7 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
         }
 
         if (node == NULL) {
-            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL);
+            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL, 0);
             if (node == NULL) {
                 return NGX_ERROR;
             }
@@ -438,7 +518,7 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
 
 static ngx_http_sandbox_node_t *
 ngx_http_sandbox_add_node(ngx_http_sandbox_zone_t *zone, uint32_t slot,
-    ngx_str_t *id)
+    ngx_str_t *id, ngx_uint_t external)
 {
     size_t                     len;
     ngx_uint_t                 i;
@@ -449,12 +529,19 @@ ngx_http_sandbox_add_node(ngx_http_sandbox_zone_t *zone, uint32_t slot,
     len = id ? id->len : 0;
 
     node = ngx_slab_alloc_locked(zone->shpool,
-                                 offsetof(ngx_http_sandbox_node_t, id) + len);
+                                 offsetof(ngx_http_sandbox_node_t, id) + len
+                                 + (external ? sizeof(ngx_http_sandbox_ref_t)
+                                             : 0));
     if (node == NULL) {
         return NULL;
     }
 
     ngx_memzero(node, offsetof(ngx_http_sandbox_node_t, id));
+
+    if (external) {
+        node->external = 1;
+        ngx_memzero(node->id + len, sizeof(ngx_http_sandbox_ref_t));
+    }
 
     node->slot = slot;
     node->mark = sh->mark;
@@ -533,6 +620,7 @@ ngx_http_sandbox_drop_node(ngx_http_sandbox_zone_t *zone,
 
     ngx_http_sandbox_drop_entries(zone, node);
     ngx_http_sandbox_usage_drop(zone, node);
+    (void) ngx_http_sandbox_set_address(zone, node, NULL);
     ngx_http_sandbox_set_state(sh, node, 0);
 
     if (node->id_len) {

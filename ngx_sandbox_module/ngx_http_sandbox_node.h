@@ -44,7 +44,11 @@ typedef uint32_t  ngx_http_sandbox_ref_t;
                                / NGX_HTTP_SANDBOX_REF_UNIT))
 
 
-/* A sandbox: 57 bytes and its id, "" while only its slot is known. */
+/*
+ * A sandbox: 57 bytes and its id, "" while only its slot is known.  That of one
+ * that others run is followed by the reference of a sandbox_address (0: none),
+ * so that the others need no room for it.
+ */
 
 struct ngx_http_sandbox_node_s {
     uint64_t                      seq;
@@ -58,6 +62,7 @@ struct ngx_http_sandbox_node_s {
     uint16_t                      mark;
     u_char                        state:4;
     u_char                        gone:1;
+    u_char                        external:1;
     u_char                        id_len;
     u_char                        limited;     /* usages that have limits */
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
@@ -208,7 +213,7 @@ struct ngx_http_sandbox_zone_s {
 ngx_int_t ngx_http_sandbox_ticket_init(ngx_http_sandbox_shctx_t *sh,
     ngx_slab_pool_t *shpool, size_t size);
 
-void ngx_http_sandbox_copy_info(
+void ngx_http_sandbox_copy_info(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_info_t *info, ngx_http_sandbox_node_t *node);
 ngx_uint_t ngx_http_sandbox_hash(
     ngx_http_sandbox_shctx_t *sh, u_char *data, size_t len);

@@ -1004,6 +1004,7 @@ ngx_http_sandbox_wake_read(ngx_http_sandbox_wake_t *wake, json_t *result)
         wake->info.epoch = rec.epoch;
         wake->info.state = rec.state;
         ngx_memcpy(wake->info.key, rec.key, NGX_HTTP_SANDBOX_KEY_LEN);
+        wake->info.address = rec.address;
 
         return NGX_OK;
     }

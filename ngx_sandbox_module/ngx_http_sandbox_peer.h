@@ -31,11 +31,16 @@ typedef struct {
 
     unsigned                      again:1;     /* to the gate before the next */
     unsigned                      pending:1;   /* not connected yet */
+    unsigned                      connecting:1;  /* to an address */
 
     size_t                        text_len;    /* of what is to be sent yet */
 
     socklen_t                     socklen;
-    struct sockaddr_un            sockaddr;
+    union {
+        struct sockaddr           any;
+        struct sockaddr_un        sun;
+        u_char                    bytes[SANDBOX_ADDRESS_MAX];
+    } sockaddr;
     char                          text[SANDBOX_LINE_MAX];
 } ngx_http_sandbox_peer_t;
 

@@ -540,6 +540,57 @@ ngx_http_sandbox_read_tenant(json_t *object, ngx_http_sandbox_record_t *rec)
 }
 
 
+/*
+ * Of a sandbox that others run: the kind is always told, the address only
+ * while it runs, and of a Unix socket, which has its slot's name, never.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_read_endpoint(json_t *object, ngx_http_sandbox_record_t *rec)
+{
+    int          rc;
+    json_t      *endpoint;
+    json_int_t   port, cid;
+    const char  *kind, *host;
+
+    endpoint = json_object_get(object, "endpoint");
+
+    if (endpoint == NULL) {
+        return NGX_OK;
+    }
+
+    kind = json_string_value(json_object_get(endpoint, "kind"));
+
+    if (kind == NULL || rec->name.len > NGX_HTTP_SANDBOX_EXTERNAL_MAX) {
+        return NGX_ERROR;
+    }
+
+    rec->external = 1;
+
+    if (rec->state != NGX_HTTP_SANDBOX_RUNNING
+        || ngx_strcmp(kind, "unix") == 0)
+    {
+        return NGX_OK;
+    }
+
+    port = json_integer_value(json_object_get(endpoint, "port"));
+
+    if (ngx_strcmp(kind, "tcp") == 0) {
+        host = json_string_value(json_object_get(endpoint, "address"));
+        rc = sandbox_address_tcp(&rec->address, host, port);
+
+    } else if (ngx_strcmp(kind, "vsock") == 0) {
+        cid = json_integer_value(json_object_get(endpoint, "cid"));
+        rc = sandbox_address_vsock(&rec->address, cid, port);
+
+    } else {
+        rc = -1;
+    }
+
+    return rc == 0 ? NGX_OK : NGX_ERROR;
+}
+
+
 ngx_int_t
 ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 {
@@ -629,7 +680,9 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
     rec->state = ngx_http_sandbox_read_enum(object, "state", states);
     rec->epoch = (uint32_t) epoch;
 
-    if (rec->state == 0 || epoch < 0) {
+    if (rec->state == 0 || epoch < 0
+        || ngx_http_sandbox_read_endpoint(object, rec) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

@@ -53,9 +53,13 @@ static void ngx_http_sandbox_save_session(ngx_peer_connection_t *pc,
 static ngx_uint_t ngx_http_sandbox_needs_fresh(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_connect(ngx_peer_connection_t *pc,
     ngx_http_sandbox_peer_t *p);
+static void ngx_http_sandbox_tune(ngx_connection_t *c,
+    ngx_http_sandbox_peer_t *p);
 static ngx_int_t ngx_http_sandbox_again(ngx_peer_connection_t *pc,
     ngx_http_sandbox_peer_t *p);
 static ngx_int_t ngx_http_sandbox_pend(ngx_peer_connection_t *pc);
+static ngx_int_t ngx_http_sandbox_pend_connect(ngx_http_sandbox_peer_t *p,
+    ngx_connection_t *c);
 static void ngx_http_sandbox_resume(ngx_http_request_t *r,
     ngx_http_sandbox_error_t *err);
 
@@ -368,6 +372,7 @@ ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
     u_char                        *last, *path;
     uint32_t                       epoch;
     ngx_uint_t                     i;
+    sandbox_address_tag            tag;
     ngx_http_sandbox_ctx_t        *ctx;
     ngx_http_sandbox_main_conf_t  *smcf;
 
@@ -376,9 +381,20 @@ ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
     ctx = p->ctx;
     smcf = ngx_http_get_module_main_conf(p->request, ngx_http_sandbox_module);
 
-    p->sockaddr.sun_family = AF_UNIX;
+    if (ctx->address.kind != SANDBOX_ADDRESS_NONE) {
+        tag.control = ctx->control;
+        tag.port = ctx->port;
+        tag.slot = ctx->slot;
+        tag.epoch = ctx->epoch;
 
-    path = (u_char *) p->sockaddr.sun_path;
+        p->socklen = (socklen_t) sandbox_address_write(&ctx->address, &tag,
+                                                       &p->sockaddr);
+        return NGX_OK;
+    }
+
+    p->sockaddr.sun.sun_family = AF_UNIX;
+
+    path = (u_char *) p->sockaddr.sun.sun_path;
     last = ngx_cpymem(path, smcf->agent_dir.data, smcf->agent_dir.len);
 
     for (i = 0; i < 8; i++) {
@@ -405,7 +421,7 @@ ngx_http_sandbox_get_inner(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_sandbox_peer_t *p = data;
 
-    pc->sockaddr = (struct sockaddr *) &p->sockaddr;
+    pc->sockaddr = &p->sockaddr.any;
     pc->socklen = p->socklen;
     pc->name = &p->name;
     pc->cached = 0;
@@ -511,7 +527,10 @@ ngx_http_sandbox_needs_fresh(ngx_http_request_t *r)
 }
 
 
-/* NGX_DONE: connected; the first line goes with the request. */
+/*
+ * NGX_DONE: connected, NGX_AGAIN: being connected; the first line goes with the
+ * request.
+ */
 
 static ngx_int_t
 ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
@@ -528,6 +547,14 @@ ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
         return NGX_ERROR;
     }
 
+    if (rc == NGX_AGAIN && p->ctx->address.kind != SANDBOX_ADDRESS_NONE) {
+        ngx_http_sandbox_tune(pc->connection, p);
+        ngx_http_sandbox_first_line(pc->connection, p);
+        p->connecting = 1;
+
+        return NGX_AGAIN;
+    }
+
     /* a Unix socket connects at once or not at all */
 
     if (rc != NGX_OK) {
@@ -540,9 +567,66 @@ ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
         return NGX_DECLINED;
     }
 
+    ngx_http_sandbox_tune(pc->connection, p);
     ngx_http_sandbox_first_line(pc->connection, p);
 
     return NGX_DONE;
+}
+
+
+/*
+ * A host that is gone says nothing: connecting to it ends after some seconds,
+ * and so does waiting for it to take what was sent, or to be there at all.
+ * Sockets of virtual machines know nothing of TCP, which nginx doesn't know.
+ */
+
+static void
+ngx_http_sandbox_tune(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
+{
+    int         one, value;
+    ngx_uint_t  i;
+
+    static const struct {
+        int  name;
+        int  value;
+    } options[] = {
+        { TCP_SYNCNT, 2 },              /* 7 s */
+        { TCP_USER_TIMEOUT, 30000 },
+        { TCP_KEEPIDLE, 30 },
+        { TCP_KEEPINTVL, 10 },
+        { TCP_KEEPCNT, 3 }
+    };
+
+    switch (p->ctx->address.kind) {
+
+    case SANDBOX_ADDRESS_IPV4:
+    case SANDBOX_ADDRESS_IPV6:
+        break;
+
+    case SANDBOX_ADDRESS_VSOCK:
+        c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+        c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+        return;
+
+    default:
+        return;
+    }
+
+    one = 1;
+
+    (void) setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+
+    for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        value = options[i].value;
+
+        if (setsockopt(c->fd, IPPROTO_TCP, options[i].name, &value,
+                       sizeof(value))
+            == -1)
+        {
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, c->log, ngx_socket_errno,
+                           "sandbox: option %d of TCP", options[i].name);
+        }
+    }
 }
 
 
@@ -648,6 +732,58 @@ ngx_http_sandbox_pend(ngx_peer_connection_t *pc)
 }
 
 
+/*
+ * Connects what was pending.  NGX_OK, NGX_AGAIN: it will be connected, or it
+ * will fail like any other; NGX_DECLINED.  Until then the descriptor holds a
+ * Unix socket, which an address can't be reached by.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_pend_connect(ngx_http_sandbox_peer_t *p, ngx_connection_t *c)
+{
+    ngx_int_t     rc;
+    ngx_socket_t  s;
+
+    if (p->sockaddr.any.sa_family != AF_UNIX) {
+        s = ngx_socket(p->sockaddr.any.sa_family, SOCK_STREAM, 0);
+
+        if (s == (ngx_socket_t) -1) {
+            return NGX_DECLINED;
+        }
+
+        if (ngx_nonblocking(s) == -1 || dup2(s, c->fd) == -1) {
+            (void) ngx_close_socket(s);
+            return NGX_DECLINED;
+        }
+
+        (void) ngx_close_socket(s);
+
+        c->tcp_nopush = NGX_TCP_NOPUSH_UNSET;
+        c->tcp_nodelay = NGX_TCP_NODELAY_UNSET;
+    }
+
+    rc = NGX_OK;
+
+    if (connect(c->fd, &p->sockaddr.any, p->socklen) == -1) {
+
+        if (ngx_socket_errno != NGX_EINPROGRESS) {
+            return NGX_DECLINED;
+        }
+
+        rc = NGX_AGAIN;
+    }
+
+    if (ngx_add_conn == NULL || ngx_add_conn(c) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_sandbox_tune(c, p);
+    ngx_http_sandbox_first_line(c, p);
+
+    return rc;
+}
+
+
 /* The sandbox of a pending connection runs, or it doesn't. */
 
 static void
@@ -677,14 +813,16 @@ ngx_http_sandbox_resume(ngx_http_request_t *r, ngx_http_sandbox_error_t *err)
 
         u->peer.connection = c;
 
-        if (connect(c->fd, u->peer.sockaddr, u->peer.socklen) == 0
-            && ngx_add_conn
-            && ngx_add_conn(c) == NGX_OK)
-        {
-            ngx_http_sandbox_first_line(c, p);
+        rc = ngx_http_sandbox_pend_connect(p, c);
 
+        if (rc == NGX_OK) {
             c->write->ready = 1;
             c->write->handler(c->write);
+            return;
+        }
+
+        if (rc == NGX_AGAIN) {
+            p->connecting = 1;
             return;
         }
 
@@ -728,9 +866,20 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
 
     c = pc->connection;
 
-    if ((state & NGX_PEER_FAILED) && c && !p->pending
-        && c->recv == ngx_http_sandbox_recv
-        && p->ctx->failure == NGX_HTTP_SANDBOX_OK)
+    if ((state & NGX_PEER_FAILED) && c && p->connecting) {
+
+        /* nothing has been sent: this run of the sandbox may have ended */
+
+        p->ctx->failure = NGX_HTTP_SANDBOX_FAIL_CONNECT;
+
+        if (!p->ctx->restarted) {
+            p->again = 1;
+            pc->tries++;
+        }
+
+    } else if ((state & NGX_PEER_FAILED) && c && !p->pending
+               && c->recv == ngx_http_sandbox_recv
+               && p->ctx->failure == NGX_HTTP_SANDBOX_OK)
     {
         /* writing failed; why may have been said before */
 
@@ -740,6 +889,7 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
     /* also one that still waits: its try may have ended by a timeout */
 
     p->pending = 0;
+    p->connecting = 0;
     ngx_http_sandbox_park_leave(p->ctx);
 
     if (p->ctx->grant) {

@@ -12,7 +12,7 @@
 #define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   7
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   8
 
 
 static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
@@ -135,7 +135,7 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
             exposure->wake_off = entry->wake_off;
             exposure->limited = node->limited != 0;
 
-            ngx_http_sandbox_copy_info(info, node);
+            ngx_http_sandbox_copy_info(sh, info, node);
             rc = NGX_OK;
         }
 
@@ -164,7 +164,7 @@ ngx_http_sandbox_zone_id(ngx_http_sandbox_zone_t *zone, ngx_str_t *id,
     node = ngx_http_sandbox_find_id(sh, id);
 
     if (node && node->mark == sh->mark) {
-        ngx_http_sandbox_copy_info(info, node);
+        ngx_http_sandbox_copy_info(sh, info, node);
         rc = NGX_OK;
 
     } else {
@@ -195,7 +195,7 @@ ngx_http_sandbox_zone_slot(ngx_http_sandbox_zone_t *zone, uint32_t slot,
         rc = NGX_DECLINED;
 
     } else if (node && node->mark == sh->mark && node->id_len) {
-        ngx_http_sandbox_copy_info(info, node);
+        ngx_http_sandbox_copy_info(sh, info, node);
         rc = NGX_OK;
 
     } else {

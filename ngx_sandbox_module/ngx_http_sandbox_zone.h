@@ -36,8 +36,10 @@ typedef struct {
     unsigned                      gone:1;
     unsigned                      limited:1;
     unsigned                      wake_off:1;
+    unsigned                      external:1;  /* others run it */
     ngx_http_sandbox_limits_t     limits;
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    sandbox_address               address;
     ngx_str_t                     name;        /* id, label or tenant's */
     ngx_str_t                     prefix;      /* of a tenant */
 } ngx_http_sandbox_record_t;

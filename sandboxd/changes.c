@@ -71,6 +71,7 @@ item_unref(item *it)
         if (--sb->refs == 0) {
             json_decref(sb->spec);
             json_decref(sb->run.env);
+            json_decref(sb->run.where);
             free(sb->id);
             free(sb);
         }

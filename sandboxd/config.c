@@ -67,6 +67,8 @@ static const struct option  options[] = {
     { "pool-batch", required_argument, NULL, OPT_POOL_BATCH },
     { "pool-interval", required_argument, NULL, OPT_POOL_INTERVAL },
     { "external-dir", required_argument, NULL, OPT_EXTERNAL_DIR },
+    { "external-net", required_argument, NULL, OPT_EXTERNAL_NET },
+    { "external-cids", required_argument, NULL, OPT_EXTERNAL_CIDS },
     { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
@@ -125,6 +127,12 @@ config_usage(FILE *f)
 "                       3600000 (default: 10000)\n"
 "  --external-dir DIR   take agents of others at Unix sockets below DIR, on\n"
 "                       the same mount as the run directory\n"
+"  --external-net NET   take agents of others at addresses in NET, such as\n"
+"                       10.1.0.0/16 or fd00::/8; up to 32 times.  Addresses\n"
+"                       of this machine, its links and clouds' metadata only\n"
+"                       by nets within those\n"
+"  --external-cids N[-M]\n"
+"                       take agents of others over vsock at these cids\n"
 "  --log-level LEVEL    error, warn, info or debug (default: info)\n"
 "  --version            print the version\n"
 "  --help               print this\n"

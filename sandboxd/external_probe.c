@@ -122,12 +122,8 @@ on_probe_ready(uv_poll_t *handle, int status, int events)
 
     p = handle->data;
 
-    if (status < 0) {
-        probe_fail(p, "its agent can't be reached", 0);
-        return;
-    }
-
-    if (!p->connected) {
+    /* libuv says no more than that there is an error. */
+    if (status < 0 || !p->connected) {
         code = 0;
         len = sizeof(code);
 
@@ -135,7 +131,17 @@ on_probe_ready(uv_poll_t *handle, int status, int events)
             code = errno;
         }
 
-        if (code != 0) {
+        if (p->connected && p->sent == p->text_len) {
+
+            /* Why may have been said before. */
+            probe_read(p);
+
+            if (p->ended) {
+                return;
+            }
+        }
+
+        if (status < 0 || code != 0) {
             probe_fail(p, "its agent can't be reached", code);
             return;
         }

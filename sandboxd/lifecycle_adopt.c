@@ -34,6 +34,11 @@ adopt_found(void *data, const runfile *run)
     sb->started_at = run->started_at;
     sb->now.epoch = run->epoch;
     memcpy(sb->now.key, run->key, sizeof(sb->now.key));
+
+    if (d == lc->external) {
+        external_at(sb);
+    }
+
     lifecycle_enter(lc, sb, RUN_UP);
     lifecycle_used(lc, sb);
 

@@ -160,6 +160,16 @@ external_keep(lifecycle *lc, sandbox *sb)
 }
 
 
+void
+external_at(sandbox *sb)
+{
+    json_decref(sb->run.where);
+    sb->run.where = json_incref(json_object_get(
+                        json_object_get(sb->spec, "external"), "endpoint"));
+    sb->run.where_epoch = sb->now.epoch;
+}
+
+
 static void
 external_found(external_look *look, bool changed)
 {
@@ -184,6 +194,7 @@ external_found(external_look *look, bool changed)
         sb->run.handle.pid = 0;
         sb->run.handle.start_time = endpoint_tag(&look->where);
         sb->started_at = wall_ms();
+        external_at(sb);
         lifecycle_enter(lc, sb, RUN_UP);
         external_keep(lc, sb);
 

@@ -58,6 +58,8 @@ void external_look_at(lifecycle *lc, sandbox *sb);
 void external_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
 void external_adopted(lifecycle *lc, sandbox *sb);
+/* Its run of this epoch is at the endpoint that is registered now. */
+void external_at(sandbox *sb);
 bool external_same(const sandbox *sb, const runfile *run);
 
 /* Starts what may be started now. */

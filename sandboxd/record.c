@@ -38,6 +38,38 @@ record_limits(json_t *record, json_t *value)
 }
 
 
+/* Where one that others run is: the kind, and while it runs the address; a
+ * socket has the name of its slot.  What is registered by now may not be known
+ * to the workers yet: then it can't be reached. */
+static void
+record_endpoint(json_t *record, const sandbox *sb)
+{
+    bool         there;
+    json_t      *where;
+    const char  *kind;
+
+    where = json_object_get(json_object_get(sb->spec, "external"), "endpoint");
+    there = sb->shown.state == STATE_RUNNING
+            && sb->run.where_epoch == sb->shown.epoch;
+
+    if (there) {
+        where = sb->run.where;
+
+    } else if (sb->shown.state == STATE_RUNNING) {
+        json_object_set_new(record, "state", json_string(
+                            state_name(STATE_UNREACHABLE)));
+        json_object_set_new(record, "key", json_string(""));
+    }
+
+    kind = json_string_value(json_object_get(where, "kind"));
+
+    json_object_set_new(record, "endpoint",
+                        there && kind != NULL && strcmp(kind, "unix") != 0
+                        ? json_incref(where)
+                        : json_pack("{s:s}", "kind", kind ? kind : "unix"));
+}
+
+
 json_t *
 record_item(const item *it)
 {
@@ -62,6 +94,11 @@ record_item(const item *it)
         json_object_set_new(record, "key", json_string(
                             sb->shown.state == STATE_RUNNING ? sb->shown.key
                                                              : ""));
+
+        if (spec_external(sb->spec)) {
+            record_endpoint(record, sb);
+        }
+
         record_limits(record, json_incref(json_object_get(sb->spec,
                                                           "limits")));
         break;

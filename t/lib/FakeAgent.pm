@@ -6,6 +6,7 @@ package FakeAgent;
 #
 #   my $a = FakeAgent->start(dir => $dir, slot => 1, key => $hex, name => 'a');
 #   # raw => { path => bytes }: exactly these bytes, then the end
+#   (tcp => '127.77.1.2:7000': there instead of its slot's socket)
 #   $a->log       every connection and request, as text
 #   $a->stop
 #
@@ -23,6 +24,7 @@ use warnings;
 use Digest::SHA ();
 use Harness;
 use IO::Select;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
 use Time::HiRes qw(sleep time);
@@ -63,6 +65,9 @@ sub listen_now {
 
 sub bind_now {
     my ($self) = @_;
+
+    return IO::Socket::INET->new(LocalAddr => $self->{tcp}, Listen => 512,
+        ReuseAddr => 1) || die "$self->{tcp}: $!" if $self->{tcp};
 
     mkdir "$self->{dir}/s";
     unlink $self->{path};
