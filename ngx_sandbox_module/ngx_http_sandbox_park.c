@@ -159,6 +159,17 @@ ngx_http_sandbox_park_handler(ngx_http_request_t *r)
     if (!ctx->api) {
         slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
 
+        if ((!slcf->wake || ctx->wake_off)
+            && ctx->state == NGX_HTTP_SANDBOX_UNREACHABLE)
+        {
+            /* it neither sleeps nor has it ended, for all that is known */
+
+            return ngx_http_sandbox_reject(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                           "sandbox_unreachable",
+                                           "The sandbox runs elsewhere, and "
+                                           "can't be reached", 5);
+        }
+
         if (!slcf->wake || ctx->wake_off) {
             return ngx_http_sandbox_reject(r, 410 /* Gone */,
                                            "STALE_PREVIEW_URL",

@@ -13,6 +13,7 @@ use AgentClient;
 use Digest::SHA qw(sha256_hex);
 use Harness;
 use IO::Socket::UNIX;
+use POSIX ();
 use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -97,6 +98,19 @@ $r = $s->api(GET => '/v1/sandbox/one/stats');
 is_deeply([$r->{status}, $r->{json}{cpu}{usageNs}, $r->{json}{memory}{current}],
     [200, undef, undef], 'what it uses is not known here');
 cmp_ok($r->{json}{uptimeMs}, '>', 0, 'but since when it is there');
+
+# What its visitors do is limited.
+$r = put('one', at('one/agent'), $one->{key}, labels => { a => 'b' },
+    limits => { requestsPerSecond => 1, burst => 1 });
+is_deeply([$r->{status}, $r->{json}{epoch}], [200, $epoch],
+    'it gets limits, and stays the same run');
+ok(wait_for(sub {
+    $s->preview("$exposure->{url}page")->{status} == 429
+}, 20, 0.01), 'which hold for its visitors');
+put('one', at('one/agent'), $one->{key}, labels => { a => 'b' });
+ok(wait_for(sub {
+    !grep { $s->preview("$exposure->{url}page")->{status} != 200 } 1 .. 4
+}, 20), 'until it has none');
 
 # ---- what can't be done
 
@@ -187,6 +201,56 @@ is(scalar(() = glob "$s->{run}/s/*"), 1,
 }
 is($s->api(DELETE => '/v1/sandbox/bad')->{status}, 204, 'it is forgotten');
 
+# Looks that are under way: what was registered last counts, and what is
+# forgotten stays so.
+{
+    my $l = IO::Socket::UNIX->new(Local => "$pods/mute", Listen => 5);
+    my @pids;
+
+    for my $id (qw(late gone)) {
+        my $pid = fork() // die $!;
+
+        if ($pid == 0) {
+            put($id, at('mute'), $one->{key});
+            POSIX::_exit(0);
+        }
+        push @pids, $pid;
+        wait_for(sub { $s->api(GET => "/v1/sandbox/$id")->{status} == 200 },
+            20, 0.02);
+    }
+    is($s->api(DELETE => '/v1/sandbox/gone')->{status}, 204,
+        'one is forgotten while it is looked at');
+    $r = put('late', at('one/agent'), $one->{key});
+    is($r->{json}{state}, 'running', 'one is registered anew meanwhile');
+    is(ping('late')->{status}, 200, 'and reached where it is now');
+    waitpid $_, 0 for @pids;
+    is($s->api(GET => '/v1/sandbox/gone')->{status}, 404,
+        'the other one stays forgotten');
+    is(scalar(() = glob "$s->{run}/s/*"), 2, 'and has no name');
+    $s->api(DELETE => '/v1/sandbox/late');
+    unlink "$pods/mute";
+}
+
+# Somebody puts another socket in its place.
+{
+    my $impostor = pod('impostor');
+
+    rename "$pods/one/agent", "$pods/one/away" or die $!;
+    rename "$pods/impostor/agent", "$pods/one/agent" or die $!;
+    is(ping('one')->{status}, 200, 'what has answered is what is reached');
+    unlike(slurp("$pods/impostor/agent.log") // '', qr/key/,
+        'nobody else hears of the key');
+    rename "$pods/one/away", "$pods/one/agent" or die $!;
+    stop_process($impostor->pid, 'TERM', 20);
+}
+
+# Its time is over.
+$r = put('brief', at('one/agent'), $one->{key}, ttl => '1s');
+is($r->{json}{state}, 'running', 'one for a second');
+ok(wait_for(sub { $s->api(GET => '/v1/sandbox/brief')->{status} == 404 }, 20),
+    'is forgotten');
+ok(process_alive($one->pid), 'and not ended');
+
 # ---- lost and found
 
 end($one);
@@ -195,6 +259,9 @@ is("$r->{status} $r->{json}{code}", '503 sandbox_unreachable',
     'an agent that has ended is noticed by who asks for it')
     or diag $r->{body};
 is(record('one')->{state}, 'unreachable', 'the record says so');
+is_deeply([map { $_->{id} }
+    @{ $s->api(GET => '/v1/sandbox?state=unreachable')->{json}{sandboxes} }],
+    ['one'], 'and lists do');
 $r = $s->preview("$exposure->{url}page");
 is($r->{status}, 503, 'a preview of it, too');
 unlike($r->{body}, qr/agent'|$pods|Connection/, 'and nothing of where it was');

@@ -220,6 +220,18 @@ close $_ for @$held;
 is($status->(), 200, 'one that fails late is asked for once more');
 is($d->stats->{calls}{start} // 0, $calls + 1, 'with one question');
 
+# ---- nobody is asked where visitors wake nothing
+
+$d->sandbox(slot => 6, id => 'box6', key => '', state => 'unreachable',
+    endpoint => { kind => 'tcp' });
+$d->expose(slot => 6, port => 8000, label => '8000-box6-tok', wake => 'off');
+wait_for(sub { get('8000-box6-tok')->{status} != 404 }, 20);
+$calls = $d->stats->{calls}{start} // 0;
+$r = get('8000-box6-tok');
+is("$r->{status} $r->{json}{code}", '503 sandbox_unreachable',
+    'who wakes nothing is told that it is not reached');
+is($d->stats->{calls}{start} // 0, $calls, 'and sandboxd is not asked');
+
 # ---- what is no address
 
 $d->sandbox(slot => 3, id => 'box3', key => $key, endpoint => $_)
