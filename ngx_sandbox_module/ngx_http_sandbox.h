@@ -23,7 +23,7 @@
  *   _headers.c   what is taken out of, and put into, requests and responses
  *   _auth.c      who asks
  *   _keys.c _jwt.c _watch.c _failures.c              its parts
- *   _events.c    the stream of state changes
+ *   _events.c    the stream of state changes       _events_out.c  its clients'
  *   _tenant.c    tenants, and what their sandboxes are called inside
  *   _cors.c      pages of other origins that use the API
  *   _audit.c     the log of what was done by whom

@@ -4,6 +4,7 @@
  *
  *   _api.c       the check, and the operations that sandboxd answers
  *   _api_conf.c  checks of the configuration
+ *   _list.c      lists
  *   _lifecycle.c options, environment, sleep and wake
  *   _ports.c     exposures and their URLs
  *   _host.c      what the host has: the pool, what sandboxes use
@@ -116,6 +117,12 @@ void ngx_http_sandbox_api_call(ngx_http_request_t *r,
 /* An argument of the query, unescaped; NGX_OK or NGX_DECLINED. */
 ngx_int_t ngx_http_sandbox_api_arg(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
+
+
+/* _list.c: SANDBOX_OP_LIST */
+
+ngx_int_t ngx_http_sandbox_list_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
 
 
 /* _ports.c: SANDBOX_OP_EXPOSE, _PORTS, _PORT_GET, _PORT_PUT, _PORT_PATCH,
