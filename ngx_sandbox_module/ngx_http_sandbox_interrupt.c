@@ -18,6 +18,7 @@
 #define NGX_HTTP_SANDBOX_INTERRUPT_FIRST  5        /* ms, and twice as long */
 #define NGX_HTTP_SANDBOX_INTERRUPT_LAST   640      /* each time, up to this */
 #define NGX_HTTP_SANDBOX_INTERRUPT_CALL   2000
+#define NGX_HTTP_SANDBOX_INTERRUPT_CALLS  64       /* of a worker, at once */
 
 
 typedef enum {
@@ -31,6 +32,7 @@ typedef struct {
     ngx_http_request_t           *request;
     ngx_event_t                   event;
     ngx_msec_t                    delay;
+    ngx_uint_t                    asking;      /* sandboxd for the reason */
 } ngx_http_sandbox_interrupt_t;
 
 
@@ -48,6 +50,9 @@ static void ngx_http_sandbox_interrupt_end(ngx_http_request_t *r,
     const char *message, const char *reason);
 static char *ngx_http_sandbox_interrupt_event(ngx_http_request_t *r,
     const char *message, const char *reason);
+
+
+static ngx_uint_t  ngx_http_sandbox_interrupt_calls;
 
 
 /* Around proxy_pass's own function of this name. */
@@ -199,6 +204,9 @@ ngx_http_sandbox_interrupt_cleanup(void *data)
     if (i->event.posted) {
         ngx_delete_posted_event(&i->event);
     }
+
+    ngx_http_sandbox_interrupt_calls -= i->asking;
+    i->asking = 0;
 }
 
 
@@ -251,15 +259,24 @@ ngx_http_sandbox_interrupt_look(ngx_http_sandbox_interrupt_t *i)
         break;
     }
 
-    request = json_pack("{s:s, s:s%}", "op", "get", "sandbox",
-                        (char *) ctx->id.data, ctx->id.len);
+    /* where many have ended at once, sandboxd has more to do than to explain */
 
-    if (ngx_http_sandbox_call(r, request, NGX_HTTP_SANDBOX_INTERRUPT_CALL,
-                              ngx_http_sandbox_interrupt_reason, NULL)
-        != NGX_OK)
-    {
-        ngx_http_sandbox_interrupt_reason(r, NULL, NULL, NULL);
+    if (ngx_http_sandbox_interrupt_calls < NGX_HTTP_SANDBOX_INTERRUPT_CALLS) {
+
+        request = json_pack("{s:s, s:s%}", "op", "get", "sandbox",
+                            (char *) ctx->id.data, ctx->id.len);
+
+        if (ngx_http_sandbox_call(r, request, NGX_HTTP_SANDBOX_INTERRUPT_CALL,
+                                  ngx_http_sandbox_interrupt_reason, i)
+            == NGX_OK)
+        {
+            i->asking = 1;
+            ngx_http_sandbox_interrupt_calls++;
+            return;
+        }
     }
+
+    ngx_http_sandbox_interrupt_reason(r, i, NULL, NULL);
 }
 
 
@@ -267,12 +284,17 @@ static void
 ngx_http_sandbox_interrupt_reason(ngx_http_request_t *r, void *data,
     json_t *result, ngx_http_sandbox_error_t *err)
 {
+    ngx_http_sandbox_interrupt_t *i = data;
+
     json_t                  *record;
     json_int_t               epoch;
     const char              *reason;
     ngx_http_sandbox_ctx_t  *ctx;
 
     ctx = ngx_http_sandbox_ctx(r);
+
+    ngx_http_sandbox_interrupt_calls -= i->asking;
+    i->asking = 0;
 
     if (ngx_http_sandbox_interrupt_state(r) == sandbox_interrupt_destroyed) {
         ngx_http_sandbox_interrupt_end(r, "The sandbox was destroyed", NULL);
