@@ -24,8 +24,8 @@ collect_wanted(http_request *r)
     accept = http_header(r, "accept");
 
     return r->bridge && accept != NULL
-           && strstr(accept, "application/json") != NULL
-           && strstr(accept, "text/event-stream") == NULL;
+           && strcasestr(accept, "application/json") != NULL
+           && strcasestr(accept, "text/event-stream") == NULL;
 }
 
 

@@ -22,9 +22,11 @@ alarm_after(600);
 my $tsc = npm_package('typescript', '5.9.3')
     or plan skip_all => 'no npm registry, and the compiler is not there';
 my $site = tmp_dir();
-my ($status, $out, $err) = run_command(['node', 'build.mjs', "$site/dist"],
-    cwd => top_dir() . '/sdk/typescript', env => { TSC => "$tsc/bin/tsc" },
-    timeout => 180);
+
+# Its types are another test's matter.
+my ($status, $out, $err) = run_command(['node', "$tsc/bin/tsc", '-p',
+    top_dir() . '/sdk/typescript', '--outDir', "$site/dist/esm", '--module',
+    'ES2022', '--moduleResolution', 'bundler', '--noCheck'], timeout => 180);
 is($status, 0, 'the client compiles') or BAIL_OUT("$out$err");
 spew("$site/dist/page.html", '<!doctype html><title>page</title>');
 

@@ -17,6 +17,52 @@ use Time::HiRes qw(sleep time);
 
 alarm_after(240);
 
+# ---- the real one
+
+my $s = System->start(workers => 1);
+
+sub errors {
+    my $r = $s->api(GET => '/health', no_key => 1);
+
+    return $r->{status} == 200 ? '' : join "\n", @{ $r->{json}{errors} || [] };
+}
+
+ok(wait_for(sub { errors() eq '' }, 10), 'all is well') or diag(errors());
+
+# A directory that is gone is as good as one on a disk that is read-only.
+for (['state/sandboxes', qr/^the directory of the sandboxes' layers can't be written: No such file/],
+    ['run/s', qr/^the directory of the sandboxes' sockets can't be written/])
+{
+    my ($path, $re) = ("$s->{dir}/$_->[0]", $_->[1]);
+
+    rename $path, "$path.off" or die "$path: $!";
+    ok(wait_for(sub { errors() =~ $re }, 5, 0.1), "no $_->[0]")
+        or diag(errors());
+    unlike(errors(), qr{/}, 'no path is told');
+    rename "$path.off", $path;
+}
+ok(wait_for(sub { errors() eq '' }, 5, 0.1), 'both are back');
+
+# Records that can't be written, which is seen after 5 s: meanwhile the others.
+my $script = 'import sqlite3, sys, time;'
+    . ' db = sqlite3.connect(sys.argv[1], isolation_level=None);'
+    . ' db.execute("BEGIN IMMEDIATE"); print("held", flush=True);'
+    . ' time.sleep(600)';
+my ($db) = glob "$s->{state}/*.db";
+my ($log, $pid, $creation) = ("$s->{dir}/held");
+
+if ($db && !system('python3 -c "import sqlite3" 2>/dev/null')) {
+    $pid = start_process(cmd => ['python3', '-c', $script, $db], log => $log);
+    ok(wait_for(sub { (slurp($log) // '') =~ /held/ }, 10), '(locked)');
+
+    $creation = http_connect(port => $s->{port});
+    http_send($creation, "POST /v1/sandbox HTTP/1.1\r\nHost: localhost\r\n"
+        . "Authorization: Bearer $s->{key}\r\nConnection: close\r\n"
+        . "Content-Length: 12\r\n\r\n{\"id\":\"one\"}");
+}
+
+# ---- at the edge
+
 my $e = Edge->new(workers => 1);
 $e->start;
 
@@ -86,61 +132,23 @@ is(now(sub { $_[0]{status} == 200 })->{status}, 200, 'until it is back');
 $e->stop;
 $e->no_alerts;
 
-# ---- the real one
-
-my $s = System->start(workers => 1);
-
-sub errors {
-    my $r = $s->api(GET => '/health', no_key => 1);
-
-    return $r->{status} == 200 ? '' : join "\n", @{ $r->{json}{errors} || [] };
-}
-
-is(errors(), '', 'all is well');
-
-# A directory that is gone is as good as one on a disk that is read-only.
-for (['state/sandboxes', qr/^the directory of the sandboxes' layers can't be written: No such file/],
-    ['run/s', qr/^the directory of the sandboxes' sockets can't be written/])
-{
-    my ($path, $re) = ("$s->{dir}/$_->[0]", $_->[1]);
-
-    rename $path, "$path.off" or die "$path: $!";
-    ok(wait_for(sub { errors() =~ $re }, 5, 0.1), "no $_->[0]")
-        or diag(errors());
-    unlike(errors(), qr{/}, 'no path is told');
-    rename "$path.off", $path;
-}
-ok(wait_for(sub { errors() eq '' }, 5, 0.1), 'both are back');
+# ---- the real one again
 
 SKIP: {
-    my $script = 'import sqlite3, sys, time;'
-        . ' db = sqlite3.connect(sys.argv[1], isolation_level=None);'
-        . ' db.execute("BEGIN IMMEDIATE"); print("held", flush=True);'
-        . ' time.sleep(600)';
-    my ($db) = glob "$s->{state}/*.db";
+    skip 'no python3 with sqlite3', 3 unless $pid;
 
-    skip 'no python3 with sqlite3', 4
-        if !$db || system('python3 -c "import sqlite3" 2>/dev/null');
-
-    my $log = "$s->{dir}/held";
-    my $pid = start_process(cmd => ['python3', '-c', $script, $db],
-        log => $log);
-    ok(wait_for(sub { (slurp($log) // '') =~ /held/ }, 10), '(locked)');
-
-    my $sock = http_connect(port => $s->{port});
-    http_send($sock, "POST /v1/sandbox HTTP/1.1\r\nHost: localhost\r\n"
-        . "Authorization: Bearer $s->{key}\r\nConnection: close\r\n"
-        . "Content-Length: 12\r\n\r\n{\"id\":\"one\"}");
     ok(wait_for(sub { errors() =~ /^records can't be written at the moment/m },
         20, 0.2), "records can't be written");
     stop_process($pid, 'KILL');
     ok(wait_for(sub { errors() eq '' }, 20, 0.2), 'they are again');
-    is(http_read($sock)->{status}, 200, 'and who waited has a sandbox');
+    is(http_read($creation)->{status}, 200, 'and who waited has a sandbox');
+    close $creation;
 }
 
 $s->stop;
 
 $s = System->start(workers => 1, daemon_args => ['--disk-floor', '4096T']);
-like(errors(), qr/MiB of disk are free/, 'the floor of free disk');
+ok(wait_for(sub { errors() =~ /MiB of disk are free/ }, 10),
+    'the floor of free disk') or diag(errors());
 $s->stop;
 done_testing();
