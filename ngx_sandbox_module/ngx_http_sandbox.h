@@ -5,6 +5,7 @@
  *   _module.c    directives, configuration, variables, start of a worker
  *   _zone.c      the shared cache of sandboxd's records
  *   _node.c      the records in it
+ *   _domain.c    host names, and domains that the API has added
  *   _daemon.c    the worker's connection to sandboxd: hello and frames
  *   _call.c      calls over it
  *   _sync.c      keeps the zone up to date over that connection
@@ -273,6 +274,7 @@ typedef struct {
     unsigned                      waited:1;
     unsigned                      limited:1;    /* has limits of its own */
     unsigned                      wake_off:1;   /* preview: wakes nothing */
+    unsigned                      whole:1;      /* label is a host name */
 
     u_char                        state;        /* as it was found; 0 */
     u_char                        tries;        /* of a run out of reach */

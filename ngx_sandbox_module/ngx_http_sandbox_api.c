@@ -174,6 +174,9 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     id.data = (u_char *) route->id;
     id.len = route->id_len;
 
+    api->name.data = (u_char *) route->name;
+    api->name.len = route->name_len;
+
     if (id.len != 0
         && ngx_http_sandbox_qualify(r->pool, api->caller, &id, &api->id)
            != NGX_OK)
@@ -228,6 +231,11 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
     case SANDBOX_OP_EXTERNAL:
     case SANDBOX_OP_EXTERNAL_PUT:
         return ngx_http_sandbox_external_handler(r, api);
+
+    case SANDBOX_OP_DOMAINS:
+    case SANDBOX_OP_DOMAIN_PUT:
+    case SANDBOX_OP_DOMAIN_DELETE:
+        return ngx_http_sandbox_domains_handler(r, api);
 
     case SANDBOX_OP_TICKET:
         return ngx_http_sandbox_ticket_handler(r, api);

@@ -6,7 +6,8 @@
  *   _api_conf.c  checks of the configuration
  *   _list.c      lists
  *   _lifecycle.c options, environment, sleep and wake
- *   _ports.c     exposures and their URLs
+ *   _ports.c     exposures        _url.c  their URLs
+ *   _domains.c   domains
  *   _host.c      what the host has: the pool, what sandboxes use
  *   _external.c  sandboxes that others run
  *   _link.c      links to private ones
@@ -38,7 +39,9 @@ typedef struct {
     ngx_str_t                     id;           /* the qualified name */
     ngx_http_sandbox_caller_t    *caller;       /* NULL where none is asked */
 
-    ngx_str_t                     domain;       /* of the URLs answered */
+    ngx_str_t                     name;         /* in the route, or "" */
+    ngx_str_t                     domain;       /* of the URLs answered, */
+    ngx_str_t                     host;         /* or a host name for them */
     ngx_str_t                     url_port;     /* ":8080" or "" */
 
     json_t                       *body;         /* NULL: there was none */
@@ -131,6 +134,9 @@ ngx_int_t ngx_http_sandbox_list_handler(ngx_http_request_t *r,
 ngx_int_t ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
 
+
+/* _url.c */
+
 /*
  * The member `hostname` of the body, copied; "" if there is none.  NGX_DONE:
  * it is no string, and the answer says so.
@@ -141,14 +147,50 @@ ngx_int_t ngx_http_sandbox_ports_member(ngx_http_request_t *r,
 /*
  * Finds the domain and port of the URLs to answer with.  NGX_DONE: there is
  * none, and the answer says so.  A list is not strict: it can do with the
- * first domain, or with none, since nothing comes of it.
+ * first domain, or with none, since nothing comes of it.  What is no domain of
+ * the configuration may be a host name of an exposure: it is in api->host then,
+ * and whoever has the exposure says so with ngx_http_sandbox_ports_no_host() if
+ * it lacks it.
  */
 ngx_int_t ngx_http_sandbox_ports_url(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, ngx_str_t *hostname, ngx_uint_t strict);
 
+ngx_int_t ngx_http_sandbox_ports_no_host(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+/* Whether a list of names has api->host in it, and whether it would need to:
+ * where that is a domain, too, there is a URL without it. */
+ngx_uint_t ngx_http_sandbox_ports_lacks_host(ngx_http_sandbox_api_t *api,
+    json_t *names);
+ngx_uint_t ngx_http_sandbox_ports_has_host(ngx_http_sandbox_api_t *api,
+    json_t *names);
+
+/* The host name of an exposure's URL; NGX_DECLINED: there is none. */
+ngx_int_t ngx_http_sandbox_exposure_host(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *exposure, ngx_str_t *host);
+
 /* null where there is no domain to put the label below. */
 json_t *ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *exposure);
+
+
+/* _domains.c: SANDBOX_OP_DOMAINS, _DOMAIN_PUT, _DOMAIN_DELETE */
+
+ngx_int_t ngx_http_sandbox_domains_handler(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api);
+
+/*
+ * Whether a name is the API's, or that of a preview domain of the
+ * configuration or below it: what the API can't give away.
+ */
+ngx_uint_t ngx_http_sandbox_name_reserved(ngx_http_request_t *r,
+    ngx_str_t *name);
+
+
+/* _api_conf.c: the host of the API that shares its domain with a name: to
+ * browsers they are one site.  NULL: none does. */
+ngx_str_t *ngx_http_sandbox_api_shares(ngx_http_request_t *r,
+    ngx_str_t *name);
 
 
 /* _link.c: SANDBOX_OP_LINK */

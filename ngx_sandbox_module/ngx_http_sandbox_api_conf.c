@@ -195,6 +195,44 @@ ngx_http_sandbox_api_check_domains(ngx_conf_t *cf,
 }
 
 
+ngx_str_t *
+ngx_http_sandbox_api_shares(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_str_t                      ours, theirs, *host;
+    ngx_uint_t                     i, j;
+    ngx_http_core_srv_conf_t     **cscfp;
+    ngx_http_core_main_conf_t     *cmcf;
+    ngx_http_sandbox_srv_conf_t   *sscf;
+
+    theirs = ngx_http_sandbox_api_registrable(name);
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
+
+        if (!sscf->api) {
+            continue;
+        }
+
+        host = sscf->api_hosts->elts;
+
+        for (j = 0; j < sscf->api_hosts->nelts; j++) {
+            ours = ngx_http_sandbox_api_registrable(&host[j]);
+
+            if (ours.len == theirs.len
+                && ngx_memcmp(ours.data, theirs.data, ours.len) == 0)
+            {
+                return &host[j];
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
 static ngx_str_t
 ngx_http_sandbox_api_registrable(ngx_str_t *name)
 {

@@ -17,6 +17,7 @@ struct ngx_http_sandbox_audit_s {
     const char                   *pattern;     /* NULL: no such route */
     ngx_str_t                     method;
     ngx_str_t                     id;          /* within the tenant */
+    ngx_str_t                     domain;
     ngx_str_t                     code;        /* of the error */
     ngx_uint_t                    scope;
     ngx_uint_t                    port;
@@ -75,6 +76,14 @@ ngx_http_sandbox_audit(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
 
     if (route->kind == SANDBOX_ROUTE_BAD_ID) {
         return NGX_OK;
+    }
+
+    if (route->name
+        && ngx_http_sandbox_audit_copy(r->pool, &audit->domain, route->name,
+                                       route->name_len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return ngx_http_sandbox_audit_copy(r->pool, &audit->id, route->id,
@@ -251,6 +260,11 @@ ngx_http_sandbox_audit_line(ngx_http_request_t *r,
     if (audit->id.len) {
         json_object_set_new(line, "sandbox",
                             ngx_http_sandbox_json_string(&audit->id));
+    }
+
+    if (audit->domain.len) {
+        json_object_set_new(line, "domain",
+                            ngx_http_sandbox_json_string(&audit->domain));
     }
 
     if (audit->port) {

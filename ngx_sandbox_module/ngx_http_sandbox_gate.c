@@ -46,7 +46,8 @@ static ngx_int_t ngx_http_sandbox_unknown(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_sandbox_host(ngx_http_request_t *r,
     unsigned *port);
 static ngx_int_t ngx_http_sandbox_label(ngx_http_request_t *r,
-    ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *label, unsigned *port);
+    ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *label, unsigned *port,
+    ngx_uint_t *whole);
 static ngx_int_t ngx_http_sandbox_origin(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, unsigned port);
 static ngx_int_t ngx_http_sandbox_resolve(ngx_http_request_t *r,
@@ -94,6 +95,7 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     unsigned                      port;
     ngx_int_t                     rc;
     ngx_str_t                     label;
+    ngx_uint_t                    whole;
     ngx_http_sandbox_ctx_t       *ctx;
     ngx_http_sandbox_info_t       info;
     ngx_http_sandbox_exposure_t   exposure;
@@ -105,11 +107,13 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    if (ngx_http_sandbox_label(r, sscf, &label, &port) != NGX_OK) {
+    if (ngx_http_sandbox_label(r, sscf, &label, &port, &whole) != NGX_OK) {
         return ngx_http_sandbox_unknown(r);
     }
 
-    rc = ngx_http_sandbox_zone_label(smcf->zone, &label, &exposure, &info);
+    rc = whole
+         ? ngx_http_sandbox_zone_host(smcf->zone, &label, &exposure, &info)
+         : ngx_http_sandbox_zone_label(smcf->zone, &label, &exposure, &info);
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "sandbox label \"%V\": %i", &label, rc);
@@ -154,6 +158,7 @@ ngx_http_sandbox_preview(ngx_http_request_t *r,
     ctx->public_host = exposure.host == NGX_HTTP_SANDBOX_HOST_PUBLIC;
     ctx->limited = exposure.limited;
     ctx->wake_off = exposure.wake_off;
+    ctx->whole = whole;
 
     ctx->id.len = info.id_len;
     ctx->id.data = ngx_pnalloc(r->pool, info.id_len + sizeof(":65535") - 1);
@@ -262,16 +267,21 @@ ngx_http_sandbox_host(ngx_http_request_t *r, unsigned *port)
 }
 
 
-/* The label that the request names, which points into headers_in.server. */
+/*
+ * The label that the request names below a domain of the configuration, or its
+ * whole host name; it points into headers_in.server.
+ */
 
 static ngx_int_t
 ngx_http_sandbox_label(ngx_http_request_t *r,
-    ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *label, unsigned *port)
+    ngx_http_sandbox_srv_conf_t *sscf, ngx_str_t *label, unsigned *port,
+    ngx_uint_t *whole)
 {
     size_t       n;
     ngx_str_t   *domain, *server;
     ngx_uint_t   i;
 
+    *whole = 0;
     server = &r->headers_in.server;
 
     if (!ngx_http_sandbox_host(r, port)) {
@@ -308,6 +318,7 @@ ngx_http_sandbox_label(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
+    *whole = 1;
     *label = *server;
 
     return NGX_OK;

@@ -178,6 +178,11 @@ ngx_http_sandbox_link_found(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
                                              "exposed with access \"private\":"
                                              " it needs no link", 0);
 
+        } else if (ngx_http_sandbox_ports_lacks_host(api,
+                                   json_object_get(exposure, "hostnames")))
+        {
+            rc = ngx_http_sandbox_ports_no_host(r, api);
+
         } else {
             rc = ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
                                        ngx_http_sandbox_link_answer(r, api,
@@ -201,10 +206,10 @@ static json_t *
 ngx_http_sandbox_link_answer(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *exposure)
 {
-    char                           text[SANDBOX_PASS_TEXT + 1], *name;
+    char                           text[SANDBOX_PASS_TEXT + 1];
     json_t                        *url, *link_url, *answer;
     ngx_tm_t                       tm;
-    const char                    *label;
+    ngx_str_t                      host;
     sandbox_pass                   pass;
     sandbox_pass_bound             bound;
     ngx_http_sandbox_link_t       *link;
@@ -214,28 +219,19 @@ ngx_http_sandbox_link_answer(ngx_http_request_t *r,
                                           "hostname", NULL };
 
     link = api->data;
-    label = json_string_value(json_object_get(exposure, "label"));
     url = ngx_http_sandbox_exposure_url(r, api, exposure);
 
-    if (label == NULL || !json_is_string(url)) {
+    if (!json_is_string(url)
+        || ngx_http_sandbox_exposure_host(r, api, exposure, &host) != NGX_OK)
+    {
         json_decref(url);
         return NULL;
     }
 
     /* the name that browsers will ask for, with which the cookie is signed */
 
-    name = (char *) ngx_pnalloc(r->pool, NGX_HTTP_SANDBOX_LABEL_MAX + 512);
-    if (name == NULL) {
-        json_decref(url);
-        return NULL;
-    }
-
-    bound.host = name;
-    bound.host_len = ngx_snprintf((u_char *) name,
-                                  NGX_HTTP_SANDBOX_LABEL_MAX + 511,
-                                  ngx_strchr(label, '.') ? "%s" : "%s.%V",
-                                  label, &api->domain)
-                     - (u_char *) name;
+    bound.host = (char *) host.data;
+    bound.host_len = host.len;
     bound.slot = (uint32_t) json_integer_value(json_object_get(exposure,
                                                                "slot"));
     bound.port = api->port;

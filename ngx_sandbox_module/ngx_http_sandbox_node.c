@@ -417,10 +417,17 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
         }
     }
 
-    if (!rec->gone
-        && ngx_http_sandbox_usage_limits(zone, node, rec->port,
-                                         rec->limited ? &rec->limits : NULL)
-           != NGX_OK)
+    if (node && rec->domain) {
+
+        /* no sandbox's record keeps this slot up */
+
+        node->mark = sh->mark;
+
+    } else if (node
+               && ngx_http_sandbox_usage_limits(zone, node, rec->port,
+                                                rec->limited ? &rec->limits
+                                                             : NULL)
+                  != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -511,6 +518,8 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
     entry->sibling = node->entries;
     entry->node = ngx_http_sandbox_ref(sh, node);
     node->entries = ngx_http_sandbox_ref(sh, entry);
+
+    sh->domains += rec->domain;
 
     return NGX_OK;
 }
@@ -672,6 +681,10 @@ ngx_http_sandbox_detach_entry(ngx_http_sandbox_zone_t *zone,
 
     entry->node = 0;
     entry->sibling = 0;
+
+    if (entry->label[0] == '.') {
+        sh->domains--;
+    }
 
     if (node != next) {
         ngx_http_sandbox_usage_unport(zone, node, entry->port);

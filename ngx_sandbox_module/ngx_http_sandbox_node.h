@@ -70,7 +70,10 @@ struct ngx_http_sandbox_node_s {
 };
 
 
-/* An exposure: 32 bytes and its label. */
+/*
+ * An exposure: 32 bytes and its label.  A domain is one of slot 0, whose label
+ * begins with a dot, without an access; its gen says whose it is.
+ */
 
 struct ngx_http_sandbox_entry_s {
     uint64_t                      seq;
@@ -169,6 +172,7 @@ typedef struct {
     ngx_uint_t                    sandboxes;
     ngx_uint_t                    exposures;
     ngx_uint_t                    gone_exposures;
+    ngx_uint_t                    domains;     /* of the exposures */
     ngx_uint_t                    tombstones;
     ngx_uint_t                    refused;
     ngx_uint_t                    states[8];   /* sandboxes in each */
@@ -204,6 +208,23 @@ struct ngx_http_sandbox_zone_s {
     ngx_shm_zone_t               *shm_zone;
     time_t                        complained;
 };
+
+
+/* With each preview's request: no call. */
+
+static ngx_inline void
+ngx_http_sandbox_copy_exposure(ngx_http_sandbox_exposure_t *exposure,
+    ngx_http_sandbox_entry_t *entry, ngx_http_sandbox_node_t *node)
+{
+    exposure->seq = entry->seq;
+    exposure->slot = node->slot;
+    exposure->gen = entry->gen;
+    exposure->port = entry->port;
+    exposure->access = entry->access;
+    exposure->host = entry->host;
+    exposure->wake_off = entry->wake_off;
+    exposure->limited = node->limited != 0;
+}
 
 
 /* _ticket.c: its table of the tickets that were used.  Where one was lost, no

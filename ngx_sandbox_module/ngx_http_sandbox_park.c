@@ -383,6 +383,8 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
 static ngx_uint_t
 ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx, uint32_t slot)
 {
+    ngx_int_t                    rc;
+    ngx_http_sandbox_zone_t     *zone;
     ngx_http_sandbox_info_t      info;
     ngx_http_sandbox_exposure_t  exposure;
 
@@ -390,9 +392,14 @@ ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx, uint32_t slot)
         return 0;
     }
 
-    switch (ngx_http_sandbox_zone_label(ngx_http_sandbox_park_conf->zone,
-                                        &ctx->label, &exposure, &info))
-    {
+    zone = ngx_http_sandbox_park_conf->zone;
+
+    rc = ctx->whole
+         ? ngx_http_sandbox_zone_host(zone, &ctx->label, &exposure, &info)
+         : ngx_http_sandbox_zone_label(zone, &ctx->label, &exposure, &info);
+
+    switch (rc) {
+
     case NGX_OK:
         return exposure.slot != slot || exposure.port != ctx->port
                || exposure.gen != ctx->gen;

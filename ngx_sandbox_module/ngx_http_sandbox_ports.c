@@ -1,25 +1,16 @@
 /*
- * Exposures: what the control API says of them, and the URLs that lead to
- * them.  Which labels exist is sandboxd's business; here a label gets the
- * domain, scheme and port under which the caller can reach it.
+ * Exposures: what the control API says of them.  Which there are is sandboxd's
+ * business.
  */
 
 
 #include "ngx_http_sandbox_api.h"
 
 
-#define NGX_HTTP_SANDBOX_DOMAINS_SHOWN  8
-
-
-static ngx_uint_t ngx_http_sandbox_ports_domains(ngx_http_request_t *r,
-    ngx_str_t *wanted, ngx_str_t *found, ngx_str_t *names);
-static ngx_int_t ngx_http_sandbox_ports_hostname(ngx_http_request_t *r,
-    ngx_http_sandbox_api_t *api, ngx_str_t *hostname);
-static ngx_int_t ngx_http_sandbox_ports_no_domain(ngx_http_request_t *r,
-    ngx_uint_t count, const char *what, ngx_str_t *names);
-
 static void ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api);
+static ngx_int_t ngx_http_sandbox_ports_names(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *options);
 static void ngx_http_sandbox_ports_exposed(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result);
 static void ngx_http_sandbox_ports_listed(ngx_http_request_t *r,
@@ -81,234 +72,6 @@ ngx_http_sandbox_ports_handler(ngx_http_request_t *r,
 }
 
 
-ngx_int_t
-ngx_http_sandbox_ports_url(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
-    ngx_str_t *hostname, ngx_uint_t strict)
-{
-    ngx_int_t    rc;
-    ngx_str_t    names;
-    const char  *what;
-    ngx_uint_t   count;
-
-    if (hostname->len) {
-        if (ngx_http_sandbox_ports_hostname(r, api, hostname) != NGX_OK) {
-            rc = ngx_http_sandbox_send_invalid(r, "hostname", 0, "hostname "
-                                               "must be a domain, or a domain "
-                                               "and a port");
-            return rc == NGX_OK ? NGX_DONE : rc;
-        }
-
-        what = "hostname must be one of them";
-
-    } else {
-        what = "hostname is required, one of them";
-    }
-
-    count = ngx_http_sandbox_ports_domains(r, hostname, &api->domain, &names);
-
-    if (names.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (!strict && hostname->len == 0) {
-        return NGX_OK;
-    }
-
-    if (api->domain.len == 0 || (hostname->len == 0 && count > 1)) {
-        rc = ngx_http_sandbox_ports_no_domain(r, count, what, &names);
-        return rc == NGX_OK ? NGX_DONE : rc;
-    }
-
-    return NGX_OK;
-}
-
-
-/* "name", "name:port": the port of the URL is then the one named. */
-
-static ngx_int_t
-ngx_http_sandbox_ports_hostname(ngx_http_request_t *r,
-    ngx_http_sandbox_api_t *api, ngx_str_t *hostname)
-{
-    u_char     *p, *colon;
-    ngx_int_t   port;
-
-    for (p = hostname->data; p < hostname->data + hostname->len; p++) {
-        *p = ngx_tolower(*p);
-    }
-
-    colon = ngx_strlchr(hostname->data, hostname->data + hostname->len, ':');
-
-    if (colon != NULL) {
-        port = ngx_atoi(colon + 1,
-                        hostname->data + hostname->len - (colon + 1));
-
-        if (port < 1 || port > 65535) {
-            return NGX_ERROR;
-        }
-
-        api->url_port.data = ngx_pnalloc(r->pool, sizeof(":65535") - 1);
-        if (api->url_port.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        api->url_port.len = ngx_sprintf(api->url_port.data, ":%i", port)
-                            - api->url_port.data;
-
-        hostname->len = colon - hostname->data;
-    }
-
-    return hostname->len ? NGX_OK : NGX_ERROR;
-}
-
-
-/*
- * Goes through the preview domains of all servers.  Returns how many there
- * are, in found the wanted one (or the first, if none is wanted), in names the
- * first few for people.
- */
-
-static ngx_uint_t
-ngx_http_sandbox_ports_domains(ngx_http_request_t *r, ngx_str_t *wanted,
-    ngx_str_t *found, ngx_str_t *names)
-{
-    size_t                         size;
-    u_char                        *p;
-    ngx_str_t                     *domain;
-    ngx_str_t                     *seen[NGX_HTTP_SANDBOX_DOMAINS_SHOWN];
-    ngx_uint_t                     i, j, k, count;
-    ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_core_main_conf_t     *cmcf;
-    ngx_http_sandbox_srv_conf_t   *sscf;
-
-    count = 0;
-    size = NGX_HTTP_SANDBOX_DOMAINS_SHOWN
-           * (NGX_HTTP_SANDBOX_LABEL_MAX + sizeof(", ") - 1);
-
-    ngx_str_null(found);
-    names->len = 0;
-    names->data = ngx_pnalloc(r->pool, size);
-
-    if (names->data == NULL) {
-        return 0;
-    }
-
-    p = names->data;
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-    cscfp = cmcf->servers.elts;
-
-    for (i = 0; i < cmcf->servers.nelts; i++) {
-        sscf = cscfp[i]->ctx->srv_conf[ngx_http_sandbox_module.ctx_index];
-
-        if (sscf->domains == NULL) {
-            continue;
-        }
-
-        domain = sscf->domains->elts;
-
-        for (j = 0; j < sscf->domains->nelts; j++) {
-
-            if (found->len == 0
-                && (wanted->len == 0
-                    || (wanted->len == domain[j].len
-                        && ngx_memcmp(wanted->data, domain[j].data,
-                                      wanted->len) == 0)))
-            {
-                *found = domain[j];
-            }
-
-            /* A domain in two servers, with and without TLS, is one. */
-
-            for (k = 0; k < count; k++) {
-                if (seen[k]->len == domain[j].len
-                    && ngx_memcmp(seen[k]->data, domain[j].data,
-                                  domain[j].len) == 0)
-                {
-                    break;
-                }
-            }
-
-            if (k < count || count == NGX_HTTP_SANDBOX_DOMAINS_SHOWN) {
-                continue;
-            }
-
-            p = ngx_slprintf(p, names->data + size, count ? ", %V" : "%V",
-                             &domain[j]);
-            seen[count++] = &domain[j];
-        }
-    }
-
-    names->len = p - names->data;
-
-    return count;
-}
-
-
-static ngx_int_t
-ngx_http_sandbox_ports_no_domain(ngx_http_request_t *r, ngx_uint_t count,
-    const char *what, ngx_str_t *names)
-{
-    u_char                    *p;
-    ngx_http_sandbox_error_t   err;
-
-    if (count == 0) {
-        return ngx_http_sandbox_send_error(r, NGX_HTTP_NOT_IMPLEMENTED,
-                                           "no_preview_domain", "No preview "
-                                           "domain is configured on this "
-                                           "server (sandbox_preview)", 0);
-    }
-
-    ngx_memzero(&err, sizeof(ngx_http_sandbox_error_t));
-
-    p = ngx_pnalloc(r->pool, names->len + 128);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    err.status = NGX_HTTP_BAD_REQUEST;
-    ngx_str_set(&err.code, "invalid_request");
-    ngx_str_set(&err.field, "hostname");
-    err.message.data = p;
-    err.message.len = ngx_sprintf(p, "The preview domains of this server are "
-                                  "%V: %s", names, what)
-                      - p;
-
-    return ngx_http_sandbox_send_failure(r, &err);
-}
-
-
-ngx_int_t
-ngx_http_sandbox_ports_member(ngx_http_request_t *r,
-    ngx_http_sandbox_api_t *api, ngx_str_t *hostname)
-{
-    json_t     *member;
-    ngx_int_t   rc;
-
-    ngx_str_null(hostname);
-    member = json_object_get(api->body, "hostname");
-
-    if (member == NULL || json_is_null(member)) {
-        return NGX_OK;
-    }
-
-    if (!json_is_string(member)) {
-        rc = ngx_http_sandbox_send_invalid(r, "hostname", 0,
-                                           "hostname must be a string");
-        return rc == NGX_OK ? NGX_DONE : rc;
-    }
-
-    hostname->len = json_string_length(member);
-    hostname->data = ngx_pnalloc(r->pool, hostname->len + 1);
-
-    if (hostname->data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_memcpy(hostname->data, json_string_value(member), hostname->len);
-
-    return NGX_OK;
-}
-
-
 static void
 ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api)
@@ -350,6 +113,10 @@ ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
 
     rc = ngx_http_sandbox_ports_url(r, api, &hostname, 1);
 
+    if (rc == NGX_OK) {
+        rc = ngx_http_sandbox_ports_names(r, api, options);
+    }
+
     if (rc != NGX_OK) {
         rc = rc == NGX_DONE ? NGX_OK : rc;
         goto failed;
@@ -362,6 +129,10 @@ ngx_http_sandbox_ports_expose(ngx_http_request_t *r,
         json_object_set_new(request, "patch", json_true());
     }
 
+    if (api->caller->scopes & SANDBOX_SCOPE_ADMIN) {
+        json_object_set_new(request, "admin", json_true());
+    }
+
     ngx_http_sandbox_api_call(r, api, request, NGX_HTTP_SANDBOX_SLOW_TIMEOUT,
                               ngx_http_sandbox_ports_exposed);
     return;
@@ -370,6 +141,44 @@ failed:
 
     json_decref(options);
     ngx_http_finalize_request(r, rc);
+}
+
+
+/*
+ * The member `hostnames`: none of them may be a name of this configuration, and
+ * the one that the URL shall have is among them.  NGX_DONE: answered.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_ports_names(ngx_http_request_t *r,
+    ngx_http_sandbox_api_t *api, json_t *options)
+{
+    size_t      i;
+    json_t     *names, *value;
+    ngx_int_t   rc;
+    ngx_str_t   name;
+
+    names = json_object_get(options, "hostnames");
+
+    json_array_foreach(names, i, value) {
+        name.data = (u_char *) json_string_value(value);
+        name.len = json_string_length(value);
+
+        if (name.len && ngx_http_sandbox_name_reserved(r, &name)) {
+            rc = ngx_http_sandbox_send_invalid(r, "hostnames", 0, "hostnames "
+                                               "must not be names of the "
+                                               "API's, nor of the configured "
+                                               "preview domains");
+            return rc == NGX_OK ? NGX_DONE : rc;
+        }
+    }
+
+    if (ngx_http_sandbox_ports_lacks_host(api, names)) {
+        rc = ngx_http_sandbox_ports_no_host(r, api);
+        return rc == NGX_OK ? NGX_DONE : rc;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -397,9 +206,11 @@ static void
 ngx_http_sandbox_ports_listed(ngx_http_request_t *r,
     ngx_http_sandbox_api_t *api, json_t *result)
 {
-    size_t   i;
-    json_t  *ports, *exposure, *json;
+    size_t      i;
+    json_t     *ports, *exposure, *json;
+    ngx_uint_t  found;
 
+    found = 0;
     ports = json_array();
 
     json_array_foreach(json_object_get(result, "exposures"), i, exposure) {
@@ -411,8 +222,17 @@ ngx_http_sandbox_ports_listed(ngx_http_request_t *r,
             return;
         }
 
+        found |= ngx_http_sandbox_ports_has_host(api,
+                                 json_object_get(exposure, "hostnames"));
+
         json_object_set_new(json, "status", json_string("active"));
         json_array_append_new(ports, json);
+    }
+
+    if (!found && ngx_http_sandbox_ports_lacks_host(api, NULL)) {
+        json_decref(ports);
+        ngx_http_finalize_request(r, ngx_http_sandbox_ports_no_host(r, api));
+        return;
     }
 
     ngx_http_finalize_request(r, ngx_http_sandbox_send_json(r, NGX_HTTP_OK,
@@ -435,6 +255,14 @@ ngx_http_sandbox_ports_one(ngx_http_request_t *r, ngx_http_sandbox_api_t *api,
             != (json_int_t) api->port)
         {
             continue;
+        }
+
+        if (ngx_http_sandbox_ports_lacks_host(api,
+                                 json_object_get(exposure, "hostnames")))
+        {
+            ngx_http_finalize_request(r,
+                                  ngx_http_sandbox_ports_no_host(r, api));
+            return;
         }
 
         json = ngx_http_sandbox_exposure_json(r, api, exposure);
@@ -463,7 +291,7 @@ ngx_http_sandbox_ports_unexposed(ngx_http_request_t *r,
 }
 
 
-/* {url, port, token, name, access, host}, without what isn't there. */
+/* {url, port, token, name, access, host, …}, without what isn't there. */
 
 static json_t *
 ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
@@ -474,7 +302,7 @@ ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
 
     static const char  *names[] = { "port", "token", "name", "access",
                                     "host", "wake", "wakesPerMinute",
-                                    "limits", NULL };
+                                    "hostnames", "limits", NULL };
 
     json = json_object();
 
@@ -499,49 +327,4 @@ ngx_http_sandbox_exposure_json(ngx_http_request_t *r,
     }
 
     return json;
-}
-
-
-json_t *
-ngx_http_sandbox_exposure_url(ngx_http_request_t *r,
-    ngx_http_sandbox_api_t *api, json_t *exposure)
-{
-    ngx_str_t    port;
-    const char  *label, *scheme;
-
-    label = json_string_value(json_object_get(exposure, "label"));
-
-    if (label == NULL) {
-        return json_null();
-    }
-
-    scheme = "http";
-    port = api->url_port;
-
-    if (ngx_http_sandbox_https(r)) {
-        scheme = "https";
-
-        if (port.len == 4 && ngx_memcmp(port.data, ":443", 4) == 0) {
-            port.len = 0;
-        }
-    }
-
-    if (scheme[4] == '\0' && port.len == 3
-        && ngx_memcmp(port.data, ":80", 3) == 0)
-    {
-        port.len = 0;
-    }
-
-    if (strchr(label, '.') != NULL) {
-        return json_sprintf("%s://%s%.*s/", scheme, label, (int) port.len,
-                            port.data);
-    }
-
-    if (api->domain.len == 0) {
-        return json_null();
-    }
-
-    return json_sprintf("%s://%s.%.*s%.*s/", scheme, label,
-                        (int) api->domain.len, api->domain.data,
-                        (int) port.len, port.data);
 }

@@ -591,6 +591,45 @@ ngx_http_sandbox_read_endpoint(json_t *object, ngx_http_sandbox_record_t *rec)
 }
 
 
+/* Of everybody's, nothing is said; of the default tenant's, "". */
+
+static ngx_int_t
+ngx_http_sandbox_read_domain(json_t *object, ngx_http_sandbox_record_t *rec)
+{
+    json_t  *label, *prefix;
+
+    label = json_object_get(object, "label");
+    prefix = json_object_get(object, "prefix");
+
+    rec->name.data = (u_char *) json_string_value(label);
+    rec->name.len = json_string_length(label);
+    rec->gone = json_is_true(json_object_get(object, "gone"));
+
+    if (rec->name.len < 2 || rec->name.len > NGX_HTTP_SANDBOX_LABEL_MAX
+        || rec->name.data[0] != '.')
+    {
+        return NGX_ERROR;
+    }
+
+    if (prefix == NULL || json_is_null(prefix)) {
+        return NGX_OK;
+    }
+
+    rec->prefix.data = (u_char *) json_string_value(prefix);
+    rec->prefix.len = json_string_length(prefix);
+
+    if (rec->prefix.data == NULL
+        || (rec->prefix.len && rec->prefix.len != SANDBOX_PREFIX_LEN))
+    {
+        return NGX_ERROR;
+    }
+
+    rec->gen = ngx_http_sandbox_owner(&rec->prefix);
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
 {
@@ -620,6 +659,13 @@ ngx_http_sandbox_record_read(json_t *object, ngx_http_sandbox_record_t *rec)
         rec->seq = (uint64_t) seq;
         rec->tenant = 1;
         return ngx_http_sandbox_read_tenant(object, rec);
+    }
+
+    if (ngx_strcmp(kind, "domain") == 0) {
+        rec->seq = (uint64_t) seq;
+        rec->exposure = 1;
+        rec->domain = 1;
+        return ngx_http_sandbox_read_domain(object, rec);
     }
 
     if (slot < 0) {

@@ -12,7 +12,7 @@
 #define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   8
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   9
 
 
 static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
@@ -126,15 +126,7 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
             rc = NGX_AGAIN;
 
         } else {
-            exposure->seq = entry->seq;
-            exposure->slot = node->slot;
-            exposure->gen = entry->gen;
-            exposure->port = entry->port;
-            exposure->access = entry->access;
-            exposure->host = entry->host;
-            exposure->wake_off = entry->wake_off;
-            exposure->limited = node->limited != 0;
-
+            ngx_http_sandbox_copy_exposure(exposure, entry, node);
             ngx_http_sandbox_copy_info(sh, info, node);
             rc = NGX_OK;
         }

@@ -26,12 +26,13 @@ typedef struct {
     uint64_t                      seq;
     uint32_t                      slot;
     uint32_t                      epoch;
-    uint32_t                      gen;
+    uint32_t                      gen;         /* of a domain: whose it is */
     uint16_t                      port;
     u_char                        state;
     u_char                        access;
     u_char                        host;
     unsigned                      exposure:1;
+    unsigned                      domain:1;     /* with `exposure` */
     unsigned                      tenant:1;
     unsigned                      gone:1;
     unsigned                      limited:1;
@@ -40,7 +41,8 @@ typedef struct {
     ngx_http_sandbox_limits_t     limits;
     u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
     sandbox_address               address;
-    ngx_str_t                     name;        /* id, label or tenant's */
+    ngx_str_t                     name;        /* id, label, tenant's or
+                                                * domain's, behind a dot */
     ngx_str_t                     prefix;      /* of a tenant */
 } ngx_http_sandbox_record_t;
 
@@ -89,6 +91,20 @@ ngx_int_t ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_info_t *info);
 ngx_int_t ngx_http_sandbox_zone_id(ngx_http_sandbox_zone_t *zone,
     ngx_str_t *id, ngx_http_sandbox_info_t *info);
+
+/*
+ * _domain.c: the exposure that a whole host name leads to, by itself or by its
+ * label below a domain that was added through the API.  The second one says
+ * whether such a domain is that of a sandbox by its qualified name.
+ */
+ngx_int_t ngx_http_sandbox_zone_host(ngx_http_sandbox_zone_t *zone,
+    ngx_str_t *host, ngx_http_sandbox_exposure_t *exposure,
+    ngx_http_sandbox_info_t *info);
+ngx_int_t ngx_http_sandbox_zone_domain(ngx_http_sandbox_zone_t *zone,
+    ngx_str_t *domain, ngx_str_t *id);
+
+/* What a domain's record says of whose it is; 0: everybody's. */
+uint32_t ngx_http_sandbox_owner(ngx_str_t *prefix);
 ngx_int_t ngx_http_sandbox_zone_slot(ngx_http_sandbox_zone_t *zone,
     uint32_t slot, ngx_http_sandbox_info_t *info);
 

@@ -64,6 +64,10 @@ static const route_entry  route_table[] = {
     { "/v1/pool/prime", POST, ADMIN, LOCAL, SANDBOX_OP_POOL_PRIME, NULL },
     { "/v1/pool/shutdown-prewarmed", POST, ADMIN, LOCAL,
       SANDBOX_OP_POOL_SHUTDOWN, NULL },
+    { "/v1/domains", GET|HEAD, ADMIN, LOCAL, SANDBOX_OP_DOMAINS, NULL },
+    { "/v1/domains/{name}", PUT, ADMIN, LOCAL, SANDBOX_OP_DOMAIN_PUT, NULL },
+    { "/v1/domains/{name}", DELETE, ADMIN, LOCAL, SANDBOX_OP_DOMAIN_DELETE,
+      NULL },
 
     { "/v1/external/{id}", GET|HEAD, ADMIN, LOCAL, SANDBOX_OP_EXTERNAL, NULL },
     { "/v1/external/{id}", PUT, ADMIN, LOCAL, SANDBOX_OP_EXTERNAL_PUT, NULL },
@@ -681,6 +685,11 @@ sandbox_route_parse(unsigned method, const char *uri, size_t len,
     if (e->kind == SANDBOX_ROUTE_AGENT && agent_path(route, e, &m) != 0) {
         route->path_len = 0;
         return;
+    }
+
+    if (e->kind == SANDBOX_ROUTE_LOCAL) {
+        route->name = m.name;
+        route->name_len = m.name_len;
     }
 
     if (e->kind == SANDBOX_ROUTE_PROXY) {

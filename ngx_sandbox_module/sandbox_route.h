@@ -78,7 +78,10 @@ typedef enum {
     SANDBOX_OP_EXTERNAL_PUT,
     SANDBOX_OP_POOL_STATS,
     SANDBOX_OP_POOL_PRIME,
-    SANDBOX_OP_POOL_SHUTDOWN
+    SANDBOX_OP_POOL_SHUTDOWN,
+    SANDBOX_OP_DOMAINS,
+    SANDBOX_OP_DOMAIN_PUT,
+    SANDBOX_OP_DOMAIN_DELETE
 } sandbox_route_op;
 
 typedef struct sandbox_route_s {
@@ -89,6 +92,9 @@ typedef struct sandbox_route_s {
 
     const char         *id;         /* points into the path that was parsed */
     size_t              id_len;
+
+    const char         *name;       /* with LOCAL: `{name}`, as it was */
+    size_t              name_len;   /* spelled; points into the path */
 
     const char         *pattern;    /* of the route; NULL: NOT_FOUND, METHOD */
     unsigned            scope;      /* that it needs; 0: any key will do */

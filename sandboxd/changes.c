@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "sandboxd/domain.h"
 #include "sandboxd/record.h"
 #include "sandboxd/registry.h"
 #include "sandboxd/tenant.h"
@@ -50,6 +51,10 @@ item_ref(item *it)
         ((exposure *) it)->refs++;
         break;
 
+    case ITEM_DOMAIN:
+        ((domain *) it)->refs++;
+        break;
+
     case ITEM_TENANT:
     case ITEM_TOMBSTONE:
         break;
@@ -60,6 +65,7 @@ item_ref(item *it)
 void
 item_unref(item *it)
 {
+    domain    *d;
     sandbox   *sb;
     exposure  *ex;
 
@@ -84,6 +90,15 @@ item_unref(item *it)
         if (--ex->refs == 0) {
             item_unref(&ex->owner->item);
             free(ex);
+        }
+
+        break;
+
+    case ITEM_DOMAIN:
+        d = (domain *) it;
+
+        if (--d->refs == 0) {
+            free(d);
         }
 
         break;
@@ -199,7 +214,7 @@ publish_gone(registry *r, change *c)
         journal_remove(&r->aged, &sb->age);
         journal_remove(&sb->tenant->aged, &sb->tenant_age);
 
-    } else {
+    } else if (c->item->kind == ITEM_EXPOSURE) {
         ex = (exposure *) c->item;
         table_remove(&r->by_label, &ex->by_label);
         item_unref(&ex->item);
@@ -229,6 +244,9 @@ publish_item(registry *r, change *c)
     } else if (c->item->kind == ITEM_EXPOSURE) {
         ex = (exposure *) c->item;
         ex->shown = c->exposure;
+
+    } else if (c->item->kind == ITEM_DOMAIN) {
+        ((domain *) c->item)->shown = c->domain_of;
     }
 }
 

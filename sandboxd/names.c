@@ -298,6 +298,105 @@ label_build(char dst[LABEL_MAX + 1], unsigned port, const char *name,
 }
 
 
+static bool
+host_label_valid(const char *label, size_t len)
+{
+    size_t  i;
+
+    if (len == 0 || len > LABEL_MAX || label[0] == '-'
+        || label[len - 1] == '-')
+    {
+        return false;
+    }
+
+    for (i = 0; i < len; i++) {
+        if (!is_id_char(label[i]) && label[i] != '-') {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+
+/* What programs may take for a number, and the whole for an IPv4 address. */
+static bool
+host_label_number(const char *label)
+{
+    if (label[strspn(label, "0123456789")] == '\0') {
+        return true;
+    }
+
+    return label[0] == '0' && label[1] == 'x'
+           && label[2 + strspn(label + 2, "0123456789abcdef")] == '\0';
+}
+
+
+static int
+host_form(const char *name, const char *field, size_t max, error **err)
+{
+    size_t       len;
+    const char  *p, *end;
+
+    if (strlen(name) > max) {
+        return error_set_field(err, 400, "invalid_request", field,
+                               (long long) max, "a name here has at most %zu "
+                               "characters, not %zu", max, strlen(name));
+    }
+
+    for (p = name; ; p = end + 1) {
+        end = strchr(p, '.');
+        len = end != NULL ? (size_t) (end - p) : strlen(p);
+
+        if (!host_label_valid(p, len)) {
+            return error_set_field(err, 400, "invalid_request", field, 0,
+                                   "\"%s\" is no host name: labels of a-z, 0-9 "
+                                   "and -, with no - at their ends, and dots "
+                                   "between them", name);
+        }
+
+        if (end == NULL) {
+            break;
+        }
+    }
+
+    if (p == name || host_label_number(p)) {
+        return error_set_field(err, 400, "invalid_request", field, 0,
+                               "\"%s\" must have two labels, the last of "
+                               "which is no number", name);
+    }
+
+    return 0;
+}
+
+
+int
+host_check(const char *name, const char *field, error **err)
+{
+    size_t  digits;
+
+    if (host_form(name, field, HOST_MAX, err) < 0) {
+        return -1;
+    }
+
+    digits = strspn(name, "0123456789");
+
+    if (digits > 0 && name[digits] == '-') {
+        return error_set_field(err, 400, "invalid_request", field, 0,
+                               "\"%s\" begins like the label of a port", name);
+    }
+
+    return 0;
+}
+
+
+int
+domain_check(const char *name, error **err)
+{
+    return host_form(name, "name", DOMAIN_MAX, err);
+}
+
+
 long long
 duration_parse(const char *text)
 {

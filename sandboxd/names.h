@@ -20,6 +20,8 @@
 #define QUALIFIED_MAX    (PREFIX_LEN + 1 + ID_MAX)
 #define ID_GENERATED      26
 #define LABEL_MAX         63
+#define HOST_MAX         253
+#define DOMAIN_MAX       (HOST_MAX - LABEL_MAX - 1)    /* any label fits */
 #define TENANT_MAX        64
 #define TOKEN_MIN          8
 #define TOKEN_MAX         16
@@ -70,6 +72,17 @@ int generation_make(uint32_t *gen, uint32_t old, error **err);
  */
 int label_build(char dst[LABEL_MAX + 1], unsigned port, const char *name,
     const char *token, error **err);
+
+/*
+ * A host name: labels of [a-z0-9-] with no - at their ends, at least two of
+ * them, the last one not a number (that would be an address).  Its first label
+ * doesn't begin like that of a port, `<digits>-`: what would, is below a
+ * domain the name of an exposure alone.
+ */
+int host_check(const char *name, const char *field, error **err);
+
+/* A name to put labels below. */
+int domain_check(const char *name, error **err);
 
 /* Seconds of "90s", "10m", "2h", "1d" or "90"; -1 if it is none of them. */
 long long duration_parse(const char *text);

@@ -262,6 +262,43 @@ parse_tenant(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_domain(op *dst, json_t *frame, error **err)
+{
+    const char  *name;
+
+    if (json_required(json_get_string(frame, "name", HOST_MAX, &name, err),
+                      "name", err) < 0
+        || domain_check(name, err) < 0)
+    {
+        return -1;
+    }
+
+    dst->domain[0] = '.';
+    strcpy(dst->domain + 1, name);
+
+    return 0;
+}
+
+
+static int
+parse_domain_put(op *dst, json_t *frame, error **err)
+{
+    dst->caller.tenant = "";
+
+    if (json_get_bool(frame, "all", &dst->everybody, err) < 0
+        || json_get_string(frame, "tenant", TENANT_MAX, &dst->caller.tenant,
+                           err) < 0
+        || (dst->caller.tenant[0]
+            && tenant_check(dst->caller.tenant, err) < 0))
+    {
+        return -1;
+    }
+
+    return parse_domain(dst, frame, err);
+}
+
+
+static int
 parse_start(op *dst, json_t *frame, error **err)
 {
     json_int_t   port;
@@ -296,7 +333,8 @@ parse_expose(op *dst, json_t *frame, error **err)
     if (json_required(json_get_object(frame, "options", &dst->options, err),
                       "options", err)
         < 0
-        || json_get_bool(frame, "patch", &dst->patch, err) < 0)
+        || json_get_bool(frame, "patch", &dst->patch, err) < 0
+        || json_get_bool(frame, "admin", &dst->admin, err) < 0)
     {
         return -1;
     }
@@ -449,6 +487,9 @@ static const op_entry  op_entries[] = {
     { "health", OP_HEALTH, parse_nothing },
     { "metrics", OP_METRICS, parse_nothing },
     { "tenant", OP_TENANT, parse_tenant },
+    { "domains", OP_DOMAINS, parse_nothing },
+    { "domain_put", OP_DOMAIN_PUT, parse_domain_put },
+    { "domain_delete", OP_DOMAIN_DELETE, parse_domain },
     { "ack", OP_ACK, parse_ack },
     { "idle", OP_IDLE, parse_idle },
     { "update", OP_UPDATE, parse_update },

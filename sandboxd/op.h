@@ -43,6 +43,9 @@ typedef enum {
     OP_HEALTH,
     OP_METRICS,
     OP_TENANT,
+    OP_DOMAINS,
+    OP_DOMAIN_PUT,
+    OP_DOMAIN_DELETE,
     OP_ACK,
     OP_IDLE,
     OP_UPDATE,
@@ -67,7 +70,9 @@ typedef struct {
     json_int_t   id;                    /* 0: not given */
     char         sandbox[QUALIFIED_MAX + 1];    /* "" if not given (resolve) */
     op_caller    caller;                /* create, start, list, tenant */
-    const char  *label;                 /* resolve; or NULL */
+    const char  *label;                 /* resolve: or a host name; or NULL */
+    char         domain[DOMAIN_MAX + 2];    /* domain_*: behind a dot */
+    bool         admin;                 /* expose: any host name */
     json_t      *options;               /* create, expose, update, env,
                                            external; NULL if none */
     const char  *match;                 /* update, env, destroy, external;
@@ -86,7 +91,8 @@ typedef struct {
     bool         patch;                 /* expose: only one that there is */
     uint64_t     cursor;                /* list: born above */
     unsigned     limit;                 /* list */
-    bool         everybody;             /* list: of all tenants */
+    bool         everybody;             /* list: of all tenants; domain_put:
+                                         * for all of them, not the caller's */
     unsigned     port;                  /* unexpose; start: of the preview,
                                          * or 0 */
     int          version;               /* hello */

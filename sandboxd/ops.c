@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 
 #include "common/log.h"
+#include "sandboxd/domain.h"
 #include "sandboxd/ops_part.h"
 #include "sandboxd/record.h"
 #include "sandboxd/tenant.h"
@@ -98,11 +99,9 @@ op_resolve(service *sv, request *req)
         return;
     }
 
-    ex = registry_find_label(sv->r, req->op.label);
+    ex = host_find(sv->r, req->op.label);
 
-    if (ex == NULL || ex->item.node.seq == 0
-        || ex->owner->item.node.seq == 0)
-    {
+    if (ex == NULL || ex->owner->item.node.seq == 0) {
         err = NULL;
         error_set(&err, 404, "not_found", "nothing has this host label");
         request_fail(req, err);
@@ -543,10 +542,8 @@ request_done(void *data)
 }
 
 
-/* Nothing to do, but who asked may not hear so before an earlier revocation
- * of the same thing is through. */
-static void
-settle(void *data)
+void
+request_settle(void *data)
 {
     request  *req;
 
@@ -580,7 +577,7 @@ op_destroy(service *sv, request *req)
     sb = registry_find(sv->r, req->op.sandbox);
 
     if (sb == NULL) {
-        registry_wait(sv->r, sv->r->seq, settle, req);
+        registry_wait(sv->r, sv->r->seq, request_settle, req);
         return;
     }
 
@@ -600,7 +597,7 @@ op_destroy(service *sv, request *req)
 
 
 static void
-expose_part(void *data)
+change_part(void *data)
 {
     json_t   *result;
     request  *req;
@@ -616,14 +613,33 @@ expose_part(void *data)
 
 
 static void
-expose_revoked(void *data)
+change_revoked(void *data)
 {
     request  *req;
     service  *sv;
 
     req = data;
     sv = request_service(req);
-    zones_wait(sv->zones, req->revoked, uv_now(sv->loop), expose_part, req);
+    zones_wait(sv->zones, req->revoked, uv_now(sv->loop), change_part, req);
+}
+
+
+void
+request_changed(request *req)
+{
+    registry  *r;
+
+    r = request_service(req)->r;
+
+    /* What is taken away is a change of its own, before others. */
+    req->parts = req->revoked ? 3 : 2;
+
+    if (req->revoked) {
+        registry_wait(r, req->revoked, change_revoked, req);
+    }
+
+    registry_wait(r, r->seq, change_part, req);
+    change_part(req);
 }
 
 
@@ -648,6 +664,7 @@ op_expose(service *sv, request *req)
     if (expose_options_parse(&options, req->op.options, warnings, &err) == 0)
     {
         options.patch = req->op.patch;
+        options.by_admin = req->op.admin;
         ex = registry_expose(sv->r, sb, &options, &req->revoked, &err);
     }
 
@@ -661,20 +678,12 @@ op_expose(service *sv, request *req)
     req->result = json_pack("{s:o, s:o}", "exposure", record_exposure(ex),
                             "warnings", warnings);
 
-    /* The end of the old label is a change of its own, before this one. */
-    req->parts = req->revoked ? 3 : 2;
-
-    if (req->revoked) {
-        registry_wait(sv->r, req->revoked, expose_revoked, req);
-    }
-
-    registry_wait(sv->r, sv->r->seq, expose_part, req);
-    expose_part(req);
+    request_changed(req);
 }
 
 
-static void
-unexpose_durable(void *data)
+void
+request_revoked(void *data)
 {
     request  *req;
     service  *sv;
@@ -706,11 +715,11 @@ op_unexpose(service *sv, request *req)
     req->revoked = registry_unexpose(sv->r, sb, req->op.port);
 
     if (req->revoked == 0) {
-        registry_wait(sv->r, sv->r->seq, settle, req);
+        registry_wait(sv->r, sv->r->seq, request_settle, req);
         return;
     }
 
-    registry_wait(sv->r, req->revoked, unexpose_durable, req);
+    registry_wait(sv->r, req->revoked, request_revoked, req);
 }
 
 
@@ -762,6 +771,9 @@ ops_handle(void *data, request *req)
         [OP_STATS] = op_stats,
         [OP_METRICS] = op_metrics,
         [OP_TENANT] = op_tenant,
+        [OP_DOMAINS] = op_domains,
+        [OP_DOMAIN_PUT] = op_domain_put,
+        [OP_DOMAIN_DELETE] = op_domain_delete,
         [OP_UPDATE] = op_update,
         [OP_ENV] = op_env,
         [OP_SLEEP] = op_sleep,

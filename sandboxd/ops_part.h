@@ -7,6 +7,7 @@
  *   ops_metrics.c    how starts went
  *   ops_host.c       what this host has: the pool, what sandboxes use
  *   ops_external.c   sandboxes that others run
+ *   ops_domain.c     domains
  */
 
 #ifndef SANDBOXD_OPS_PART_H
@@ -25,6 +26,18 @@ sandbox *request_sandbox(request *req);
 /* Answers {}; data is the request. */
 void request_done(void *data);
 
+/* Answers with req->result, once all changes are durable and every live zone
+ * has acknowledged req->revoked (0: there is none). */
+void request_changed(request *req);
+
+/* Answers {} once every live zone has acknowledged req->revoked, which is
+ * durable. */
+void request_revoked(void *data);
+
+/* There is nothing to do, but who asked may not hear so before an earlier
+ * revocation of the same thing is through. */
+void request_settle(void *data);
+
 /* 507 below the floor of free disk that is kept for records and logs. */
 int ops_disk_check(service *sv, error **err);
 
@@ -40,6 +53,11 @@ void op_stats(service *sv, request *req);
 
 /* ops_metrics.c */
 void op_metrics(service *sv, request *req);
+
+/* ops_domain.c */
+void op_domains(service *sv, request *req);
+void op_domain_put(service *sv, request *req);
+void op_domain_delete(service *sv, request *req);
 
 /* Until when a start is waited for. */
 uint64_t ops_start_deadline(service *sv, sandbox *sb);

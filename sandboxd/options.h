@@ -55,6 +55,8 @@
 #define WAKES_DEFAULT        60     /* a minute */
 #define WAKES_MAX          6000
 
+#define HOSTNAMES_EACH       16     /* of one exposure */
+
 #define START_TIMEOUT_MS     90000
 #define QUEUE_TIMEOUT_MS     30000
 #define SLEEP_AFTER          600    /* seconds */
@@ -125,7 +127,11 @@ int access_parse(const char *name);
 typedef struct {
     unsigned     port;
     bool         patch;         /* of one that there is: its name stays, too */
+    bool         by_admin;      /* any host name may be given */
     bool         has_name, has_access, has_host, has_wake, has_wakes;
+    bool         has_hostnames;
+    unsigned     hostname_count;
+    const char  *hostnames[HOSTNAMES_EACH];     /* of the JSON's */
     access_kind  access;
     bool         host_public;
     bool         wake_off;
@@ -139,7 +145,8 @@ typedef struct {
 
 /*
  * Options of an exposure beside those that docs/api.md explains: none.  wake is
- * "on" or "off", wakesPerMinute 1 to WAKES_MAX or null.
+ * "on" or "off", wakesPerMinute 1 to WAKES_MAX or null, hostnames at most
+ * HOSTNAMES_EACH host names or null.
  */
 int expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     error **err);

@@ -8,7 +8,7 @@
 
 static const char *const  known_expose[] = {
     "port", "name", "token", "access", "host", "rotate",
-    "wake", "wakesPerMinute", "limits", NULL
+    "wake", "wakesPerMinute", "hostnames", "limits", NULL
 };
 
 
@@ -110,6 +110,56 @@ expose_wake(expose_options *dst, json_t *in, error **err)
 }
 
 
+static bool
+expose_has_hostname(const expose_options *dst, const char *name)
+{
+    unsigned  i;
+
+    for (i = 0; i < dst->hostname_count; i++) {
+        if (strcmp(dst->hostnames[i], name) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+
+static int
+expose_hostnames(expose_options *dst, json_t *in, error **err)
+{
+    size_t       i;
+    json_t      *list, *value;
+    const char  *name;
+
+    list = NULL;
+    dst->has_hostnames = json_object_get(in, "hostnames") != NULL;
+
+    if (json_get_array(in, "hostnames", HOSTNAMES_EACH, &list, err) < 0) {
+        return -1;
+    }
+
+    json_array_foreach(list, i, value) {
+        name = options_text(value);
+
+        if (name == NULL) {
+            return error_set_field(err, 400, "invalid_request", "hostnames",
+                                   0, "hostnames must be strings");
+        }
+
+        if (host_check(name, "hostnames", err) < 0) {
+            return -1;
+        }
+
+        if (!expose_has_hostname(dst, name)) {
+            dst->hostnames[dst->hostname_count++] = name;
+        }
+    }
+
+    return 0;
+}
+
+
 int
 expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     error **err)
@@ -164,7 +214,9 @@ expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
         }
     }
 
-    if (expose_access(dst, in, err) < 0 || expose_wake(dst, in, err) < 0) {
+    if (expose_access(dst, in, err) < 0 || expose_wake(dst, in, err) < 0
+        || expose_hostnames(dst, in, err) < 0)
+    {
         return -1;
     }
 

@@ -7,6 +7,7 @@
 
 #include <openssl/evp.h>
 
+#include "sandboxd/domain.h"
 #include "sandboxd/record.h"
 #include "sandboxd/tenant.h"
 
@@ -75,6 +76,7 @@ record_item(const item *it)
 {
     json_t           *record;
     const sandbox    *sb;
+    const domain     *d;
     const tenant     *owner;
     const exposure   *ex;
     const tombstone  *t;
@@ -130,11 +132,24 @@ record_item(const item *it)
         json_object_set_new(record, "prefix", json_string(owner->prefix));
         break;
 
+    case ITEM_DOMAIN:
+        d = (const domain *) it;
+        json_object_set_new(record, "kind", json_string("domain"));
+        json_object_set_new(record, "label", json_string(d->name));
+
+        if (d->shown != NULL) {
+            json_object_set_new(record, "prefix",
+                                json_string(d->shown->prefix));
+        }
+
+        break;
+
     case ITEM_TOMBSTONE:
         t = (const tombstone *) it;
         json_object_set_new(record, "kind",
-                            json_string(t->exposure ? "exposure"
-                                                    : "sandbox"));
+                            json_string(t->name[0] == '.' ? "domain"
+                                        : t->exposure ? "exposure"
+                                                      : "sandbox"));
         json_object_set_new(record, "slot", json_integer(t->slot));
         json_object_set_new(record, t->exposure ? "label" : "id",
                             json_string(t->name));
@@ -313,7 +328,8 @@ record_sandbox(const sandbox *sb, const driver *d,
 json_t *
 record_exposure(const exposure *ex)
 {
-    json_t  *record;
+    json_t          *record, *names;
+    const exposure  *host;
 
     record = json_object();
 
@@ -332,6 +348,14 @@ record_exposure(const exposure *ex)
                         json_string(ex->now.wake_off ? "off" : "on"));
     json_object_set_new(record, "wakesPerMinute",
                         json_integer(ex->now.wakes));
+
+    names = json_array();
+
+    for (host = ex->hosts; host != NULL; host = host->next) {
+        json_array_append_new(names, json_string(host->label));
+    }
+
+    json_object_set_new(record, "hostnames", names);
     record_limits(record, limits_json(&ex->now.limits));
     json_object_set_new(record, "createdAt", record_time(ex->created_at));
 

@@ -19,9 +19,9 @@
  *   driver      {"name","kernelIsolation","memorySnapshot","start","sleep"}:
  *               whether it can start them and let them sleep
  *
- * A public exposure is {port, label, access, token, name, host, createdAt},
- * and for the workers, which sign with them, slot and gen; token and name are
- * null if there is none.
+ * A public exposure is {port, label, access, token, name, host, wake,
+ * wakesPerMinute, hostnames, limits, createdAt}, and for the workers, which
+ * sign with them, slot and gen; token and name are null if there is none.
  */
 
 #ifndef SANDBOXD_RECORD_H

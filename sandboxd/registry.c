@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "sandboxd/domain.h"
 #include "sandboxd/record.h"
 #include "sandboxd/registry.h"
 #include "sandboxd/tenant.h"
@@ -313,7 +314,7 @@ registry_next_run(registry *r, sandbox *sb, error **err)
 }
 
 
-static uint64_t
+uint64_t
 exposure_end(registry *r, exposure *ex)
 {
     change           *c;
@@ -321,12 +322,21 @@ exposure_end(registry *r, exposure *ex)
     tombstone        *t;
     store_tombstone   row;
 
-    for (p = &ex->owner->exposures; *p != ex; p = &(*p)->next) {
-        /* void */
-    }
+    if (ex->of != NULL) {
+        host_unlink(r, ex);
 
-    *p = ex->next;
-    ex->owner->exposure_count--;
+    } else {
+        while (ex->hosts != NULL) {
+            exposure_end(r, ex->hosts);
+        }
+
+        for (p = &ex->owner->exposures; *p != ex; p = &(*p)->next) {
+            /* void */
+        }
+
+        *p = ex->next;
+        ex->owner->exposure_count--;
+    }
 
     t = calloc(1, sizeof(tombstone) + strlen(ex->label) + 1);
     if (t == NULL) {
@@ -415,7 +425,7 @@ exposure_of_port(const sandbox *sb, unsigned port)
 }
 
 
-static uint64_t
+uint64_t
 exposure_put(registry *r, exposure *ex, bool ack)
 {
     json_t          *value;
@@ -437,6 +447,7 @@ exposure_put(registry *r, exposure *ex, bool ack)
     row.host_public = ex->now.host_public;
     row.wake_off = ex->now.wake_off;
     row.wakes = ex->now.wakes;
+    row.by_admin = ex->by_admin;
     row.created_at = ex->created_at;
 
     value = limits_json(&ex->now.limits);
@@ -451,10 +462,10 @@ exposure_put(registry *r, exposure *ex, bool ack)
 
 
 exposure *
-exposure_add(registry *r, sandbox *sb, unsigned port, const char *label)
+exposure_new(registry *r, sandbox *sb, unsigned port, const char *label)
 {
     size_t     len;
-    exposure  *ex, **p;
+    exposure  *ex;
 
     len = strlen(label);
     ex = calloc(1, sizeof(exposure) + len + 1);
@@ -470,6 +481,17 @@ exposure_add(registry *r, sandbox *sb, unsigned port, const char *label)
 
     item_ref(&sb->item);
     table_add(&r->by_label, &ex->by_label, ex->label, len);
+
+    return ex;
+}
+
+
+exposure *
+exposure_add(registry *r, sandbox *sb, unsigned port, const char *label)
+{
+    exposure  *ex, **p;
+
+    ex = exposure_new(r, sb, port, label);
 
     for (p = &sb->exposures; *p != NULL && (*p)->port < port;
          p = &(*p)->next)
@@ -598,35 +620,42 @@ registry_expose(registry *r, sandbox *sb, const expose_options *o,
 
     if (store_check(r->store, err) < 0
         || exposure_decide(sb, o, old, &plan, err) < 0
-        || exposure_clash(r, sb, &plan, old, err) < 0)
+        || exposure_clash(r, sb, &plan, old, err) < 0
+        || hosts_check(r, sb, old, o, plan.view.access, err) < 0)
     {
         return NULL;
     }
 
+    again = old != NULL && old->now.gen != plan.view.gen;
+
+    /* The exposure and its host names are one commit. */
+    store_hold(r->store);
+
     if (old != NULL && strcmp(old->label, plan.label) == 0) {
-        strcpy(old->name, plan.name);
-        again = old->now.gen != plan.view.gen;
-        old->now = plan.view;
-        seq = exposure_put(r, old, again);
+        ex = old;
+        strcpy(ex->name, plan.name);
+        ex->now = plan.view;
+        seq = exposure_put(r, ex, again);
         *revoked = again ? seq : 0;
-        return old;
+
+    } else {
+        ex = exposure_add(r, sb, o->port, plan.label);
+        ex->now = plan.view;
+        ex->created_at = plan.created_at;
+
+        if (old != NULL) {
+            ex->woken = old->woken;
+            hosts_move(ex, old);
+            *revoked = exposure_end(r, old);
+        }
+
+        strcpy(ex->token, plan.token);
+        strcpy(ex->name, plan.name);
+        exposure_put(r, ex, false);
     }
 
-    if (old != NULL) {
-        *revoked = exposure_end(r, old);
-    }
-
-    ex = exposure_add(r, sb, o->port, plan.label);
-    ex->now = plan.view;
-    ex->created_at = plan.created_at;
-
-    if (old != NULL) {
-        ex->woken = old->woken;
-    }
-
-    strcpy(ex->token, plan.token);
-    strcpy(ex->name, plan.name);
-    exposure_put(r, ex, false);
+    hosts_apply(r, ex, o, again, revoked);
+    store_release(r->store);
 
     return ex;
 }

@@ -44,7 +44,7 @@
 typedef struct registry  registry;
 typedef struct sandbox   sandbox;
 typedef struct tenant    tenant;        /* tenant.h */
-typedef struct exposure  exposure;
+typedef struct exposure  exposure;     /* or a host name of one: domain.h */
 typedef struct change    change;
 typedef struct waiter    waiter;
 
@@ -62,6 +62,7 @@ typedef enum {
     ITEM_SANDBOX,
     ITEM_EXPOSURE,
     ITEM_TENANT,
+    ITEM_DOMAIN,
     ITEM_TOMBSTONE
 } item_kind;
 
@@ -163,6 +164,11 @@ struct exposure {
     item            item;
     table_node      by_label;
     exposure       *next;
+    exposure       *hosts;      /* its host names, by name */
+    exposure       *of;         /* of a host name: the exposure */
+    exposure       *next_host;  /* among all host names */
+    exposure      **link_host;
+    bool            by_admin;   /* a host name that needs no domain */
     sandbox        *owner;      /* lives as long as the exposure */
     unsigned        refs;
     unsigned        port;
@@ -205,6 +211,10 @@ struct registry {
     table             tenants_by_name;
     table             tenants_by_prefix;
     tenant           *nobody;           /* the default tenant */
+
+    table             domains;          /* see domain.h */
+    exposure         *hosts;            /* all host names */
+    size_t            host_count;
 
     tombstone        *tombstones;       /* oldest first */
     tombstone       **tombstones_last;
@@ -301,6 +311,14 @@ void registry_wait(registry *r, uint64_t seq, registry_waited cb, void *data);
  * and label; and a reference to a spec (taken over), or to one like it. */
 exposure *exposure_add(registry *r, sandbox *sb, unsigned port,
     const char *label);
+
+/* For domain.c, of host names: one in no list but that of labels, a change of
+ * it, and its end; the sequence of the change. */
+exposure *exposure_new(registry *r, sandbox *sb, unsigned port,
+    const char *label);
+uint64_t exposure_put(registry *r, exposure *ex, bool ack);
+uint64_t exposure_end(registry *r, exposure *ex);
+
 json_t *spec_share(registry *r, json_t *spec);
 
 /* For changes.c. */
@@ -313,6 +331,7 @@ struct change {
     tombstone     *gone;        /* set: the item ends */
     sandbox_view   view;
     exposure_view  exposure;
+    const tenant  *domain_of;
 };
 
 change *change_add(registry *r, item *it, bool durable);

@@ -7,7 +7,7 @@
 #include <openssl/rand.h>
 
 #include "common/log.h"
-#include "sandboxd/registry.h"
+#include "sandboxd/domain.h"
 #include "sandboxd/tenant.h"
 
 #define SEQ_FIRST_BLOCK   (1u << 20)
@@ -66,6 +66,33 @@ load_tenant(void *data, const store_tenant *row, error **err)
     t = tenant_add(l->r, row->name, row->prefix);
     t->seq = row->seq;
     loader_add(l, row->seq, &t->item);
+
+    return 0;
+}
+
+
+static int
+load_domain(void *data, const store_domain *row, error **err)
+{
+    loader  *l;
+    domain  *d;
+    tenant  *t;
+
+    l = data;
+    t = row->tenant != NULL ? tenant_find(l->r, row->tenant) : NULL;
+
+    if (row->name == NULL || row->name[0] != '.'
+        || strlen(row->name) > DOMAIN_MAX + 1
+        || domain_find(l->r, row->name) != NULL
+        || (row->tenant != NULL && t == NULL))
+    {
+        return error_set(err, 500, "internal", "the record of domain \"%s\" "
+                         "is damaged", row->name ? row->name : "");
+    }
+
+    d = domain_add(l->r, row->name, t);
+    d->created_at = row->created_at;
+    loader_add(l, row->seq, &d->item);
 
     return 0;
 }
@@ -171,7 +198,22 @@ load_exposure(void *data, const store_exposure *row, error **err)
                          "\"%s\" is damaged", row->label ? row->label : "");
     }
 
-    ex = exposure_add(l->r, sb, row->port, row->label);
+    /* Host names come behind the exposures that they are of. */
+    ex = exposure_of_port(sb, row->port);
+
+    if ((strchr(row->label, '.') != NULL) != (ex != NULL)) {
+        return error_set(err, 500, "internal", "the record of exposure "
+                         "\"%s\" is one too many, or alone", row->label);
+    }
+
+    if (ex != NULL) {
+        ex = host_add(l->r, ex, row->label);
+        ex->by_admin = row->by_admin;
+
+    } else {
+        ex = exposure_add(l->r, sb, row->port, row->label);
+    }
+
     ex->now.access = (access_kind) row->access;
     ex->now.gen = row->gen;
     ex->now.host_public = row->host_public;
@@ -315,6 +357,7 @@ registry_new(store *s, const store_meta *meta, uint64_t seed)
     table_init(&r->by_id, seed);
     table_init(&r->by_slot, seed);
     table_init(&r->by_label, seed);
+    table_init(&r->domains, seed);
     tenants_init(r, seed);
     r->tombstones_last = &r->tombstones;
     r->changes_last = &r->changes;
@@ -340,8 +383,9 @@ registry_create(store *s, const store_meta *found, error **err)
     loader                   l;
     uint64_t                 seed;
     store_meta               meta;
-    static const store_rows  rows = { load_tenant, load_sandbox, load_exposure,
-                                      load_tombstone, load_gap };
+    static const store_rows  rows = { load_tenant, load_domain, load_sandbox,
+                                      load_exposure, load_tombstone,
+                                      load_gap };
 
     if (RAND_bytes((unsigned char *) &seed, sizeof(seed)) != 1) {
         error_set(err, 500, "internal", "no random numbers");
@@ -418,6 +462,7 @@ registry_free(registry *r)
     table_free(&r->by_label);
     journal_free(&r->changed);
     journal_free(&r->aged);
+    domains_free(r);
     tenants_free(r);
     free(r);
 }

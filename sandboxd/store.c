@@ -430,6 +430,24 @@ store_delete_answer(store *s, const char *key)
 
 
 void
+store_put_domain(store *s, const store_domain *row)
+{
+    store_push(s, store_op_domain(row));
+}
+
+
+void
+store_delete_domain(store *s, const store_tombstone *row)
+{
+    store_op  *op;
+
+    op = store_op_tombstone(row);
+    op->kind = STORE_DELETE_DOMAIN;
+    store_push(s, op);
+}
+
+
+void
 store_put_sandbox(store *s, const store_sandbox *row)
 {
     store_push(s, store_op_sandbox(STORE_PUT_SANDBOX, row));

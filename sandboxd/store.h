@@ -60,6 +60,7 @@ typedef struct {
     bool         host_public;
     bool         wake_off;
     unsigned     wakes;
+    bool         by_admin;      /* of a host name */
     int64_t      created_at;
     const char  *limits;        /* JSON, or NULL */
 } store_exposure;
@@ -76,6 +77,13 @@ typedef struct {
     const char  *name;
     const char  *prefix;
 } store_tenant;
+
+typedef struct {
+    uint64_t     seq;
+    const char  *name;          /* with a dot before it */
+    const char  *tenant;        /* NULL: everybody's */
+    int64_t      created_at;
+} store_domain;
 
 /* Numbers above `above` up to `upto` were given, or could have been, by a
  * sandboxd that did not get them onto the disk. */
@@ -96,6 +104,7 @@ typedef struct {
 /* Called for each row while loading; a row that makes no sense is an error. */
 typedef struct {
     int  (*tenant)(void *data, const store_tenant *row, error **err);
+    int  (*domain)(void *data, const store_domain *row, error **err);
     int  (*sandbox)(void *data, const store_sandbox *row, error **err);
     int  (*exposure)(void *data, const store_exposure *row, error **err);
     int  (*tombstone)(void *data, const store_tombstone *row, error **err);
@@ -135,6 +144,8 @@ void store_release(store *s);
 
 /* All of these copy what they are given. */
 void store_put_tenant(store *s, const store_tenant *row);
+void store_put_domain(store *s, const store_domain *row);
+void store_delete_domain(store *s, const store_tombstone *row);
 void store_put_sandbox(store *s, const store_sandbox *row);
 void store_put_state(store *s, const store_sandbox *row);   /* no id, spec */
 void store_delete_sandbox(store *s, const store_tombstone *row);

@@ -1,4 +1,5 @@
-/* SQLite: schema, loading, batches; see store_db.h. */
+/* SQLite: schema and batches; see store_db.h.  Loading is in
+ * store_db_load.c. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,40 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <sqlite3.h>
-
 #include "sandboxd/names.h"
-#include "sandboxd/store_db.h"
+#include "sandboxd/store_db_part.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  7
-
-
-typedef enum {
-    SQL_BEGIN,
-    SQL_COMMIT,
-    SQL_ROLLBACK,
-    SQL_PUT_SANDBOX,
-    SQL_PUT_STATE,
-    SQL_PUT_EXPOSURE,
-    SQL_DELETE_SANDBOX,
-    SQL_DELETE_EXPOSURE,
-    SQL_PUT_TOMBSTONE,
-    SQL_PUT_ANSWER,
-    SQL_DELETE_ANSWER,
-    SQL_DROP_TOMBSTONES,
-    SQL_DROP_GAPS,
-    SQL_PUT_GAP,
-    SQL_PUT_META,
-    SQL_PUT_TENANT,
-    SQL_COUNT
-} sql_kind;
-
-
-struct store_db {
-    sqlite3       *db;
-    sqlite3_stmt  *sql[SQL_COUNT];
-};
+#define SCHEMA_VERSION  9
 
 
 static const char  schema[] =
@@ -71,7 +43,11 @@ static const char *const  migrations[SCHEMA_VERSION - 1] = {
     "ALTER TABLE exposures ADD COLUMN wakes INTEGER NOT NULL DEFAULT 60",
 
     /* Sandboxes that others run: an earlier sandboxd would start them. */
-    "SELECT 1"
+    "SELECT 1",
+
+    "ALTER TABLE exposures ADD COLUMN by_admin INTEGER NOT NULL DEFAULT 0",
+    "CREATE TABLE domains (name TEXT PRIMARY KEY, tenant TEXT,"
+    " seq INTEGER NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {
@@ -84,8 +60,9 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "UPDATE sandboxes SET seq = ?2, state = ?3, epoch = ?4, epoch_used = ?5,"
     " boot = ?6, started_at = ?7, reason = ?8 WHERE slot = ?1",
     "INSERT OR REPLACE INTO exposures (label, slot, seq, port, token, name,"
-    " access, host_public, created_at, gen, limits, wake_off, wakes)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    " access, host_public, created_at, gen, limits, wake_off, wakes,"
+    " by_admin)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     "DELETE FROM sandboxes WHERE slot = ?1",
     "DELETE FROM exposures WHERE label = ?1",
     "INSERT OR REPLACE INTO tombstones (seq, slot, exposure, name)"
@@ -97,11 +74,14 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "DELETE FROM gaps WHERE upto <= ?1",
     "INSERT OR REPLACE INTO gaps (above, upto) VALUES (?1, ?2)",
     "INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)",
-    "INSERT OR REPLACE INTO tenants (name, prefix, seq) VALUES (?1, ?2, ?3)"
+    "INSERT OR REPLACE INTO tenants (name, prefix, seq) VALUES (?1, ?2, ?3)",
+    "INSERT OR REPLACE INTO domains (name, tenant, seq, created_at)"
+    " VALUES (?1, ?2, ?3, ?4)",
+    "DELETE FROM domains WHERE name = ?1"
 };
 
 
-static int
+int
 db_error(store_db *db, const char *what, error **err)
 {
     int  code;
@@ -142,20 +122,6 @@ static void
 bind_int(sqlite3_stmt *st, int n, uint64_t value)
 {
     sqlite3_bind_int64(st, n, (sqlite3_int64) value);
-}
-
-
-static const char *
-column_text(sqlite3_stmt *st, int n)
-{
-    return (const char *) sqlite3_column_text(st, n);
-}
-
-
-static uint64_t
-column_int(sqlite3_stmt *st, int n)
-{
-    return (uint64_t) sqlite3_column_int64(st, n);
 }
 
 
@@ -422,142 +388,6 @@ store_db_close(store_db *db)
 
 
 static int
-row_tenant(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
-{
-    store_tenant  row;
-
-    row.name = column_text(st, 0);
-    row.prefix = column_text(st, 1);
-    row.seq = column_int(st, 2);
-
-    return rows->tenant(data, &row, err);
-}
-
-
-static int
-row_sandbox(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
-{
-    store_sandbox  row;
-
-    row.slot = (uint32_t) column_int(st, 0);
-    row.id = column_text(st, 1);
-    row.seq = column_int(st, 2);
-    row.born = column_int(st, 3);
-    row.state = (int) column_int(st, 4);
-    row.epoch = (uint32_t) column_int(st, 5);
-    row.epoch_used = (uint32_t) column_int(st, 6);
-    row.boot = (uint32_t) column_int(st, 7);
-    row.created_at = sqlite3_column_int64(st, 8);
-    row.started_at = sqlite3_column_int64(st, 9);
-    row.reason = column_text(st, 10);
-    row.spec = column_text(st, 11);
-
-    return rows->sandbox(data, &row, err);
-}
-
-
-static int
-row_exposure(sqlite3_stmt *st, const store_rows *rows, void *data,
-    error **err)
-{
-    store_exposure  row;
-
-    row.label = column_text(st, 0);
-    row.slot = (uint32_t) column_int(st, 1);
-    row.seq = column_int(st, 2);
-    row.port = (unsigned) column_int(st, 3);
-    row.token = column_text(st, 4);
-    row.name = column_text(st, 5);
-    row.access = (int) column_int(st, 6);
-    row.host_public = column_int(st, 7) != 0;
-    row.created_at = sqlite3_column_int64(st, 8);
-    row.gen = (uint32_t) column_int(st, 9);
-    row.limits = column_text(st, 10);
-    row.wake_off = column_int(st, 11) != 0;
-    row.wakes = (unsigned) column_int(st, 12);
-
-    return rows->exposure(data, &row, err);
-}
-
-
-static int
-row_tombstone(sqlite3_stmt *st, const store_rows *rows, void *data,
-    error **err)
-{
-    store_tombstone  row;
-
-    row.seq = column_int(st, 0);
-    row.slot = (uint32_t) column_int(st, 1);
-    row.exposure = column_int(st, 2) != 0;
-    row.name = column_text(st, 3);
-
-    return rows->tombstone(data, &row, err);
-}
-
-
-static int
-row_gap(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
-{
-    store_gap  row;
-
-    row.above = column_int(st, 0);
-    row.upto = column_int(st, 1);
-
-    return rows->gap(data, &row, err);
-}
-
-
-static int
-rows_load(store_db *db, const char *sql, const store_rows *rows, void *data,
-    int (*row)(sqlite3_stmt *, const store_rows *, void *, error **),
-    error **err)
-{
-    int            rc;
-    sqlite3_stmt  *st;
-
-    if (sqlite3_prepare_v2(db->db, sql, -1, &st, NULL) != SQLITE_OK) {
-        return db_error(db, "records", err);
-    }
-
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        if (row(st, rows, data, err) < 0) {
-            sqlite3_finalize(st);
-            return -1;
-        }
-    }
-
-    sqlite3_finalize(st);
-
-    return rc == SQLITE_DONE ? 0 : db_error(db, "records", err);
-}
-
-
-int
-store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
-{
-    if (rows_load(db, "SELECT name, prefix, seq FROM tenants ORDER BY seq",
-                  rows, data, row_tenant, err) < 0
-        || rows_load(db, "SELECT slot, id, seq, born, state, epoch,"
-                  " epoch_used, boot, created_at, started_at, reason, spec"
-                  " FROM sandboxes"
-                  " ORDER BY born", rows, data, row_sandbox, err) < 0
-        || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
-                     " host_public, created_at, gen, limits, wake_off, wakes"
-                     " FROM exposures ORDER BY seq",
-                     rows, data, row_exposure, err) < 0
-        || rows_load(db, "SELECT seq, slot, exposure, name FROM tombstones"
-                     " ORDER BY seq", rows, data, row_tombstone, err) < 0
-        || rows_load(db, "SELECT above, upto FROM gaps ORDER BY above", rows,
-                     data, row_gap, err) < 0)
-    {
-        return -1;
-    }
-
-    return 0;
-}
-
-
-static int
 write_tenant(store_db *db, const store_op *op, error **err)
 {
     sqlite3_stmt  *st;
@@ -568,6 +398,21 @@ write_tenant(store_db *db, const store_op *op, error **err)
     bind_int(st, 3, op->seq);
 
     return db_run(db, SQL_PUT_TENANT, err);
+}
+
+
+static int
+write_domain(store_db *db, const store_op *op, error **err)
+{
+    sqlite3_stmt  *st;
+
+    st = db->sql[SQL_PUT_DOMAIN];
+    bind_text(st, 1, op->name);
+    bind_text(st, 2, op->tenant);
+    bind_int(st, 3, op->seq);
+    bind_int(st, 4, (uint64_t) op->created_at);
+
+    return db_run(db, SQL_PUT_DOMAIN, err);
 }
 
 
@@ -619,6 +464,7 @@ write_exposure(store_db *db, const store_op *op, error **err)
     bind_text(st, 11, op->limits);
     bind_int(st, 12, op->wake_off);
     bind_int(st, 13, op->wakes);
+    bind_int(st, 14, op->by_admin);
 
     return db_run(db, SQL_PUT_EXPOSURE, err);
 }
@@ -631,7 +477,8 @@ write_delete(store_db *db, const store_op *op, error **err)
     sqlite3_stmt  *st;
 
     if (op->exposure) {
-        kind = SQL_DELETE_EXPOSURE;
+        kind = op->kind == STORE_DELETE_DOMAIN ? SQL_DELETE_DOMAIN
+                                               : SQL_DELETE_EXPOSURE;
         bind_text(db->sql[kind], 1, op->name);
 
     } else {
@@ -650,41 +497,6 @@ write_delete(store_db *db, const store_op *op, error **err)
     bind_text(st, 4, op->name);
 
     return db_run(db, SQL_PUT_TOMBSTONE, err);
-}
-
-
-int
-store_db_load_answers(store_db *db,
-    int (*row)(void *data, const store_answer *row, error **err), void *data,
-    error **err)
-{
-    int            rc;
-    sqlite3_stmt  *st;
-    store_answer   answer;
-
-    if (sqlite3_prepare_v2(db->db, "SELECT key, request, tenant, answer, at"
-                           " FROM answers ORDER BY at", -1, &st, NULL)
-        != SQLITE_OK)
-    {
-        return db_error(db, "records", err);
-    }
-
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        answer.key = column_text(st, 0);
-        answer.request = column_text(st, 1);
-        answer.tenant = column_text(st, 2);
-        answer.answer = column_text(st, 3);
-        answer.at = sqlite3_column_int64(st, 4);
-
-        if (row(data, &answer, err) < 0) {
-            break;
-        }
-    }
-
-    sqlite3_finalize(st);
-
-    return rc == SQLITE_DONE ? 0 : rc == SQLITE_ROW ? -1
-                                 : db_error(db, "records", err);
 }
 
 
@@ -717,6 +529,9 @@ write_op(store_db *db, const store_op *op, error **err)
     case STORE_PUT_TENANT:
         return write_tenant(db, op, err);
 
+    case STORE_PUT_DOMAIN:
+        return write_domain(db, op, err);
+
     case STORE_PUT_SANDBOX:
     case STORE_PUT_STATE:
         return write_sandbox(db, op, err);
@@ -725,6 +540,7 @@ write_op(store_db *db, const store_op *op, error **err)
         return write_exposure(db, op, err);
 
     case STORE_DELETE:
+    case STORE_DELETE_DOMAIN:
         return write_delete(db, op, err);
 
     case STORE_PUT_ANSWER:

@@ -13,10 +13,12 @@ typedef struct store_op  store_op;
 
 typedef enum {
     STORE_PUT_TENANT,
+    STORE_PUT_DOMAIN,
     STORE_PUT_SANDBOX,
     STORE_PUT_STATE,
     STORE_PUT_EXPOSURE,
     STORE_DELETE,               /* and leaves a tombstone */
+    STORE_DELETE_DOMAIN,        /* the same */
     STORE_PUT_ANSWER,
     STORE_DELETE_ANSWER,
     STORE_DROP_TOMBSTONES,
@@ -42,6 +44,7 @@ struct store_op {
     bool            host_public;
     bool            wake_off;
     unsigned        wakes;
+    bool            by_admin;
     bool            exposure;
     int64_t         created_at;
     int64_t         started_at;
@@ -49,7 +52,7 @@ struct store_op {
     char           *text;       /* spec, token or prefix */
     char           *title;      /* reason or name */
     char           *limits;
-    char           *tenant;     /* of an answer */
+    char           *tenant;     /* of an answer, or a domain's */
 };
 
 store_db *store_db_open(const char *dir, store_meta *meta, error **err);
@@ -63,6 +66,7 @@ void store_db_close(store_db *db);
 
 store_op *store_op_new(store_op_kind kind);
 store_op *store_op_tenant(const store_tenant *row);
+store_op *store_op_domain(const store_domain *row);
 store_op *store_op_sandbox(store_op_kind kind, const store_sandbox *row);
 store_op *store_op_exposure(const store_exposure *row);
 store_op *store_op_tombstone(const store_tombstone *row);

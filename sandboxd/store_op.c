@@ -55,6 +55,21 @@ store_op_tenant(const store_tenant *row)
 
 
 store_op *
+store_op_domain(const store_domain *row)
+{
+    store_op  *op;
+
+    op = store_op_new(STORE_PUT_DOMAIN);
+    op->seq = row->seq;
+    op->name = text_copy(row->name);
+    op->tenant = text_copy(row->tenant);
+    op->created_at = row->created_at;
+
+    return op;
+}
+
+
+store_op *
 store_op_sandbox(store_op_kind kind, const store_sandbox *row)
 {
     store_op  *op;
@@ -94,6 +109,7 @@ store_op_exposure(const store_exposure *row)
     op->host_public = row->host_public;
     op->wake_off = row->wake_off;
     op->wakes = row->wakes;
+    op->by_admin = row->by_admin;
     op->created_at = row->created_at;
     op->name = text_copy(row->label);
     op->text = text_copy(row->token);

@@ -157,6 +157,48 @@ END
     $x->stop;
 }
 
+# ---- domains of the API -----------------------------------------------------
+
+{
+    my $x = Example->new('custom-domains.conf', $s, certificates => {
+        'api.example.com' => 'DNS:api.example.com',
+        'sandboxes.example.net' => 'DNS:*.sandboxes.example.net' });
+
+    # Obtained later, as it were.
+    mkdir "$x->{dir}/tls/custom";
+    $x->certificate("custom/$_->[0]", "DNS:$_->[1]")
+        for ['shop.example.org', 'shop.example.org'],
+            ['_.live.example.org', '*.live.example.org'];
+    chmod 0644, glob "$x->{dir}/tls/custom/*";
+    chmod 0755, "$x->{dir}/tls", "$x->{dir}/tls/custom";
+    spew("$x->{dir}/tls/all.pem", join '', map { slurp($_) }
+        glob "$x->{dir}/tls/*.pem $x->{dir}/tls/custom/*.pem");
+    $x->start;
+
+    my $url = $x->preview('custom', $echo, access => 'public');
+    my $host = $x->wait_for_preview($url, '/', 200);
+    my ($label) = split /\./, $host;
+
+    is($x->curl("$label.live.example.org", '/')->{status}, 404,
+        'not yet a domain');
+    is($x->curl('api.example.com', '/v1/domains/live.example.org', '-X', 'PUT',
+        '-H', "Authorization: Bearer $s->{key}")->{status}, 200, 'but now');
+    is($x->curl("$label.live.example.org", '/')->{json}{'x-forwarded-host'},
+        "$label.live.example.org", 'it has the preview, with its certificate');
+    is($x->curl('shop.example.org', '/')->{status}, 404, 'not yet a name');
+    is($x->api('/custom/ports/8000', '-X', 'PATCH', '-d',
+        '{"hostnames": ["shop.example.org"]}')->{status}, 200, 'but now');
+    is($x->curl('shop.example.org', '/')->{json}{'x-forwarded-host'},
+        'shop.example.org', 'it has the preview, with its own certificate');
+    is($x->curl("$label.else.example.org", '/')->{status}, '000',
+        'without a certificate there is nothing');
+    is($x->curl('api.example.com', '/v1/domains/live.example.org', '-X',
+        'DELETE', '-H', "Authorization: Bearer $s->{key}")->{status}, 204,
+        'taken away');
+    is($x->curl("$label.live.example.org", '/')->{status}, 404, 'and gone');
+    $x->stop;
+}
+
 # ---- signing in -------------------------------------------------------------
 
 {

@@ -282,6 +282,13 @@ call('wsPty', status => 503);
 
 # what the host has, and what else is done to a sandbox
 
+call('putDomain');
+call('putDomain', path => { name => 'NONE' }, status => 400);
+call('listDomains');
+call('exposePort', json => { port => 8010, access => 'public',
+    hostnames => ['www.apps.example.org'] });
+call('deleteDomain');
+
 call('poolStats');
 call('primePool');
 call('emptyPool');

@@ -72,9 +72,10 @@ sub new {
 
 sub certificate {
     my ($self, $name, $names) = @_;
+    my ($cn) = $name =~ m{([^/]+)$};
     my ($status, undef, $err) = run_command(['openssl', 'req', '-x509',
         '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
-        '-days', '2', '-subj', "/CN=$name", '-addext',
+        '-days', '2', '-subj', "/CN=$cn", '-addext',
         "subjectAltName=$names", '-keyout', "$self->{dir}/tls/$name.key",
         '-out', "$self->{dir}/tls/$name.pem"]);
 

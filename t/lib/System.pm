@@ -12,7 +12,7 @@ package System;
 # Options: domain ('localhost'), daemon_args [...], http_conf, server_conf,
 # location_conf (text for nginx), workers (2), connections (8192), user
 # ('www-data' when root), dir (one of an earlier System, to start again on its
-# state).
+# state), catch_all (the previews' server has the names that no other has).
 
 use strict;
 use warnings;
@@ -113,6 +113,10 @@ sub nginx_conf {
     my $proxy = top_dir() . '/conf-examples/sandbox_proxy.conf';
     my $t = "$self->{ngx}/tmp";
     my $user = $self->{user} && $> == 0 ? "user $self->{user};" : '';
+    my $catch = $self->{catch_all} ? 'default_server' : '';
+    my $default = $catch ? ''
+        : "server { listen 127.0.0.1:$self->{port} default_server;\n"
+            . '             return 444; }';
 
     for (qw(main_conf http_conf server_conf api_conf location_conf)) {
         $self->{$_} //= '';
@@ -150,13 +154,10 @@ http {
         keepalive_timeout 10s;
     }
 
-    server {
-        listen 127.0.0.1:$self->{port} default_server;
-        return 444;
-    }
+    $default
 
     server {
-        listen 127.0.0.1:$self->{port};
+        listen 127.0.0.1:$self->{port} $catch;
         server_name *.$self->{domain};
         sandbox_preview $self->{domain};
         $self->{server_conf}

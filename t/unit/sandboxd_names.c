@@ -178,6 +178,59 @@ test_labels(void)
 
 
 static void
+test_hosts(void)
+{
+    char    name[HOST_MAX + 2];
+    size_t  i;
+
+    static const char *const  good[] = {
+        "a.b", "shop.example.org", "1.example.org", "123.a1", "8000.a.test",
+        "8000a-b.test", "a8000-b.test", "xn--bcher-kva.example", "a--b.c",
+        "0x7f.example", "a.0y"
+    };
+
+    static const char *const  bad[] = {
+        "", "a", ".", "a.", ".a", "a..b", ".a.b", "a.b.", "A.b", "a_b.c",
+        "-a.b", "a-.b", "a.-b", "a.b-", "a b.c", "a.b/c", "a.b:80", "*.a.b",
+        "127.0.0.1", "a.1", "a.0x", "a.0x7f", "1.2.3.0xff", "[::1]",
+        "8000-a.test", "1-a.test", "0-.test", "\xc3\xa4.test", "a.b\n"
+    };
+
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        ok(host_check(good[i], "x", NULL) == 0, "a host name: %s", good[i]);
+    }
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ok(host_check(bad[i], "x", NULL) == -1, "none: %zu", i);
+    }
+
+    memset(name, 'a', sizeof(name));
+
+    for (i = 63; i < HOST_MAX; i += 64) {
+        name[i] = '.';
+    }
+
+    name[HOST_MAX] = '\0';
+    ok(host_check(name, "x", NULL) == 0, "253 characters");
+    name[HOST_MAX] = 'a';
+    name[HOST_MAX + 1] = '\0';
+    ok(host_check(name, "x", NULL) == -1, "254 are too many");
+
+    name[DOMAIN_MAX] = '\0';
+    ok(domain_check(name, NULL) == 0 && DOMAIN_MAX + 64 == HOST_MAX,
+       "a domain leaves room for a label");
+    name[DOMAIN_MAX] = 'a';
+    name[DOMAIN_MAX + 1] = '\0';
+    ok(domain_check(name, NULL) == -1, "and has to");
+    ok(domain_check("8000-a.test", NULL) == 0, "it may begin like a label");
+
+    name[63] = 'a';
+    name[100] = '\0';
+    ok(host_check(name, "x", NULL) == -1, "a label of 64");
+}
+
+
+static void
 test_durations(void)
 {
     ok(duration_parse("90s") == 90 && duration_parse("10m") == 600
@@ -200,6 +253,7 @@ main(void)
     test_generated();
     test_tokens_and_ports();
     test_labels();
+    test_hosts();
     test_durations();
 
     return done_testing();
