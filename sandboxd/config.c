@@ -93,8 +93,9 @@ config_usage(FILE *f)
 "                       0600; made if it is missing\n"
 "  --agent PATH         the static agent binary that runs in each sandbox\n"
 "\n"
-"  --driver NAME        what sandboxes are: \"oci\", containers, or \"qemu\",\n"
-"                       virtual machines (default: oci)\n"
+"  --driver NAME[,NAME]  what sandboxes are: \"oci\", containers, or \"qemu\",\n"
+"                       virtual machines; of two the first is that of those\n"
+"                       that name none (default: oci)\n"
 "  --kernel DIR         of virtual machines: vmlinux, and the modules that\n"
 "                       find their disks; made by scripts/kernel.sh\n"
 "  --qemu PATH          (default: /usr/bin/qemu-system-x86_64)\n"
@@ -274,7 +275,7 @@ config_has_image(const config *cf, const char *name)
     unsigned  i;
 
     if (strcmp(name, "host") == 0) {
-        return cf->dev;
+        return cf->dev && config_has_driver(cf, CONFIG_OCI);
     }
 
     for (i = 0; i < cf->image_count; i++) {
@@ -351,21 +352,45 @@ config_external(config *dst, config_option option, const char *value,
 }
 
 
-static int
-config_driver_name(config *dst, const char *value, error **err)
+bool
+config_has_driver(const config *cf, config_driver driver)
 {
-    if (strcmp(value, "oci") == 0) {
-        dst->driver = CONFIG_OCI;
+    unsigned  i;
 
-    } else if (strcmp(value, "qemu") == 0) {
-        dst->driver = CONFIG_QEMU;
-
-    } else {
-        return error_set(err, 400, "usage", "--driver must be oci or qemu, "
-                         "not \"%s\"", value);
+    for (i = 0; i < cf->driver_count; i++) {
+        if (cf->drivers[i] == driver) {
+            return true;
+        }
     }
 
-    return 0;
+    return false;
+}
+
+
+static int
+config_driver_names(config *dst, char *value, error **err)
+{
+    char           *name, *rest;
+    config_driver   driver;
+
+    dst->driver_count = 0;
+
+    for (name = strtok_r(value, ",", &rest); name != NULL;
+         name = strtok_r(NULL, ",", &rest))
+    {
+        driver = strcmp(name, "oci") == 0 ? CONFIG_OCI
+                 : strcmp(name, "qemu") == 0 ? CONFIG_QEMU : CONFIG_DRIVERS;
+
+        if (driver == CONFIG_DRIVERS || config_has_driver(dst, driver)) {
+            return error_set(err, 400, "usage", "--driver must be oci or qemu, "
+                             "or both, not \"%s\"", name);
+        }
+
+        dst->drivers[dst->driver_count++] = driver;
+    }
+
+    return dst->driver_count > 0 ? 0
+           : error_set(err, 400, "usage", "--driver must be oci or qemu");
 }
 
 
@@ -459,7 +484,7 @@ config_value(config *dst, config_option option, char *value, error **err)
     }
 
     if (option == OPT_DRIVER) {
-        return config_driver_name(dst, value, err);
+        return config_driver_names(dst, value, err);
     }
 
     if (option == OPT_ACCEL) {
@@ -510,7 +535,7 @@ static int
 config_default_image(config *dst, error **err)
 {
     if (dst->default_image == NULL) {
-        dst->default_image = dst->dev && dst->driver == CONFIG_OCI
+        dst->default_image = dst->dev && dst->drivers[0] == CONFIG_OCI
                              ? "host" : dst->image_names[0];
         return 0;
     }
@@ -558,12 +583,12 @@ config_complete(config *dst, error **err)
                          CONFIG_SOCKET_MAX);
     }
 
-    if (dst->driver == CONFIG_QEMU && dst->image_count == 0) {
+    if (config_has_driver(dst, CONFIG_QEMU) && dst->image_count == 0) {
         return error_set(err, 400, "usage", "there is no image for virtual "
                          "machines: give --image NAME=FILE");
     }
 
-    if (dst->driver == CONFIG_QEMU && dst->pool.count != 0) {
+    if (!config_has_driver(dst, CONFIG_OCI) && dst->pool.count != 0) {
         return error_set(err, 400, "usage", "--pool: virtual machines can't "
                          "be prepared");
     }
@@ -602,6 +627,7 @@ config_parse(config *dst, int argc, char **argv, error **err)
 
     memset(dst, 0, sizeof(*dst));
     dst->level = LOG_INFO;
+    dst->driver_count = 1;
     dst->disk_floor = FLOOR_DEFAULT;
     dst->pool.batch = 1;
     dst->pool.interval_ms = POOL_INTERVAL_DEFAULT;

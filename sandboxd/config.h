@@ -20,7 +20,8 @@
 
 typedef enum {
     CONFIG_OCI,
-    CONFIG_QEMU
+    CONFIG_QEMU,
+    CONFIG_DRIVERS
 } config_driver;
 
 typedef struct {
@@ -32,7 +33,8 @@ typedef struct {
     const char  *qemu;              /* NULL: the usual place */
     const char  *kernel;            /* directory; NULL: none */
     const char  *accel;             /* NULL: by trying */
-    config_driver  driver;
+    config_driver  drivers[CONFIG_DRIVERS];     /* the first: the default */
+    unsigned     driver_count;
     const char  *socket_group;      /* NULL: the process's own */
     const char  *default_image;     /* NULL: see config_parse() */
     const char  *image_names[CONFIG_IMAGES_MAX + 1];    /* and "host" */
@@ -56,6 +58,8 @@ typedef struct {
  * else the first --image.
  */
 int config_parse(config *dst, int argc, char **argv, error **err);
+
+bool config_has_driver(const config *cf, config_driver driver);
 
 void config_usage(FILE *f);
 

@@ -42,6 +42,7 @@ cleanup_add(lifecycle *lc, sandbox *sb)
 static void
 on_stopped(void *data, error *err)
 {
+    driver     *d;
     sandbox    *sb;
     lifecycle  *lc;
 
@@ -51,7 +52,8 @@ on_stopped(void *data, error *err)
     if (spec_ephemeral(sb->spec) && !sb->run.dropped && !sb->gone) {
         error_free(err);
         sb->run.dropped = true;
-        lc->driver->destroy(lc->driver, sb->slot, on_stopped, sb);
+        d = lifecycle_driver(lc, sb);
+        d->destroy(d, sb->slot, on_stopped, sb);
         return;
     }
 
@@ -87,10 +89,13 @@ on_stopped(void *data, error *err)
 void
 lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
 {
+    driver  *d;
+
+    d = lifecycle_driver(lc, sb);
     lifecycle_enter(lc, sb, RUN_STOPPING);
     sb->run.dropped = false;
     lc->stopping++;
-    lc->driver->stop(lc->driver, sb->slot, grace_ms, on_stopped, sb);
+    d->stop(d, sb->slot, grace_ms, on_stopped, sb);
 }
 
 
@@ -215,9 +220,11 @@ static void
 start_dispatch(lifecycle *lc, sandbox *sb)
 {
     error        *err;
+    driver       *d;
     driver_spec  *spec;
 
     err = NULL;
+    d = lifecycle_driver(lc, sb);
 
     if (registry_next_run(lc->r, sb, &err) < 0) {
         lifecycle_enter(lc, sb, RUN_NONE);
@@ -251,8 +258,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     log_debug("%s: starting, slot %08x, epoch %u", sb->id, sb->slot,
               sb->now.epoch);
 
-    lc->driver->start(lc->driver, spec, spec_start_timeout(sb->spec),
-                      on_started, sb);
+    d->start(d, spec, spec_start_timeout(sb->spec), on_started, sb);
 }
 
 
@@ -275,6 +281,17 @@ start_allowed(lifecycle *lc, sandbox *sb, error **err)
 
     if (sb->run.state != RUN_NONE) {
         return 0;
+    }
+
+    /* Another one would not find its files, or find those of another. */
+    if (json_object_get(sb->spec, "runtime") != NULL
+        && strcmp(lifecycle_driver(lc, sb)->name, spec_runtime(sb->spec))
+           != 0)
+    {
+        error_set(err, 503, "start_failed", "its runtime \"%s\" is not among "
+                  "those of this sandboxd", spec_runtime(sb->spec));
+        (*err)->retry_after = 60;
+        return -1;
     }
 
     now = uv_now(lc->loop);

@@ -32,6 +32,7 @@
 #define STARTS_WITH_DRIVER_MAX 256
 #define STARTS_QUEUED_MAX     4096
 #define START_WAITERS_MAX     4096      /* of one sandbox */
+#define LIFECYCLE_DRIVERS_MAX    2
 #define CLEANUPS_MAX            16      /* with the driver at once */
 #define BACKOFF_FIRST_MS      1000
 #define BACKOFF_MAX_MS       30000
@@ -56,7 +57,9 @@ typedef struct {
 
 struct lifecycle {
     registry       *r;
-    driver         *driver;
+    driver         *driver;         /* the default one */
+    driver         *drivers[LIFECYCLE_DRIVERS_MAX];
+    unsigned        driver_count;
     driver         *external;       /* of those that others run, or NULL */
     unsigned        looks;          /* at them, under way */
     uv_loop_t      *loop;
@@ -116,7 +119,7 @@ void lifecycle_look(lifecycle *lc, sandbox *sb, lifecycle_started cb,
  * of before from now on. */
 void lifecycle_withdraw(lifecycle *lc, sandbox *sb);
 
-/* Whose driver is it? */
+/* Whose driver is it?  The default one where its own is not among ours. */
 driver *lifecycle_driver(lifecycle *lc, const sandbox *sb);
 
 /* It was used, as far as sandboxd sees itself. */

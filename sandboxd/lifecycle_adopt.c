@@ -57,14 +57,28 @@ adopt_found(void *data, const runfile *run)
 }
 
 
+typedef struct {
+    lifecycle  *lc;
+    driver     *d;
+} sweep;
+
+
+/* What is another driver's is that one's to sweep. */
 static bool
 sweep_keep(void *data, uint32_t slot, bool *running)
 {
-    sandbox    *sb;
-    lifecycle  *lc;
+    sweep    *s;
+    sandbox  *sb;
 
-    lc = data;
-    sb = registry_find_slot(lc->r, slot);
+    s = data;
+    sb = registry_find_slot(s->lc->r, slot);
+
+    if (sb != NULL && !spec_external(sb->spec)
+        && lifecycle_driver(s->lc, sb) != s->d)
+    {
+        *running = true;
+        return true;
+    }
 
     *running = sb != NULL && sb->run.state == RUN_UP;
 
@@ -72,10 +86,24 @@ sweep_keep(void *data, uint32_t slot, bool *running)
 }
 
 
+static void
+driver_sweep(lifecycle *lc, driver *d)
+{
+    sweep  s;
+
+    if (d != NULL) {
+        s.lc = lc;
+        s.d = d;
+        d->sweep(d, sweep_keep, &s);
+    }
+}
+
+
 int
 lifecycle_adopt(lifecycle *lc, error **err)
 {
     sandbox       *sb;
+    unsigned       i;
     journal_node  *node;
 
     if (runfile_each(lc->run_dir, adopt_found, lc, err) < 0) {
@@ -105,11 +133,15 @@ lifecycle_adopt(lifecycle *lc, error **err)
                            "it ended while sandboxd was away");
     }
 
-    lc->driver->sweep(lc->driver, sweep_keep, lc);
+    driver_sweep(lc, lc->driver);
 
-    if (lc->external != NULL) {
-        lc->external->sweep(lc->external, sweep_keep, lc);
+    for (i = 0; i < lc->driver_count; i++) {
+        if (lc->drivers[i] != lc->driver) {
+            driver_sweep(lc, lc->drivers[i]);
+        }
     }
+
+    driver_sweep(lc, lc->external);
 
     return 0;
 }

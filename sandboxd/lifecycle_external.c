@@ -38,7 +38,22 @@ typedef struct {
 driver *
 lifecycle_driver(lifecycle *lc, const sandbox *sb)
 {
-    return spec_external(sb->spec) ? lc->external : lc->driver;
+    unsigned     i;
+    const char  *runtime;
+
+    if (spec_external(sb->spec)) {
+        return lc->external;
+    }
+
+    runtime = spec_runtime(sb->spec);
+
+    for (i = 0; i < lc->driver_count; i++) {
+        if (strcmp(lc->drivers[i]->name, runtime) == 0) {
+            return lc->drivers[i];
+        }
+    }
+
+    return lc->driver;
 }
 
 

@@ -13,7 +13,7 @@
 
 #include "common/log.h"
 #include "sandboxd/config.h"
-#include "sandboxd/driver.h"
+#include "sandboxd/drivers.h"
 #include "sandboxd/external.h"
 #include "sandboxd/host.h"
 #include "sandboxd/lifecycle.h"
@@ -39,9 +39,8 @@ typedef struct {
     registry    *r;
     lifecycle   *lc;
     pool        *pool;
-    driver      *driver;
+    drivers      drivers;
     driver      *external;
-    driver_host  dh;
     server      *server;
     service      sv;
     bool         ending;
@@ -183,31 +182,35 @@ crun_find(const config *cf)
 
 
 static int
-daemon_driver(daemon_state *d, error **err)
+daemon_drivers(daemon_state *d, error **err)
 {
-    d->dh.loop = &d->loop;
-    d->dh.state_dir = d->h.state_dir;
-    d->dh.run_dir = d->h.run_dir;
-    d->dh.agent_path = d->cf.agent;
-    d->dh.crun_path = crun_find(&d->cf);
-    d->dh.qemu_path = d->cf.qemu;
-    d->dh.kernel_dir = d->cf.kernel;
-    d->dh.accel = d->cf.accel;
-    d->dh.socket_gid = d->h.socket_gid;
-    d->dh.dev = d->cf.dev;
-    d->dh.image_names = d->cf.image_names;
-    d->dh.image_dirs = d->cf.image_dirs;
-    d->dh.image_count = d->cf.image_count;
-    d->dh.exited = on_exited;
-    d->dh.exited_data = d;
+    unsigned     i;
+    driver_host  base;
 
-    d->driver = d->cf.driver == CONFIG_QEMU ? driver_qemu_create(&d->dh, err)
-                                            : driver_oci_create(&d->dh, err);
-    if (d->driver == NULL) {
+    memset(&base, 0, sizeof(base));
+    base.loop = &d->loop;
+    base.state_dir = d->h.state_dir;
+    base.run_dir = d->h.run_dir;
+    base.agent_path = d->cf.agent;
+    base.crun_path = crun_find(&d->cf);
+    base.qemu_path = d->cf.qemu;
+    base.kernel_dir = d->cf.kernel;
+    base.accel = d->cf.accel;
+    base.socket_gid = d->h.socket_gid;
+    base.dev = d->cf.dev;
+    base.exited = on_exited;
+    base.exited_data = d;
+
+    if (drivers_open(&d->drivers, &d->cf, &base, err) < 0) {
         return -1;
     }
 
-    d->lc->driver = d->driver;
+    d->lc->driver = d->drivers.all[0];
+    d->lc->driver_count = d->drivers.count;
+
+    for (i = 0; i < d->drivers.count; i++) {
+        d->lc->drivers[i] = d->drivers.all[i];
+    }
 
     return 0;
 }
@@ -236,29 +239,14 @@ daemon_external(daemon_state *d, error **err)
 static void
 daemon_service(daemon_state *d)
 {
-    config        *cf;
-    options_host  *oh;
+    config  *cf;
 
     cf = &d->cf;
-    oh = &d->sv.host;
-
-    oh->images = cf->image_names;
-    oh->image_count = cf->image_count;
-    oh->default_image = cf->default_image;
-    oh->enforces_cpu = d->driver->enforces_cpu;
-    oh->enforces_memory = d->driver->enforces_memory;
-    oh->enforces_disk = d->driver->enforces_disk;
-    oh->enforces_pids = d->driver->enforces_pids;
-
-    /* The driver knows this one without a directory. */
-    if (cf->dev && cf->driver == CONFIG_OCI) {
-        cf->image_names[cf->image_count] = "host";
-        oh->image_count++;
-    }
+    drivers_options(&d->drivers, cf, &d->sv.host);
 
     d->sv.r = d->r;
     d->sv.lc = d->lc;
-    d->sv.driver = d->driver;
+    d->sv.driver = d->drivers.all[0];
     d->sv.external = &cf->external;
     d->sv.pool = d->pool;
     d->sv.loop = &d->loop;
@@ -308,13 +296,14 @@ daemon_open(daemon_state *d, error **err)
                              daemon_starts(&d->cf));
     d->lc->run_path = d->h.run_dir;
 
-    if (daemon_driver(d, err) < 0 || daemon_external(d, err) < 0
+    if (daemon_drivers(d, err) < 0 || daemon_external(d, err) < 0
         || lifecycle_adopt(d->lc, err) < 0)
     {
         return -1;
     }
 
-    d->pool = pool_create(d->lc, &d->cf.pool);
+    d->pool = pool_create(d->lc, drivers_find(&d->drivers, "oci"),
+                          &d->cf.pool);
     daemon_service(d);
 
     fd = host_socket(&d->h, err);
@@ -358,9 +347,7 @@ daemon_close(daemon_state *d)
         store_close(d->store);
     }
 
-    if (d->driver != NULL) {
-        d->driver->free(d->driver);
-    }
+    drivers_free(&d->drivers);
 
     if (d->external != NULL) {
         d->lc->closing = true;

@@ -105,8 +105,8 @@ stats_done(void *data, const driver_stats *stats, error *err)
 
     spec_limits(req->sb->spec, &limits);
 
-    if (limits.cpu == 0 && sv->driver->enforces_cpu
-        && !spec_external(req->sb->spec))
+    if (limits.cpu == 0 && !spec_external(req->sb->spec)
+        && lifecycle_driver(sv->lc, req->sb)->enforces_cpu)
     {
         limits.cpu = sv->lc->defaults.cpu;
     }

@@ -8,7 +8,8 @@
  *
  *   id            see names.h; without it one is generated
  *   normalizeId   bool: fold uppercase in id
- *   image         name of a configured image
+ *   runtime       name of one of the host's drivers
+ *   image         name of a configured image, which that driver can use
  *   env           object of strings: at most 256 names of
  *                 [A-Za-z_][A-Za-z0-9_]*, 64 KiB in all; values are secrets
  *                 and never shown again
@@ -51,6 +52,8 @@
 
 #define EXPOSURE_NAME_MAX    64
 #define OPTIONS_IMAGE_MAX    64
+#define OPTIONS_RUNTIMES_MAX  2
+#define RUNTIME_OF_OLD       "oci"  /* where a record names none */
 
 #define WAKES_DEFAULT        60     /* a minute */
 #define WAKES_MAX          6000
@@ -62,13 +65,21 @@
 #define SLEEP_AFTER          600    /* seconds */
 #define ACTIVITY_PROCESSES   "traffic+processes"
 
+/* What a driver can do. */
+typedef struct {
+    const char         *name;
+    bool                enforces_cpu, enforces_memory, enforces_disk;
+    bool                enforces_pids;
+} options_runtime;
+
 /* What this host can do. */
 typedef struct {
     const char         *default_image;      /* NULL: none, must be named */
     const char *const  *images;
+    const unsigned     *image_runtimes;     /* whose each is; NULL: the first */
     unsigned            image_count;
-    bool                enforces_cpu, enforces_memory, enforces_disk;
-    bool                enforces_pids;
+    options_runtime     runtimes[OPTIONS_RUNTIMES_MAX];
+    unsigned            runtime_count;      /* the first is the default */
 } options_host;
 
 typedef struct {
@@ -84,7 +95,8 @@ void create_options_free(create_options *options);
 
 /*
  * Changes options of a spec: a JSON merge patch (RFC 7386), where null brings
- * the default back.  id, normalizeId, image and mounts can't be changed.  The
+ * the default back.  id, normalizeId, image, runtime and mounts can't be
+ * changed.  The
  * specs that come of it are like those of a creation; dst->id stays empty.
  */
 int update_options_parse(create_options *dst, json_t *spec, json_t *patch,
@@ -105,6 +117,7 @@ int external_options_update(create_options *dst, json_t *spec, json_t *patch,
 /* What of a stored spec the lifecycle needs. */
 void spec_limits(json_t *spec, driver_limits *limits);
 const char *spec_image(json_t *spec);
+const char *spec_runtime(json_t *spec);
 uint64_t spec_start_timeout(json_t *spec);
 uint64_t spec_queue_timeout(json_t *spec);
 uint64_t spec_sleep_after(json_t *spec);        /* ms; 0: never */

@@ -36,7 +36,8 @@ static const integer_member  top_members[] = {
 };
 
 static const char *const  known_members[] = {
-    "id", "normalizeId", "image", "env", "labels", "resources", "network",
+    "id", "normalizeId", "image", "runtime", "env", "labels", "resources",
+    "network",
     "sleepAfter", "keepAlive", "ttl", "ephemeral", "activity",
     "containerTimeouts", "createTimeoutMs", "timeoutMs", "exposedPorts",
     "mounts", "limits", NULL
@@ -252,13 +253,82 @@ labels_copy(json_t *spec, json_t *in, error **err)
 }
 
 
+/* The default of all hosts is not recorded. */
 static int
-image_copy(json_t *spec, json_t *in, const options_host *host, error **err)
+runtime_copy(json_t *spec, json_t *in, const options_host *host,
+    unsigned *runtime, error **err)
+{
+    int          got;
+    const char  *name;
+
+    *runtime = 0;
+    got = json_get_string(in, "runtime", OPTIONS_IMAGE_MAX, &name, err);
+
+    if (got < 0) {
+        return -1;
+    }
+
+    while (got > 0 && strcmp(host->runtimes[*runtime].name, name) != 0) {
+        if (++*runtime == host->runtime_count) {
+            return error_set_field(err, 422, "unenforceable", "runtime", 0,
+                                   "this host has no runtime \"%.64s\"",
+                                   name);
+        }
+    }
+
+    name = host->runtimes[*runtime].name;
+
+    if (strcmp(name, RUNTIME_OF_OLD) != 0) {
+        json_object_set_new(spec, "runtime", json_string(name));
+    }
+
+    return 0;
+}
+
+
+static unsigned
+image_runtime(const options_host *host, unsigned image)
+{
+    return host->image_runtimes != NULL ? host->image_runtimes[image] : 0;
+}
+
+
+/* The default one if the runtime can use it, else the first that it can. */
+static const char *
+image_default(const options_host *host, unsigned runtime)
+{
+    unsigned     i;
+    const char  *first;
+
+    first = NULL;
+
+    for (i = host->image_count; i > 0; i--) {
+        if (image_runtime(host, i - 1) != runtime) {
+            continue;
+        }
+
+        first = host->images[i - 1];
+
+        if (host->default_image != NULL
+            && strcmp(first, host->default_image) == 0)
+        {
+            return first;
+        }
+    }
+
+    return host->image_runtimes != NULL && runtime != 0 ? first
+           : host->default_image;
+}
+
+
+static int
+image_copy(json_t *spec, json_t *in, const options_host *host,
+    unsigned runtime, error **err)
 {
     unsigned     i;
     const char  *image;
 
-    image = host->default_image;
+    image = image_default(host, runtime);
 
     if (json_get_string(in, "image", OPTIONS_IMAGE_MAX, &image, err) < 0) {
         return -1;
@@ -272,13 +342,26 @@ image_copy(json_t *spec, json_t *in, const options_host *host, error **err)
 
     for (i = 0; i < host->image_count; i++) {
         if (strcmp(host->images[i], image) == 0) {
-            json_object_set_new(spec, "image", json_string(image));
-            return 0;
+            break;
         }
     }
 
-    return error_set_field(err, 400, "unknown_image", "image", 0,
-                           "there is no image \"%.64s\" on this host", image);
+    if (i == host->image_count) {
+        return error_set_field(err, 400, "unknown_image", "image", 0,
+                               "there is no image \"%.64s\" on this host",
+                               image);
+    }
+
+    if (image_runtime(host, i) != runtime) {
+        return error_set_field(err, 422, "unenforceable", "image", 0,
+                               "the image \"%.64s\" is one for the runtime "
+                               "\"%s\"", image,
+                               host->runtimes[image_runtime(host, i)].name);
+    }
+
+    json_object_set_new(spec, "image", json_string(image));
+
+    return 0;
 }
 
 
@@ -446,7 +529,8 @@ int
 create_options_parse(create_options *dst, json_t *in,
     const options_host *host, error **err)
 {
-    json_t  *empty;
+    json_t    *empty;
+    unsigned   runtime;
 
     memset(dst, 0, sizeof(*dst));
 
@@ -464,10 +548,12 @@ create_options_parse(create_options *dst, json_t *in,
     options_unknown(in, known_members, "", dst->warnings);
 
     if (create_id(dst, in, err) < 0
-        || image_copy(dst->spec, in, host, err) < 0
+        || runtime_copy(dst->spec, in, host, &runtime, err) < 0
+        || image_copy(dst->spec, in, host, runtime, err) < 0
         || env_copy(dst->spec, in, err) < 0
         || options_common(dst->spec, in, err) < 0
-        || options_resources(dst->spec, in, host, err) < 0
+        || options_resources(dst->spec, in, &host->runtimes[runtime], err)
+           < 0
         || options_network(dst->spec, in, err) < 0
         || duration_copy(dst->spec, in, "sleepAfter", err) < 0
         || bool_copy(dst->spec, in, "keepAlive", err) < 0

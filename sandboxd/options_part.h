@@ -26,7 +26,7 @@ int options_common(json_t *spec, json_t *in, error **err);
 void options_merge(json_t *dst, const char *name, json_t *value);
 
 /* The members "resources" and "network" of a creation. */
-int options_resources(json_t *spec, json_t *in, const options_host *host,
+int options_resources(json_t *spec, json_t *in, const options_runtime *host,
     error **err);
 int options_network(json_t *spec, json_t *in, error **err);
 

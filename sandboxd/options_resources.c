@@ -129,7 +129,7 @@ resource_cpu(json_t *copy, json_t *in, bool enforced, error **err)
 
 
 int
-options_resources(json_t *spec, json_t *in, const options_host *host,
+options_resources(json_t *spec, json_t *in, const options_runtime *host,
     error **err)
 {
     int                       got;

@@ -6,7 +6,7 @@
 
 
 static const char *const  fixed_members[] = {
-    "id", "normalizeId", "image", "mounts", NULL
+    "id", "normalizeId", "image", "runtime", "mounts", NULL
 };
 
 /* Objects whose members are patched one by one. */
@@ -68,6 +68,7 @@ update_options_parse(create_options *dst, json_t *spec, json_t *patch,
     }
 
     whole = json_copy(spec);
+    json_object_set_new(whole, "runtime", json_string(spec_runtime(spec)));
 
     json_object_foreach(patch, name, value) {
 

@@ -636,7 +636,7 @@ pool_close(pool *p, void (*closed)(void *data), void *data)
 
 
 pool *
-pool_create(lifecycle *lc, const pool_config *config)
+pool_create(lifecycle *lc, driver *d, const pool_config *config)
 {
     pool      *p;
     unsigned   i;
@@ -648,7 +648,7 @@ pool_create(lifecycle *lc, const pool_config *config)
 
     p->lc = lc;
     p->r = lc->r;
-    p->driver = lc->driver;
+    p->driver = d;
     p->batch = config->batch;
     p->interval = config->interval_ms;
     p->no_env = json_object();

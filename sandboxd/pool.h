@@ -25,8 +25,9 @@
 typedef struct pool  pool;
 
 /* Sets itself up as the registry's source of slots.  The lifecycle has its
- * driver, and has adopted. */
-pool *pool_create(lifecycle *lc, const pool_config *config);
+ * drivers, and has adopted; d is the one that prepares, or NULL if nothing is
+ * to be prepared. */
+pool *pool_create(lifecycle *lc, driver *d, const pool_config *config);
 
 /* Whether the slot is one of the pool's; if so it has ended. */
 bool pool_on_exited(pool *p, uint32_t slot);

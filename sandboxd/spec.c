@@ -29,6 +29,17 @@ spec_image(json_t *spec)
 }
 
 
+const char *
+spec_runtime(json_t *spec)
+{
+    const char  *runtime;
+
+    runtime = json_string_value(json_object_get(spec, "runtime"));
+
+    return runtime != NULL ? runtime : RUNTIME_OF_OLD;
+}
+
+
 uint64_t
 spec_start_timeout(json_t *spec)
 {

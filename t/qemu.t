@@ -201,8 +201,32 @@ ok(-e "$machine/disk", 'a disk');
 is($s->api(DELETE => '/v1/sandbox/one', %slow)->{status}, 204, 'destroyed');
 ok(wait_for(sub { !-e $machine }, 30), 'with its disk');
 
-$r = $s->exec('two', 'true', body => {}, %slow);
-is($r->{exitCode}, 0, 'another one, without being asked for');
+$s->stop;
+
+# ---- both kinds on one host
+
+my @args = Vm::arguments();
+$s = System->start(daemon_args => ['--driver', 'oci,qemu', @args[2 .. $#args],
+    '--agent', Vm::agent()]);
+$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'container' });
+is($r->{json}{driver}{name}, 'oci', 'the first driver is the default');
+$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'machine',
+    runtime => 'qemu' });
+is($r->{json}{driver}{name}, 'qemu', 'a machine beside containers');
+is($r->{json}{image}, 'vm', 'has an image of its own');
+$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'none',
+    runtime => 'qemu', image => 'host' });
+is($r->{status}, 422, "not a container's");
+is(run('container', 'cat /proc/version') . "\n", slurp('/proc/version'),
+    'one has the kernel of the host');
+like(run('machine', 'cat /proc/version'), qr/Debian/, 'the other its own');
+$s->kill_daemon;
+$s->start_daemon;
+my %uptime = map { $_ => record($_)->{epoch} } qw(container machine);
+run($_, 'true') for qw(container machine);
+is_deeply({ map { $_ => record($_)->{epoch} } qw(container machine) }, \%uptime,
+    'both live through a kill -9 of sandboxd');
+$s->api(DELETE => "/v1/sandbox/$_", %slow) for qw(container machine);
 
 $s->stop;
 done_testing();

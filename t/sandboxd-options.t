@@ -69,8 +69,10 @@ refused([@base, '--image', 'a=/', '--default-image', 'b'],
     qr/no --image of that name/, 'an unknown default image');
 refused([@base, '--image', 'a=/', '--default-image', 'host'], qr/needs --dev/,
     'the host image without --dev');
-refused([@base, '--dev', '--driver', 'xen'], qr/oci or qemu, not "xen"/,
+refused([@base, '--dev', '--driver', 'xen'], qr/oci or qemu, or both, not "xen"/,
     'an unknown driver');
+refused([@base, '--dev', '--driver', 'oci,oci'], qr/or both, not "oci"/,
+    'a driver twice');
 refused([@base, '--dev', '--driver', 'qemu'], qr/no image for virtual/,
     'virtual machines of the host');
 refused([@base, '--image', 'a=/x', '--driver', 'qemu', '--pool', '1'],

@@ -18,7 +18,9 @@ static const char *const  images[] = { "host" };
 
 static const options_host  here = {
     .default_image = "host", .images = images, .image_count = 1,
-    .enforces_memory = true, .enforces_pids = true
+    .runtimes = { { .name = "oci", .enforces_memory = true,
+                    .enforces_pids = true } },
+    .runtime_count = 1
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

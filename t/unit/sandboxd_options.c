@@ -13,7 +13,9 @@ static const char *const  images[] = { "base", "host" };
 
 static options_host  here = {
     .default_image = "base", .images = images, .image_count = 2,
-    .enforces_cpu = true, .enforces_memory = true, .enforces_pids = true
+    .runtimes = { { .name = "oci", .enforces_cpu = true, .enforces_memory = true,
+                    .enforces_pids = true } },
+    .runtime_count = 1
 };
 
 
@@ -418,6 +420,54 @@ test_expose(void)
 }
 
 
+/* A host with two drivers. */
+static void
+test_runtimes(void)
+{
+    int                          status;
+    char                         spec[512];
+    options_host                 one;
+    static const char *const     names[] = { "dir", "file", "other" };
+    static const unsigned        of[] = { 0, 1, 1 };
+
+    one = here;
+    here.images = names;
+    here.image_runtimes = of;
+    here.image_count = 3;
+    here.default_image = "dir";
+    here.runtimes[1].name = "qemu";
+    here.runtimes[1].enforces_disk = true;
+    here.runtime_count = 2;
+
+    create_field("{}", &status, spec, sizeof(spec));
+    ok(status == 0 && strstr(spec, "\"image\":\"dir\"") != NULL
+       && strstr(spec, "runtime") == NULL, "the default runtime");
+
+    create_field("{\"runtime\":\"qemu\",\"resources\":{\"disk\":\"64M\"}}",
+                 &status, spec, sizeof(spec));
+    ok(status == 0 && strstr(spec, "\"image\":\"file\"") != NULL
+       && strstr(spec, "\"runtime\":\"qemu\"") != NULL,
+       "another one, its first image and its limits");
+
+    create_field("{\"runtime\":\"qemu\",\"image\":\"other\"}", &status,
+                 spec, sizeof(spec));
+    ok(status == 0 && strstr(spec, "\"image\":\"other\"") != NULL,
+       "another image of it");
+
+    ok(strcmp(create_field("{\"resources\":{\"disk\":\"64M\"}}", &status,
+                           spec, sizeof(spec)), "resources.disk") == 0
+       && status == 422, "what one can, the other can't");
+    ok(strcmp(create_field("{\"runtime\":\"qemu\",\"image\":\"dir\"}",
+                           &status, spec, sizeof(spec)), "image") == 0
+       && status == 422, "an image of the other");
+    ok(strcmp(create_field("{\"runtime\":\"xen\"}", &status, spec,
+                           sizeof(spec)), "runtime") == 0 && status == 422,
+       "an unknown runtime");
+
+    here = one;
+}
+
+
 int
 main(void)
 {
@@ -427,6 +477,8 @@ main(void)
     test_warnings();
     test_spec();
     test_expose();
+
+    test_runtimes();
 
     return done_testing();
 }

@@ -1,0 +1,137 @@
+/* The drivers that the command line names; see drivers.h. */
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sandboxd/drivers.h"
+
+
+static unsigned
+drivers_index(const config *cf, config_driver kind)
+{
+    unsigned  i;
+
+    for (i = 0; i < cf->driver_count; i++) {
+        if (cf->drivers[i] == kind) {
+            break;
+        }
+    }
+
+    return i < cf->driver_count ? i : 0;
+}
+
+
+static void
+images_share(drivers *ds, const config *cf)
+{
+    unsigned      i, j, of;
+    struct stat   st;
+    driver_host  *host;
+
+    for (i = 0; i < cf->image_count; i++) {
+        of = 0;
+
+        if (cf->driver_count > 1) {
+            of = drivers_index(cf, stat(cf->image_dirs[i], &st) == 0
+                               && S_ISREG(st.st_mode) ? CONFIG_QEMU
+                                                      : CONFIG_OCI);
+        }
+
+        host = &ds->hosts[of];
+        j = host->image_count++;
+        ds->names[of][j] = cf->image_names[i];
+        ds->paths[of][j] = cf->image_dirs[i];
+        ds->image_runtimes[i] = of;
+    }
+
+    ds->image_runtimes[cf->image_count] = drivers_index(cf, CONFIG_OCI);
+}
+
+
+int
+drivers_open(drivers *ds, const config *cf, const driver_host *base,
+    error **err)
+{
+    unsigned      i;
+    driver_host  *host;
+
+    for (i = 0; i < cf->driver_count; i++) {
+        host = &ds->hosts[i];
+        *host = *base;
+        host->image_names = ds->names[i];
+        host->image_dirs = ds->paths[i];
+        host->image_count = 0;
+    }
+
+    images_share(ds, cf);
+
+    for (i = 0; i < cf->driver_count; i++) {
+        host = &ds->hosts[i];
+        ds->all[i] = cf->drivers[i] == CONFIG_QEMU
+                     ? driver_qemu_create(host, err)
+                     : driver_oci_create(host, err);
+
+        if (ds->all[i] == NULL) {
+            return -1;
+        }
+
+        ds->count++;
+    }
+
+    return 0;
+}
+
+
+void
+drivers_free(drivers *ds)
+{
+    unsigned  i;
+
+    for (i = 0; i < ds->count; i++) {
+        ds->all[i]->free(ds->all[i]);
+    }
+}
+
+
+driver *
+drivers_find(const drivers *ds, const char *name)
+{
+    unsigned  i;
+
+    for (i = 0; i < ds->count; i++) {
+        if (strcmp(ds->all[i]->name, name) == 0) {
+            return ds->all[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+drivers_options(const drivers *ds, config *cf, options_host *host)
+{
+    unsigned          i;
+    options_runtime  *runtime;
+
+    host->images = cf->image_names;
+    host->image_count = cf->image_count;
+    host->image_runtimes = ds->image_runtimes;
+    host->default_image = cf->default_image;
+    host->runtime_count = ds->count;
+
+    for (i = 0; i < ds->count; i++) {
+        runtime = &host->runtimes[i];
+        runtime->name = ds->all[i]->name;
+        runtime->enforces_cpu = ds->all[i]->enforces_cpu;
+        runtime->enforces_memory = ds->all[i]->enforces_memory;
+        runtime->enforces_disk = ds->all[i]->enforces_disk;
+        runtime->enforces_pids = ds->all[i]->enforces_pids;
+    }
+
+    /* The driver knows this one without a directory. */
+    if (cf->dev && drivers_find(ds, "oci") != NULL) {
+        cf->image_names[cf->image_count] = "host";
+        host->image_count++;
+    }
+}
