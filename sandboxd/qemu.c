@@ -337,6 +337,41 @@ boot_make(qemu_driver *q, error **err)
 }
 
 
+/* What fails every start: a disk that the kernel has made read-only, a run
+ * directory that was cleared away, a package that was removed. */
+static int
+qemu_health(driver *d, error **err)
+{
+    size_t        i;
+    qemu_driver  *q;
+
+    q = (qemu_driver *) d;
+
+    const struct {
+        const char  *path;
+        int          mode;
+        const char  *what;
+    } needed[] = {
+        { q->machines, W_OK | X_OK, "the directory of the machines can't be "
+                                    "written" },
+        { q->sockets, W_OK | X_OK, "the directory of the sandboxes' sockets "
+                                   "can't be written" },
+        { q->kernel, R_OK, "the machines' kernel can't be read" },
+        { q->initramfs, R_OK, "what the machines boot from can't be read" },
+        { q->qemu, X_OK, "QEMU can't be run" },
+    };
+
+    for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (access(needed[i].path, needed[i].mode) == -1) {
+            return error_set(err, 503, "driver", "%s: %s", needed[i].what,
+                             strerror(errno));
+        }
+    }
+
+    return 0;
+}
+
+
 /* Two sandboxds of one host differ in their directories. */
 static uint64_t
 path_hash(const char *path)
@@ -386,6 +421,7 @@ driver_fill(qemu_driver *q)
     q->d.destroy = qemu_destroy_run;
     q->d.adopt = qemu_adopt;
     q->d.stats = qemu_stats_run;
+    q->d.health = qemu_health;
     q->d.sweep = qemu_sweep_run;
     q->d.free = qemu_free;
 }

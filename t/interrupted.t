@@ -192,7 +192,7 @@ $pid = start_process(log => $out, cmd => ['curl', '-sN',
     "http://localhost:$h2/v1/sandbox/one/exec"]);
 ok(wait_for(sub { (slurp($out) // '') =~ /dGlja/ }, 20), 'one: HTTP/2');
 ok(wait_for(sub {
-    $s->exec('one', 'pgrep -x sleep >/dev/null && echo yes', body => {
+    $s->exec('one', 'grep -aqs "^sleep.60" /proc/[0-9]*/cmdline && echo yes', body => {
         sessionId => '__DISABLE_SESSION__' })->{stdout} =~ /yes/;
 }, 20), 'one: a command');
 
