@@ -38,7 +38,29 @@ sub events {
 
 # ---- at the edge, with an agent that leaves as told
 
+my $slow = free_port();
 my $e = Edge->new(workers => 1);
+$e->{more_servers} = <<"EOC";
+    server {
+        listen 127.0.0.1:$slow sndbuf=8k;
+        server_name api.test;
+        sandbox_api on;
+        sandbox_api_keys $e->{dir}/keys;
+        location / {
+            proxy_http_version 1.1;
+            proxy_set_header Host \$sandbox_host;
+            proxy_buffering on;
+            proxy_buffers 64 16k;
+            proxy_pass http://sandboxes;
+        }
+        location ~ /watch\$ {
+            proxy_http_version 1.1;
+            proxy_set_header Host \$sandbox_host;
+            limit_rate 400k;
+            proxy_pass http://sandboxes;
+        }
+    }
+EOC
 my $agent = $e->agent(1, agent => { raw => {
     '/bridge/exec' => $CUT . chunk("event: stdout\ndata: eA==\n\nevent: stdo"),
     '/api/execute/stream' => $CUT . chunk(qq(data: {"type":"start"}\n\ndata: {"ty)),
@@ -50,6 +72,8 @@ my $agent = $e->agent(1, agent => { raw => {
         . "text/event-stream\r\nContent-Length: 99\r\n\r\ndata: 1\n\n",
     '/api/watch' => $CUT . chunk(qq(data: {"type":"watching"}\n\n)) . "0\r\n\r\n",
     '/app' => $CUT . chunk("data: 1\n\n"),
+    map { $_ => $CUT . chunk("data: " . 'x' x 600_000 . "\n\n") }
+        '/bridge/process/p/stream', '/bridge/watch',
 } });
 $e->start;
 
@@ -99,6 +123,21 @@ for my $case (['no stream', GET => '/api/version'],
 }
 $r = $e->get('8000-box1-tok.preview.test', '/app');
 ok(!$r->{complete} && $r->{body} eq "data: 1\n\n", 'and so does a preview');
+
+# What was sent before is still on its way, for longer than anybody asks why.
+for my $path ('/process/p/stream', '/watch') {
+    my $c = http_connect(port => $slow);
+
+    http_send($c, ($path eq '/watch' ? 'POST' : 'GET') . " $box$path HTTP/1.1\r\n"
+        . "Host: api.test\r\nAuthorization: Bearer $Edge::KEY\r\n"
+        . "Content-Length: 0\r\n\r\n");
+    sleep 2;
+    $r = http_read($c);
+    @got = events($r->{body});
+    is(length $got[0][1], 600_000, "$path: what was sent");
+    is($got[-1][2]{code}, 'OPERATION_INTERRUPTED', 'and the end');
+    ok($r->{complete}, 'in order');
+}
 
 # A client that is slow, one that has left, and an old one.
 my $s = http_connect(port => $e->{port});
