@@ -246,7 +246,6 @@ daemon_service(daemon_state *d)
 
     d->sv.r = d->r;
     d->sv.lc = d->lc;
-    d->sv.driver = d->drivers.all[0];
     d->sv.external = &cf->external;
     d->sv.pool = d->pool;
     d->sv.loop = &d->loop;

@@ -20,7 +20,6 @@ typedef struct {
     events        *events;
     idempotency   *answers;
     lifecycle     *lc;
-    driver        *driver;
     pool          *pool;
     zones         *zones;
     uv_loop_t     *loop;

@@ -58,8 +58,10 @@ health_state_check(service *sv, error **err)
 void
 op_health(service *sv, request *req)
 {
-    error   *err;
-    json_t  *errors;
+    error     *err;
+    driver    *d;
+    json_t    *errors;
+    unsigned   i;
 
     errors = json_array();
     err = NULL;
@@ -79,10 +81,13 @@ op_health(service *sv, request *req)
         err = NULL;
     }
 
-    if (sv->driver->health != NULL
-        && sv->driver->health(sv->driver, &err) < 0)
-    {
-        health_add(errors, err);
+    for (i = 0; i < sv->lc->driver_count; i++) {
+        d = sv->lc->drivers[i];
+
+        if (d->health != NULL && d->health(d, &err) < 0) {
+            health_add(errors, err);
+            err = NULL;
+        }
     }
 
     request_answer(req, json_pack("{s:o}", "errors", errors));
