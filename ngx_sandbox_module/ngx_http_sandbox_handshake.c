@@ -19,18 +19,25 @@ static ngx_int_t ngx_http_sandbox_next_header(ngx_http_request_t *r);
 void
 ngx_http_sandbox_first_line(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
 {
-    char    line[SANDBOX_LINE_MAX];
+    char    line[2 * SANDBOX_LINE_MAX];
     size_t  len;
 
-    len = sandbox_line_write(line, p->ctx->control ? 0 : p->ctx->port,
-                             p->ctx->key);
+    ngx_memzero(&p->line, sizeof(sandbox_line));
+
+    len = 0;
+
+    if (p->ctx->address.kind == SANDBOX_ADDRESS_HYBRID) {
+        len = sandbox_line_write_vmm(line, p->ctx->address.port);
+        p->line.vmm = 1;
+    }
+
+    len += sandbox_line_write(line + len, p->ctx->control ? 0 : p->ctx->port,
+                              p->ctx->key);
 
     /* at the end of its place: what is left to send ends there, too */
 
     ngx_memcpy(p->text + sizeof(p->text) - len, line, len);
     p->text_len = len;
-
-    ngx_memzero(&p->line, sizeof(sandbox_line));
 
     c->send_chain = ngx_http_sandbox_send_chain;
     c->recv = ngx_http_sandbox_recv;

@@ -41,7 +41,7 @@ typedef struct {
         struct sockaddr_un        sun;
         u_char                    bytes[SANDBOX_ADDRESS_MAX];
     } sockaddr;
-    char                          text[SANDBOX_LINE_MAX];
+    char                          text[2 * SANDBOX_LINE_MAX];
 } ngx_http_sandbox_peer_t;
 
 

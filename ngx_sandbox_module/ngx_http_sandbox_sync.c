@@ -567,13 +567,23 @@ ngx_http_sandbox_read_endpoint(json_t *object, ngx_http_sandbox_record_t *rec)
 
     rec->external = 1;
 
-    if (rec->state != NGX_HTTP_SANDBOX_RUNNING
-        || ngx_strcmp(kind, "unix") == 0)
-    {
+    if (rec->state != NGX_HTTP_SANDBOX_RUNNING) {
         return NGX_OK;
     }
 
     port = json_integer_value(json_object_get(endpoint, "port"));
+
+    if (ngx_strcmp(kind, "unix") == 0) {
+
+        if (json_object_get(endpoint, "vsockPort") == NULL) {
+            return NGX_OK;
+        }
+
+        port = json_integer_value(json_object_get(endpoint, "vsockPort"));
+
+        return sandbox_address_hybrid(&rec->address, port) == 0 ? NGX_OK
+                                                                : NGX_ERROR;
+    }
 
     if (ngx_strcmp(kind, "tcp") == 0) {
         host = json_string_value(json_object_get(endpoint, "address"));

@@ -381,7 +381,9 @@ ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
     ctx = p->ctx;
     smcf = ngx_http_get_module_main_conf(p->request, ngx_http_sandbox_module);
 
-    if (ctx->address.kind != SANDBOX_ADDRESS_NONE) {
+    if (ctx->address.kind != SANDBOX_ADDRESS_NONE
+        && ctx->address.kind != SANDBOX_ADDRESS_HYBRID)
+    {
         tag.control = ctx->control;
         tag.port = ctx->port;
         tag.slot = ctx->slot;
@@ -547,7 +549,7 @@ ngx_http_sandbox_connect(ngx_peer_connection_t *pc, ngx_http_sandbox_peer_t *p)
         return NGX_ERROR;
     }
 
-    if (rc == NGX_AGAIN && p->ctx->address.kind != SANDBOX_ADDRESS_NONE) {
+    if (rc == NGX_AGAIN && p->sockaddr.any.sa_family != AF_UNIX) {
         ngx_http_sandbox_tune(pc->connection, p);
         ngx_http_sandbox_first_line(pc->connection, p);
         p->connecting = 1;

@@ -41,6 +41,22 @@ sandbox_address_tcp(sandbox_address *dst, const char *host, long long port)
 }
 
 
+int
+sandbox_address_hybrid(sandbox_address *dst, long long port)
+{
+    memset(dst, 0, sizeof(*dst));
+
+    if (port < 1 || port > 0xfffffffeLL) {
+        return -1;
+    }
+
+    dst->port = (uint32_t) port;
+    dst->kind = SANDBOX_ADDRESS_HYBRID;
+
+    return 0;
+}
+
+
 /* The cids below are the hypervisor's, this machine's and the host's own. */
 int
 sandbox_address_vsock(sandbox_address *dst, long long cid, long long port)

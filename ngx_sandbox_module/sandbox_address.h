@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 typedef enum {
-    SANDBOX_ADDRESS_NONE = 0,       /* the socket of the slot */
+    SANDBOX_ADDRESS_NONE = 0,       /* the socket of the slot, */
+    SANDBOX_ADDRESS_HYBRID,         /* where a VMM wants its vsock's port */
     SANDBOX_ADDRESS_IPV4,
     SANDBOX_ADDRESS_IPV6,
     SANDBOX_ADDRESS_VSOCK
@@ -42,13 +43,14 @@ typedef struct {
  * address is.  host is NUL-terminated. */
 int sandbox_address_tcp(sandbox_address *dst, const char *host,
     long long port);
+int sandbox_address_hybrid(sandbox_address *dst, long long port);
 int sandbox_address_vsock(sandbox_address *dst, long long cid,
     long long port);
 
 /*
  * Writes a struct sockaddr and the tag; dst is aligned as that and has room
- * for SANDBOX_ADDRESS_MAX bytes.  Returns the length of both, 0 for
- * SANDBOX_ADDRESS_NONE.
+ * for SANDBOX_ADDRESS_MAX bytes.  Returns the length of both, 0 where it is
+ * the socket of the slot.
  */
 size_t sandbox_address_write(const sandbox_address *address,
     const sandbox_address_tag *tag, void *dst);

@@ -18,12 +18,43 @@ static const struct {
 #define N_ANSWERS  (sizeof(answers) / sizeof(answers[0]))
 
 
+static char *
+write_number(char *p, unsigned long n)
+{
+    char    digits[10];
+    size_t  count;
+
+    for (count = 0; n > 0 && count < sizeof(digits); n /= 10) {
+        digits[count++] = (char) ('0' + n % 10);
+    }
+
+    while (count > 0) {
+        *p++ = digits[--count];
+    }
+
+    return p;
+}
+
+
+size_t
+sandbox_line_write_vmm(char dst[SANDBOX_LINE_MAX], unsigned long port)
+{
+    char  *p;
+
+    memcpy(dst, "CONNECT ", 8);
+    p = write_number(dst + 8, port);
+    *p++ = '\n';
+
+    return (size_t) (p - dst);
+}
+
+
 size_t
 sandbox_line_write(char dst[SANDBOX_LINE_MAX], unsigned port,
     const unsigned char key[SANDBOX_LINE_KEY_LEN])
 {
-    char    *p, digits[5];
-    size_t   i, n;
+    char    *p;
+    size_t   i;
 
     static const char  hex[] = "0123456789abcdef";
 
@@ -35,16 +66,7 @@ sandbox_line_write(char dst[SANDBOX_LINE_MAX], unsigned port,
 
     } else {
         memcpy(p, "CONNECT ", 8);
-        p += 8;
-
-        for (n = 0; port > 0 && n < sizeof(digits); port /= 10) {
-            digits[n++] = (char) ('0' + port % 10);
-        }
-
-        while (n > 0) {
-            *p++ = digits[--n];
-        }
-
+        p = write_number(p + 8, port);
         *p++ = ' ';
     }
 
@@ -59,6 +81,35 @@ sandbox_line_write(char dst[SANDBOX_LINE_MAX], unsigned port,
 }
 
 
+/*
+ * `OK <number>\n`, byte by byte: line->vmm is what comes next, 0 behind it.
+ * Returns 0 for a byte that doesn't fit.
+ */
+static int
+vmm_feed(sandbox_line *line, char c)
+{
+    static const char  ok[] = "OK ";
+
+    if (line->vmm <= 3) {
+
+        if (c != ok[line->vmm - 1]) {
+            return 0;
+        }
+
+    } else if (c == '\n' && line->vmm > 4) {
+        line->vmm = 0;
+        return 1;
+
+    } else if (c < '0' || c > '9' || line->vmm == 4 + 10) {
+        return 0;
+    }
+
+    line->vmm++;
+
+    return 1;
+}
+
+
 sandbox_line_result
 sandbox_line_feed(sandbox_line *line, const char *data, size_t len,
     size_t *used)
@@ -67,6 +118,16 @@ sandbox_line_feed(sandbox_line *line, const char *data, size_t len,
     const char  *text;
 
     for (i = 0; i < len; i++) {
+
+        if (line->vmm != 0) {
+
+            if (!vmm_feed(line, data[i])) {
+                *used = i;
+                return SANDBOX_LINE_BAD;
+            }
+
+            continue;
+        }
 
         /*
          * The answers are sorted, so that those which share the bytes so far

@@ -21,10 +21,11 @@ typedef enum {
     SANDBOX_LINE_BAD            /* no answer of an agent */
 } sandbox_line_result;
 
-/* What is known of an answer after `len` bytes of it. */
+/* What is known of an answer after `len` bytes of it; all zeros at first. */
 typedef struct {
     unsigned char  len;
     unsigned char  candidate;
+    unsigned char  vmm;         /* 1: a VMM's own answer comes before it */
 } sandbox_line;
 
 /*
@@ -33,6 +34,10 @@ typedef struct {
  */
 size_t sandbox_line_write(char dst[SANDBOX_LINE_MAX], unsigned port,
     const unsigned char key[SANDBOX_LINE_KEY_LEN]);
+
+/* Writes `CONNECT <vsock port>\n`, for a VMM (Firecracker's docs/vsock.md). */
+size_t sandbox_line_write_vmm(char dst[SANDBOX_LINE_MAX],
+    unsigned long port);
 
 /*
  * Takes the next bytes of the answer, as they come.  *used says how many of

@@ -13,6 +13,9 @@
 #include "sandboxd/endpoint.h"
 
 
+#define VSOCK_PORT_MAX  0xfffffffeLL
+
+
 /* What no wider net means: this machine, its links, metadata of clouds. */
 static const char *const  special_nets[] = {
     "127.0.0.0/8", "169.254.0.0/16", "100.100.100.200/32", "192.0.0.192/32",
@@ -94,16 +97,17 @@ name_valid(const char *name)
 
 
 static int
-port_parse(uint32_t *dst, json_t *in, json_int_t max, error **err)
+port_parse(uint32_t *dst, json_t *in, const char *name, json_int_t max,
+    error **err)
 {
     json_t  *value;
 
-    value = json_object_get(in, "port");
+    value = json_object_get(in, name);
 
     if (!json_is_integer(value) || json_integer_value(value) < 1
         || json_integer_value(value) > max)
     {
-        return member_error(err, "port", "must be an integer from 1 on");
+        return member_error(err, name, "must be an integer from 1 on");
     }
 
     *dst = (uint32_t) json_integer_value(value);
@@ -116,7 +120,7 @@ static int
 unix_parse(endpoint *dst, json_t *in, error **err)
 {
     const char               *name;
-    static const char *const  known[] = { "kind", "name", NULL };
+    static const char *const  known[] = { "kind", "name", "vsockPort", NULL };
 
     name = json_string_value(json_object_get(in, "name"));
 
@@ -130,6 +134,12 @@ unix_parse(endpoint *dst, json_t *in, error **err)
     }
 
     strcpy(dst->name, name);
+
+    if (json_object_get(in, "vsockPort") != NULL
+        && port_parse(&dst->port, in, "vsockPort", VSOCK_PORT_MAX, err) < 0)
+    {
+        return -1;
+    }
 
     return members_check(in, known, err);
 }
@@ -154,7 +164,7 @@ tcp_parse(endpoint *dst, json_t *in, error **err)
                             "as a number");
     }
 
-    return port_parse(&dst->port, in, 65535, err) < 0 ? -1
+    return port_parse(&dst->port, in, "port", 65535, err) < 0 ? -1
            : members_check(in, known, err);
 }
 
@@ -176,7 +186,7 @@ vsock_parse(endpoint *dst, json_t *in, error **err)
 
     dst->cid = (uint32_t) json_integer_value(cid);
 
-    return port_parse(&dst->port, in, 0xfffffffeu, err) < 0 ? -1
+    return port_parse(&dst->port, in, "port", VSOCK_PORT_MAX, err) < 0 ? -1
            : members_check(in, known, err);
 }
 
@@ -222,6 +232,12 @@ endpoint_json(const endpoint *e)
     switch (e->kind) {
 
     case ENDPOINT_UNIX:
+        if (e->port != 0) {
+            return json_pack("{s:s, s:s, s:I}", "kind", "unix",
+                             "name", e->name,
+                             "vsockPort", (json_int_t) e->port);
+        }
+
         return json_pack("{s:s, s:s}", "kind", "unix", "name", e->name);
 
     case ENDPOINT_TCP:

@@ -3,6 +3,7 @@
  * (docs/api.md, "Sandboxes elsewhere"):
  *
  *   {"kind":"unix","name":"pod-7/agent.sock"}     below --external-dir
+ *   {"kind":"unix","name":"vm-7/v.sock","vsockPort":1024}     that of a VMM
  *   {"kind":"tcp","address":"10.0.0.7","port":7000}
  *   {"kind":"vsock","cid":7,"port":1024}
  *
@@ -39,7 +40,7 @@ typedef struct {
     int             family;                         /* tcp: AF_INET, -6 */
     unsigned char   address[16];
     uint32_t        cid;                            /* vsock */
-    uint32_t        port;                           /* tcp, vsock */
+    uint32_t        port;                           /* 0: none */
 } endpoint;
 
 typedef struct {

@@ -41,9 +41,10 @@ typedef struct external_probe  external_probe;
 
 typedef void (*external_probed)(void *data, error *err);
 
+/* vsock_port: what a VMM at the address wants first; 0: there is none. */
 external_probe *external_probe_start(uv_loop_t *loop,
-    const struct sockaddr *addr, socklen_t len, const char *key,
-    external_probed cb, void *data, error **err);
+    const struct sockaddr *addr, socklen_t len, uint32_t vsock_port,
+    const char *key, external_probed cb, void *data, error **err);
 
 /* Ends one without its callback; also behind it, to free it. */
 void external_probe_stop(external_probe *probe);

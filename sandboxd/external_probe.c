@@ -20,8 +20,9 @@ struct external_probe {
     unsigned         open;          /* handles */
     bool             connected;
     bool             ended;
+    bool             vmm;           /* its answer comes first */
     size_t           len;
-    char             answer[sizeof(EXPECTED)];
+    char             answer[64];
     size_t           sent;
     size_t           text_len;
     char             text[160];
@@ -70,13 +71,46 @@ on_probe_timer(uv_timer_t *timer)
 }
 
 
+/* Takes away "OK <number>\n"; false while that isn't there, or is none. */
+static bool
+probe_vmm(external_probe *p)
+{
+    char    *end;
+    size_t   line, digits;
+
+    end = memchr(p->answer, '\n', p->len);
+    line = end != NULL ? (size_t) (end - p->answer) : p->len;
+    p->answer[p->len] = '\0';
+    digits = line > 3 ? strspn(p->answer + 3, "0123456789") : 0;
+
+    if (memcmp(p->answer, "OK ", line < 3 ? line : 3) != 0
+        || (line > 3 && digits != line - 3) || digits > 10
+        || (end != NULL && digits == 0))
+    {
+        probe_fail(p, "what answers is no virtual machine's socket", 0);
+        return false;
+    }
+
+    if (end == NULL) {
+        return false;
+    }
+
+    p->len -= line + 1;
+    memmove(p->answer, end + 1, p->len);
+    p->vmm = false;
+
+    return true;
+}
+
+
 /* What the agent says to a wrong key is worth telling apart. */
 static void
 probe_read(external_probe *p)
 {
+    size_t   len;
     ssize_t  n;
 
-    n = recv(p->fd, p->answer + p->len, sizeof(EXPECTED) - 1 - p->len,
+    n = recv(p->fd, p->answer + p->len, sizeof(p->answer) - 1 - p->len,
              MSG_DONTWAIT);
 
     if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
@@ -86,27 +120,32 @@ probe_read(external_probe *p)
     if (n <= 0) {
         probe_fail(p, p->len >= 7 && memcmp(p->answer, "ERR key", 7) == 0
                    ? "its agent has another key"
+                   : p->vmm ? "nobody listens on its vsock port"
                    : "its agent closed the connection", n == -1 ? errno : 0);
         return;
     }
 
     p->len += (size_t) n;
 
-    if (memcmp(p->answer, "ERR key\n",
-               p->len < 8 ? p->len : 8) == 0)
-    {
-        if (p->len >= 8) {
+    if (p->vmm && !probe_vmm(p)) {
+        return;
+    }
+
+    len = p->len < sizeof(EXPECTED) - 1 ? p->len : sizeof(EXPECTED) - 1;
+
+    if (memcmp(p->answer, "ERR key\n", len < 8 ? len : 8) == 0 && len > 0) {
+        if (len >= 8) {
             probe_fail(p, "its agent has another key", 0);
         }
         return;
     }
 
-    if (memcmp(p->answer, EXPECTED, p->len) != 0) {
+    if (memcmp(p->answer, EXPECTED, len) != 0) {
         probe_fail(p, "what answers is no agent that is well", 0);
         return;
     }
 
-    if (p->len == sizeof(EXPECTED) - 1) {
+    if (len == sizeof(EXPECTED) - 1) {
         probe_end(p, NULL);
     }
 }
@@ -182,10 +221,10 @@ on_probe_ready(uv_poll_t *handle, int status, int events)
 
 external_probe *
 external_probe_start(uv_loop_t *loop, const struct sockaddr *addr,
-    socklen_t len, const char *key, external_probed cb, void *data,
-    error **err)
+    socklen_t len, uint32_t vsock_port, const char *key, external_probed cb,
+    void *data, error **err)
 {
-    int              fd;
+    int              fd, n;
     external_probe  *p;
 
     fd = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
@@ -213,10 +252,15 @@ external_probe_start(uv_loop_t *loop, const struct sockaddr *addr,
     p->cb = cb;
     p->data = data;
     p->open = 2;
-    p->text_len = (size_t) snprintf(p->text, sizeof(p->text), "CONTROL %s\n"
-                                    "GET /api/ping HTTP/1.1\r\n"
-                                    "Host: localhost\r\n"
-                                    "Connection: close\r\n\r\n", key);
+    p->vmm = vsock_port != 0;
+
+    n = p->vmm ? snprintf(p->text, sizeof(p->text), "CONNECT %u\n",
+                          vsock_port) : 0;
+    p->text_len = (size_t) n;
+    n = snprintf(p->text + n, sizeof(p->text) - (size_t) n, "CONTROL %s\n"
+                 "GET /api/ping HTTP/1.1\r\nHost: localhost\r\n"
+                 "Connection: close\r\n\r\n", key);
+    p->text_len += (size_t) n;
 
     uv_poll_init(loop, &p->poll, fd);
     uv_timer_init(loop, &p->timer);

@@ -64,10 +64,15 @@ record_endpoint(json_t *record, const sandbox *sb)
 
     kind = json_string_value(json_object_get(where, "kind"));
 
-    json_object_set_new(record, "endpoint",
-                        there && kind != NULL && strcmp(kind, "unix") != 0
-                        ? json_incref(where)
-                        : json_pack("{s:s}", "kind", kind ? kind : "unix"));
+    if (!there || kind == NULL) {
+        where = json_pack("{s:s}", "kind", kind ? kind : "unix");
+
+    } else {
+        where = json_copy(where);
+        json_object_del(where, "name");
+    }
+
+    json_object_set_new(record, "endpoint", where);
 }
 
 

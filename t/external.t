@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 use AgentClient;
 use Digest::SHA qw(sha256_hex);
 use Harness;
+use IO::Select;
 use IO::Socket::UNIX;
 use POSIX ();
 use System;
@@ -250,6 +251,60 @@ is($r->{json}{state}, 'running', 'one for a second');
 ok(wait_for(sub { $s->api(GET => '/v1/sandbox/brief')->{status} == 404 }, 20),
     'is forgotten');
 ok(process_alive($one->pid), 'and not ended');
+
+# A VMM's socket, behind which the agent has a vsock port.
+{
+    my $l = IO::Socket::UNIX->new(Local => "$pods/vm", Listen => 64);
+    my $vmm = fork() // die $!;
+
+    if ($vmm == 0) {
+        local $SIG{CHLD} = 'IGNORE';
+
+        while (my $c = $l->accept) {
+            next if fork();
+            my ($line, $byte) = '';
+
+            until ($line =~ /\n/) {
+                sysread($c, $byte, 1) or POSIX::_exit(0);
+                $line .= $byte;
+            }
+            POSIX::_exit(0) if $line ne "CONNECT 1024\n";
+
+            my $a = IO::Socket::UNIX->new(Peer => "$pods/one/agent");
+            my $select = IO::Select->new($a, $c);
+
+            syswrite $c, "OK 1073741824\n";
+            while (1) {
+                for my $from ($select->can_read) {
+                    sysread($from, my $data, 65536) or POSIX::_exit(0);
+                    syswrite $from == $a ? $c : $a, $data;
+                }
+            }
+        }
+        POSIX::_exit(0);
+    }
+    close $l;
+
+    my %vm = (kind => 'unix', name => 'vm', vsockPort => 1024);
+
+    $r = put('vm', \%vm, $one->{key});
+    is_deeply([$r->{json}{state}, $r->{json}{endpoint}], ['running', \%vm],
+        "an agent behind a VMM's socket is registered")
+        or diag $r->{body};
+    is($s->exec('vm', 'echo in vm')->{stdout}, 'in vm', 'and used');
+    is($s->preview($s->expose('vm', $port)->{url} . 'page')->{body},
+        "of one\n", 'and its previews');
+    $r = put('vm', { %vm, vsockPort => 1025 }, $one->{key});
+    like($r->{json}{reason}, qr/vsock port/, 'another port is nobody\'s');
+    $r = put('vm', at('vm'), $one->{key});
+    is($r->{json}{state}, 'unreachable', 'nor is it one without a VMM');
+    $r = put('vm', { %vm, name => 'one/agent' }, $one->{key});
+    like($r->{json}{reason}, qr/no virtual machine's/, 'nor the other way');
+    $s->api(DELETE => '/v1/sandbox/vm');
+    kill 'KILL', $vmm;
+    waitpid $vmm, 0;
+    unlink "$pods/vm";
+}
 
 # ---- lost and found
 

@@ -220,6 +220,31 @@ close $_ for @$held;
 is($status->(), 200, 'one that fails late is asked for once more');
 is($d->stats->{calls}{start} // 0, $calls + 1, 'with one question');
 
+# ---- behind a VMM's socket
+
+my $vm = FakeAgent->start(dir => $e->{dir}, slot => 7, key => $key,
+    name => 'vm', vmm => 4294967294);
+
+$d->sandbox(slot => 7, id => 'box7', key => $key,
+    endpoint => { kind => 'unix', vsockPort => 4294967294 });
+$d->expose(slot => 7, port => 65000, label => '65000-box7-tok');
+wait_for(sub { get('65000-box7-tok')->{status} != 404 }, 20);
+$r = get('65000-box7-tok');
+is($r->{status}, 200, "a preview behind a VMM's socket") or diag $r->{body};
+is($r->{json}{name}, 'vm', 'of the agent there');
+like($vm->log, qr/^vmm:\ CONNECT\ 4294967294\n
+    connection\ \d+:\ CONNECT\ 65000\ [0-9a-f]{32}\nwith\ the\ request/mx,
+    'all lines come with the request');
+$n = $vm->connections;
+$r = $e->get('65000-box7-tok.preview.test', '/', method => 'POST',
+    body => $body);
+is($r->{json}{size}, 300_001, 'a body');
+is($e->api(GET => '/v1/sandbox/box7/api/ping')->{json}{name}, 'vm', 'the API');
+$vm->stop(unlink => 1);
+$d->fault(start_run => { 7 => { slot => 7, epoch => 2, key => $key,
+    endpoint => tcp($port) } });
+is(get('65000-box7-tok')->{json}{name}, 'far', 'it moves to an address');
+
 # ---- nobody is asked where visitors wake nothing
 
 $d->sandbox(slot => 6, id => 'box6', key => '', state => 'unreachable',

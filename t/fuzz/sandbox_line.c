@@ -1,6 +1,7 @@
 /* sources: ngx_sandbox_module/sandbox_line.c */
 
-/* An agent's answer: the same result however it is cut into pieces. */
+/* An agent's answer, with a VMM's before it if the first byte is odd: the same
+ * result however it is cut into pieces. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 static sandbox_line_result
-feed(const uint8_t *data, size_t size, size_t piece, size_t *total)
+feed(const uint8_t *data, size_t size, int vmm, size_t piece, size_t *total)
 {
     char                 *p;
     size_t                n, used;
@@ -21,6 +22,7 @@ feed(const uint8_t *data, size_t size, size_t piece, size_t *total)
     sandbox_line_result   result;
 
     memset(&line, 0, sizeof(line));
+    line.vmm = (unsigned char) vmm;
     *total = 0;
     result = SANDBOX_LINE_MORE;
 
@@ -46,14 +48,21 @@ feed(const uint8_t *data, size_t size, size_t piece, size_t *total)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    int                  vmm;
     size_t               whole, used;
     sandbox_line_result  result;
 
-    result = feed(data, size, size + 1, &whole);
+    if (size == 0) {
+        return 0;
+    }
 
-    if (whole > 12
-        || feed(data, size, 1, &used) != result || used != whole
-        || feed(data, size, 3, &used) != result || used != whole)
+    vmm = *data++ & 1;
+    size--;
+    result = feed(data, size, vmm, size + 1, &whole);
+
+    if (whole > (vmm ? 26u : 12u)
+        || feed(data, size, vmm, 1, &used) != result || used != whole
+        || feed(data, size, vmm, 3, &used) != result || used != whole)
     {
         abort();
     }

@@ -6,7 +6,8 @@ package FakeAgent;
 #
 #   my $a = FakeAgent->start(dir => $dir, slot => 1, key => $hex, name => 'a');
 #   # raw => { path => bytes }: exactly these bytes, then the end
-#   (tcp => '127.77.1.2:7000': there instead of its slot's socket)
+#   (tcp => '127.77.1.2:7000': there instead of its slot's socket;
+#    vmm => 1024: behind a VMM, at this vsock port)
 #   $a->log       every connection and request, as text
 #   $a->stop
 #
@@ -168,6 +169,18 @@ sub connection {
     }
 
     my ($line) = $in =~ s/^([^\n]*)\n// ? $1 : '';
+
+    if ($self->{vmm}) {
+        $self->note("vmm: $line\n");
+        return if $line ne "CONNECT $self->{vmm}";
+        syswrite $c, $_ for 'OK 10', "73741824\n";
+
+        while (index($in, "\n") < 0) {
+            sysread($c, $in, 65536, length $in) or return;
+        }
+
+        ($line) = $in =~ s/^([^\n]*)\n// ? $1 : '';
+    }
 
     $self->note("connection $self->{n}: $line\n"
         . (length $in ? "with the request\n" : ''));

@@ -36,6 +36,10 @@ test_read(void)
     ok(sandbox_address_vsock(&a, 3, 1) == 0
        && a.kind == SANDBOX_ADDRESS_VSOCK && a.port == 1, "a cid");
     ok(sandbox_address_vsock(&a, 0xfffffffe, 0xfffffffe) == 0, "the last one");
+    ok(sandbox_address_hybrid(&a, 1024) == 0
+       && a.kind == SANDBOX_ADDRESS_HYBRID && a.port == 1024
+       && sandbox_address_hybrid(&a, 0) < 0
+       && sandbox_address_hybrid(&a, 0xffffffff) < 0, "a VMM's port");
 
     ok(sandbox_address_tcp(&a, NULL, 1) < 0 && a.kind == SANDBOX_ADDRESS_NONE,
        "nothing is no address");
@@ -86,6 +90,8 @@ test_write(void)
        && r.vm.svm_port == 1024 && r.vm.svm_reserved1 == 0,
        "a virtual machine, and a tag");
 
+    sandbox_address_hybrid(&a, 1024);
+    ok(sandbox_address_write(&a, &tag, &r) == 0, "a VMM's is its slot's");
     memset(&a, 0, sizeof(a));
     ok(sandbox_address_write(&a, &tag, &r) == 0, "none is none");
 }

@@ -29,6 +29,10 @@ test_write(void)
     want = "CONNECT 65535 000123456789abcdefff010203040506\n";
     ok(n == strlen(want) && memcmp(dst, want, n) == 0, "the longest line");
 
+    n = sandbox_line_write_vmm(dst, 4294967294ul);
+    want = "CONNECT 4294967294\n";
+    ok(n == strlen(want) && memcmp(dst, want, n) == 0, "a VMM's");
+
     n = sandbox_line_write(dst, 1024, key);
     want = "CONNECT 1024 000123456789abcdefff010203040506\n";
     ok(n == strlen(want) && memcmp(dst, want, n) == 0, "a port");
@@ -38,13 +42,14 @@ test_write(void)
 /* Feeds a text in pieces of the given size. */
 
 static sandbox_line_result
-feed(const char *text, size_t piece, size_t *total)
+feed(const char *text, size_t piece, size_t *total, int vmm)
 {
     size_t               len, n, used;
     sandbox_line         line;
     sandbox_line_result  result;
 
     memset(&line, 0, sizeof(line));
+    line.vmm = (unsigned char) vmm;
     len = strlen(text);
     *total = 0;
     result = SANDBOX_LINE_MORE;
@@ -73,6 +78,7 @@ test_feed(void)
         const char           *text;
         sandbox_line_result   result;
         size_t                used;
+        int                   vmm;
     } cases[] = {
         { "", SANDBOX_LINE_MORE, 0 },
         { "O", SANDBOX_LINE_MORE, 1 },
@@ -92,11 +98,22 @@ test_feed(void)
         { "\n", SANDBOX_LINE_BAD, 0 },
         { "OERR key\n", SANDBOX_LINE_BAD, 1 },
         { "EK\n", SANDBOX_LINE_BAD, 1 },
+        { "OK 1073741824\nOK\nHTTP/1.1", SANDBOX_LINE_OK, 17, 1 },
+        { "OK 7\nERR refused\n", SANDBOX_LINE_REFUSED, 17, 1 },
+        { "OK 7\n", SANDBOX_LINE_MORE, 5, 1 },
+        { "OK 1234567890", SANDBOX_LINE_MORE, 13, 1 },
+        { "OK 12345678901", SANDBOX_LINE_BAD, 13, 1 },
+        { "OK\nOK\n", SANDBOX_LINE_BAD, 2, 1 },
+        { "OK \nOK\n", SANDBOX_LINE_BAD, 3, 1 },
+        { "OK 7 \n", SANDBOX_LINE_BAD, 4, 1 },
+        { "OK -7\n", SANDBOX_LINE_BAD, 3, 1 },
+        { "ERR key\n", SANDBOX_LINE_BAD, 0, 1 },
+        { "OK 7\nOK 8\nOK\n", SANDBOX_LINE_BAD, 7, 1 },
     };
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (piece = 1; piece <= 16; piece *= 4) {
-            result = feed(cases[i].text, piece, &used);
+            result = feed(cases[i].text, piece, &used, cases[i].vmm);
             ok(result == cases[i].result && used == cases[i].used,
                "answer %zu in pieces of %zu", i, piece);
         }
