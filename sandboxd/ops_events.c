@@ -1,6 +1,7 @@
 /* The operations that look at sandboxd as a whole: events and health. */
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ op_events(service *sv, request *req)
 }
 
 
+/* Anybody may ask nginx how it is: no figures, no paths. */
 static void
 health_add(json_t *errors, error *err)
 {
@@ -77,6 +79,8 @@ op_health(service *sv, request *req)
     }
 
     if (ops_disk_check(sv, &err) < 0) {
+        snprintf(err->message, sizeof(err->message), "less disk is free than "
+                 "is kept for records and logs");
         health_add(errors, err);
         err = NULL;
     }

@@ -148,7 +148,7 @@ SKIP: {
 $s->stop;
 
 $s = System->start(workers => 1, daemon_args => ['--disk-floor', '4096T']);
-ok(wait_for(sub { errors() =~ /MiB of disk are free/ }, 10),
+ok(wait_for(sub { errors() =~ /^less disk is free/ }, 10),
     'the floor of free disk') or diag(errors());
 $s->stop;
 done_testing();
