@@ -73,7 +73,8 @@ domain_is_of(const domain *d, const tenant *t)
 /*
  * Whether a tenant may use a host name: the longest domain that it is below is
  * the tenant's, or everybody's.  A domain's own name is for whom it belongs to
- * alone.
+ * alone, and below everybody's there is one label only: a site can give its
+ * cookies to all names below its own, so those must not be another tenant's.
  */
 static bool
 host_allowed(registry *r, const char *host, const tenant *t)
@@ -94,7 +95,7 @@ host_allowed(registry *r, const char *host, const tenant *t)
         d = domain_find(r, p);
 
         if (d != NULL) {
-            return domain_is_of(d, t);
+            return d->of != NULL ? d->of == t : p == strchr(host, '.');
         }
     }
 

@@ -121,7 +121,8 @@ $e->no_alerts;
 
 # ---- the whole ---------------------------------------------------------------
 
-my $s = System->new(workers => 2, catch_all => 1, domain => 'conf.test');
+my $s = System->new(workers => 2, catch_all => 1, domain => 'conf.test',
+    api_conf => 'server_name api.site.test;');
 my %key = map { $_ => "key_${_}_" . sha256_hex(rand() . $$) } qw(acme other);
 
 spew("$s->{dir}/keys", sha256_hex($s->{key}) . " root\n"
@@ -168,11 +169,14 @@ is("$r->{json}{name} $r->{json}{tenant}", 'a.test acme', '... of a tenant');
 like($r->{json}{createdAt}, qr/^20\d\d-.*Z$/, '... since now');
 is($r->{json}{warnings}, undef, '... without warnings');
 is(put('all.test')->{json}{tenant}, '*', 'one for everybody');
+like(put('previews.site.test')->{json}{warnings}[0] // '',
+    qr/api\.site\.test.*one site/, 'a warning of one that shares the API\'s');
+$s->api(DELETE => '/v1/domains/previews.site.test');
 is(put('own.test', '')->{json}{tenant}, '', 'one of the default tenant');
 is(join(' ', map { $_->{name} } @{ $s->api(GET => '/v1/domains')
     ->{json}{domains} }), 'a.test all.test own.test', 'all of them');
 
-for my $name ('conf.test', 'x.conf.test', 'localhost', '127.0.0.1', 'A.test',
+for my $name ('conf.test', 'x.conf.test', 'localhost', 'api.site.test', '127.0.0.1', 'A.test',
     'a_b.test', 'test', '-a.test', 'a-.test', 'a..test', 'a.test.', 'a.1',
     'a.0x1f', 'a%2etest', ('a' x 64) . '.test', join('.', ('a' x 60) x 4))
 {
@@ -262,6 +266,8 @@ for (['other', 'www.acme.test', 403, 'hostname_not_allowed'],
     ['acme', 'xacme.test', 403, 'hostname_not_allowed'],
     ['root', 'www.acme.test', 409, 'hostname_taken'],
     ['root', 'localhost', 400, 'invalid_request'],
+    ['root', 'api.site.test', 400, 'invalid_request'],
+    ['acme', 'a.b.all.test', 403, 'hostname_not_allowed'],
     ['root', 'conf.test', 400, 'invalid_request'],
     ['root', 'a.conf.test', 400, 'invalid_request'],
     ['root', '8000-tabcde-app.all.test', 400, 'invalid_request'],

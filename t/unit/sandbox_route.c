@@ -71,6 +71,16 @@ test_local(void)
              SANDBOX_OP_UNEXPOSE) && route.port == 8000, "unexpose");
     ok(local(SANDBOX_ROUTE_PUT, "/v1/sandbox/demo/ports/65535",
              SANDBOX_OP_PORT_PUT) && route.port == 65535, "put a port");
+    ok(local(SANDBOX_ROUTE_GET, "/v1/domains", SANDBOX_OP_DOMAINS)
+       && route.scope == SANDBOX_SCOPE_ADMIN && route.name_len == 0,
+       "domains");
+    ok(local(SANDBOX_ROUTE_PUT, "/v1/domains/a.b?x", SANDBOX_OP_DOMAIN_PUT)
+       && route.scope == SANDBOX_SCOPE_ADMIN && route.name_len == 3
+       && memcmp(route.name, "a.b", 3) == 0, "a domain, by its name");
+    ok(local(SANDBOX_ROUTE_DELETE, "/v1/domains/a.b", SANDBOX_OP_DOMAIN_DELETE)
+       && route.scope == SANDBOX_SCOPE_ADMIN, "no domain");
+    ok(parse(SANDBOX_ROUTE_PUT, "/v1/domains/a/b")
+       == SANDBOX_ROUTE_NOT_FOUND, "none in two parts");
     ok(local(SANDBOX_ROUTE_PATCH, "/v1/sandbox/demo/ports/1024",
              SANDBOX_OP_PORT_PATCH) && route.port == 1024, "patch a port");
 }
