@@ -37,6 +37,7 @@ typedef struct {
     ngx_uint_t                    starts;
     uint32_t                      ended;       /* epoch */
     uint16_t                      port;        /* of the preview that asked */
+    unsigned                      wake_off:1;  /* it starts nothing anew */
     ngx_msec_t                    delay;       /* before it is tried again */
     unsigned                      create:1;
     unsigned                      started:1;
@@ -328,6 +329,12 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     }
 
     slcf = ngx_http_get_module_loc_conf(r, ngx_http_sandbox_module);
+
+    /* who came while it ran doesn't start it either, if it has ended since */
+
+    if (again && !ctx->api && !slcf->wake) {
+        ctx->wake_off = 1;
+    }
 
     if (again && ctx->wait_time >= slcf->wake_timeout) {
         ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -757,6 +764,7 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
         /* one that has been answered is of the past */
 
         if (wake->call && wake->create == ctx->create
+            && wake->wake_off == ctx->wake_off
             && wake->sandboxes == (ctx->caller ? ctx->caller->sandboxes : 0)
             && wake->starts == (ctx->caller ? ctx->caller->starts : 0)
             && wake->id.len == ctx->id.len
@@ -780,6 +788,7 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     wake->again = again && ctx->known;
     wake->ended = ctx->epoch;
     wake->port = ctx->api ? 0 : ctx->port;
+    wake->wake_off = ctx->wake_off;
     wake->delay = NGX_HTTP_SANDBOX_WAKE_TICK;
 
     for (n = NGX_HTTP_SANDBOX_WAKE_TRIES;
@@ -828,6 +837,7 @@ ngx_http_sandbox_wake_request(ngx_http_sandbox_wake_t *wake,
 
     if (wake->port) {
         json_object_set_new(request, "port", json_integer(wake->port));
+        json_object_set_new(request, "wake", json_boolean(!wake->wake_off));
     }
 
     return request;

@@ -306,10 +306,12 @@ parse_start(op *dst, json_t *frame, error **err)
 
     trigger = "control";
     port = 0;
+    dst->wake = true;
 
     if (parse_caller(dst, frame, err) < 0
         || json_get_bool(frame, "create", &dst->create, err) < 0
         || json_get_integer(frame, "port", 1, PORT_MAX, &port, err) < 0
+        || json_get_bool(frame, "wake", &dst->wake, err) < 0
         || json_get_string(frame, "trigger", 16, &trigger, err) < 0)
     {
         return -1;

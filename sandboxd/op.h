@@ -88,6 +88,7 @@ typedef struct {
     bool         all;                   /* ack */
     bool         create;                /* start */
     bool         preview;               /* start */
+    bool         wake;                  /* start: what doesn't run, too */
     bool         patch;                 /* expose: only one that there is */
     uint64_t     cursor;                /* list: born above */
     unsigned     limit;                 /* list */

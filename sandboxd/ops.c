@@ -491,7 +491,7 @@ start_find(service *sv, const op *o, error **err)
     }
 
     if (o->preview && o->port != 0 && !spec_external(sb->spec)
-        && wakes_check(sb, o->port, uv_now(sv->loop), err) < 0)
+        && wakes_check(sb, o->port, o->wake, uv_now(sv->loop), err) < 0)
     {
         return NULL;
     }

@@ -4,7 +4,7 @@
 
 
 int
-wakes_check(sandbox *sb, unsigned port, uint64_t now, error **err)
+wakes_check(sandbox *sb, unsigned port, bool wake, uint64_t now, error **err)
 {
     unsigned   wait;
     exposure  *ex;
@@ -16,11 +16,12 @@ wakes_check(sandbox *sb, unsigned port, uint64_t now, error **err)
                          "exposed", port);
     }
 
-    if (sb->run.state == RUN_UP) {
+    /* What others run isn't started: somebody looks whether it is there. */
+    if (sb->run.state == RUN_UP || spec_external(sb->spec)) {
         return 0;
     }
 
-    if (ex->now.wake_off) {
+    if (ex->now.wake_off || !wake) {
         return error_set(err, 410, "STALE_PREVIEW_URL", "Preview URL is stale "
                          "because the sandbox runtime is not active");
     }

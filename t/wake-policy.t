@@ -81,6 +81,29 @@ ok(wait_for(sub { at(8001)->{status} == 410 }, 5), 'off');
 $d->expose(slot => 1, port => 8001, label => '8001-box1', access => 'public');
 ok(wait_for(sub { at(8001)->{status} == 200 }, 5), '... and on again');
 
+# One that has ended without a word, and is asked for once more.
+for my $how ('its exposure', 'the server') {
+    my $port = $how eq 'the server' ? 8002 : 8000;
+
+    $d->sandbox(slot => 1, id => 'box1', state => 'running', epoch => 20 + $port,
+        key => $e->key(1));
+    if ($how eq 'the server') {
+        $e->{server_conf} = 'sandbox_wake off;';
+        ok($e->reload(conf => 1), 'sandbox_wake off');
+        wait_for(sub { $d->stats->{connections} == 1 }, 10);
+    }
+    unlink $e->{agents}{1}{path};
+    $d->fault(start_port_error => { $port => { code => 'STALE_PREVIEW_URL',
+        status => 410, message => 'it does not run' } });
+
+    my $before = $d->stats->{calls}{start_wake_off} // 0;
+
+    wait_for(sub { ($r = at($port))->{status} == 410 }, 10);
+    is($r->{status}, 410, "gone, and not to be woken, says $how: 410");
+    cmp_ok($d->stats->{calls}{start_wake_off} // 0, '>', $before,
+        '... as sandboxd was told');
+}
+
 $e->stop;
 $e->no_alerts;
 
@@ -166,11 +189,15 @@ sub start { return $w->call('start', sandbox => 'app', @_) }
 put_to_sleep();
 is(start(trigger => 'preview', port => 8002)->{status}, 410,
     'sandboxd: wake off');
+is(start(trigger => 'preview', port => 8001, wake => JSON::PP::false())
+    ->{status}, 410, 'sandboxd: whoever asks for no start');
 is(start(trigger => 'preview', port => 8009)->{code}, 'port_not_exposed',
     'sandboxd: a port that is gone');
 is(state(), 'asleep', 'it sleeps');
 ok(start(trigger => 'preview', port => 8001)->{records}, 'sandboxd: on');
 ok(start(trigger => 'preview', port => 8002)->{records}, '... it runs');
+ok(start(trigger => 'preview', port => 8001, wake => JSON::PP::false())
+    ->{records}, '... for them, too');
 put_to_sleep();
 ok(start()->{records}, 'the API asks for no port');
 $w->close;
