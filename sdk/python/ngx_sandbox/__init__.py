@@ -18,7 +18,7 @@ from ._sync.sandbox import Sandbox, Session
 from .errors import *  # noqa: F401,F403
 from .types import Backup, Change, CheckResult, CodeContext, CodeError, \
     CodeResult, ExecResult, ExposedPort, FileInfo, GitCheckout, LogMatch, \
-    Logs, PreviewLink, ProcessInfo
+    Logs, PreviewLink, ProcessInfo, Ticket
 
 __version__ = "0.1.0"
 
@@ -27,5 +27,5 @@ __all__ = [
     "Change", "CheckResult", "Client", "CodeContext", "CodeError",
     "CodeResult", "ExecResult", "ExposedPort", "FileInfo", "GitCheckout",
     "LogMatch", "Logs", "PreviewLink", "Process", "ProcessInfo", "Sandbox",
-    "Session",
+    "Session", "Ticket",
 ]

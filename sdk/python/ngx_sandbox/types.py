@@ -156,6 +156,19 @@ class PreviewLink:
 
 
 @dataclass(frozen=True)
+class Ticket:
+    """Opens one WebSocket from a page that has no key."""
+
+    ticket: str
+    #: A subprotocol: ``new WebSocket(url, [protocol])``.
+    protocol: str
+    #: Address of the WebSocket, without a query.
+    url: str
+    #: Seconds.
+    expires_in: int
+
+
+@dataclass(frozen=True)
 class Backup:
     """A backup in the sandbox's own ``/var/backups``."""
     id: str

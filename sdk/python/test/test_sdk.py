@@ -323,6 +323,9 @@ class Life(unittest.TestCase):
         sandbox.expose_port(8000, access="private")
         self.assertIn("sandbox_link=",
                       sandbox.create_preview_link(8000, expires="5m").url)
+        ticket = sandbox.create_ticket("https://app.example.com")
+        self.assertTrue(ticket.protocol.startswith("sandbox-ticket."))
+        self.assertRegex(ticket.url, r"^ws://.*/v1/sandbox/[^/]+/pty$")
 
     def test_errors_on_the_way(self):
         with Client(api_key="wrong") as wrong, \

@@ -206,14 +206,13 @@ export class Client {
   /** A WebSocket with a ticket among its protocols, for browsers. */
   ticketSocket(path: string, query: RequestOptions['query'],
     protocols: string[]): WebSocket {
-    return new WebSocket(this.#url(path, query).replace(/^http/, 'ws'),
-      protocols);
+    return new WebSocket(this.socketUrl(path, query), protocols);
   }
 
   /** A WebSocket that carries the key in its handshake. */
   async keySocket(path: string, query: RequestOptions['query'],
     protocols: string[]): Promise<WebSocket> {
-    const url = this.#url(path, query).replace(/^http/, 'ws');
+    const url = this.socketUrl(path, query);
     const headers = Object.fromEntries(await this.#headers({}));
 
     if (this.#options.openWebSocket) {
@@ -227,6 +226,11 @@ export class Client {
     }
 
     return new WebSocket(url, { protocols, headers } as unknown as string[]);
+  }
+
+  /** The address of a WebSocket. */
+  socketUrl(path: string, query?: RequestOptions['query']): string {
+    return this.#url(path, query).replace(/^http/, 'ws');
   }
 
   #url(path: string, query: RequestOptions['query']): string {

@@ -3,8 +3,8 @@
 import type { CallOptions } from './client.js';
 import { PortNotExposedError, SandboxSecurityError } from './errors.js';
 import { signalOf, type Target } from './target.js';
-import type { ExposedPort, ExposePortOptions, PreviewLink, PreviewLinkOptions }
-  from './types.js';
+import type { ExposedPort, ExposePortOptions, PreviewLink, PreviewLinkOptions,
+  Ticket, TicketOptions } from './types.js';
 
 /** Port 3000 is where clients of the container API expect it. */
 const CONTROL_PORT = 3000;
@@ -111,6 +111,17 @@ export async function wsConnect(target: Target, path: string, port: number,
     options.protocols ?? [], options);
 }
 
+/** A ticket for one WebSocket of somebody's page. */
+export async function createTicket(target: Target, options: TicketOptions):
+  Promise<Ticket> {
+  const { origin, route = '/pty', expires } = options;
+  const answer = await target.json<Omit<Ticket, 'url'>>('POST', '/ticket', {
+    json: { route: route.split('?')[0], origin, expires },
+    operation: 'ticket.create', idempotent: true, ...signalOf(options) });
+
+  return { ...answer, url: target.client.socketUrl(target.path(route)) };
+}
+
 /** The page's origin, in a browser. */
 function pageOrigin(): string | undefined {
   const origin = globalThis.location?.origin;
@@ -135,9 +146,8 @@ export async function openWebSocket(target: Target, rest: string,
     await target.prepare();
     socket = await target.client.keySocket(path, query, protocols);
   } else {
-    const { protocol } = await target.json<{ protocol: string }>('POST',
-      '/ticket', { json: { route: rest.split('?')[0], origin },
-        operation: 'ticket.create', idempotent: true, ...signalOf(options) });
+    const { protocol } = await createTicket(target, { origin, route: rest,
+      ...signalOf(options) });
 
     socket = target.client.ticketSocket(path, query, [protocol, ...protocols]);
   }

@@ -325,6 +325,12 @@ export class Sandbox extends Operations {
     return ports.createPreviewLink(this.target, port, options);
   }
 
+  /** A ticket with which a page that has no key opens one WebSocket: a terminal,
+   *  or a port's. */
+  createTicket(options: t.TicketOptions): Promise<t.Ticket> {
+    return ports.createTicket(this.target, options);
+  }
+
   /** A WebSocket to a port, exposed or not.
    *  @param path path and query inside */
   wsConnect(path: string, port: number, options?: CallOptions & {

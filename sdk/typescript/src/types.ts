@@ -451,6 +451,27 @@ export interface PreviewLink {
   expiresAt: string;
 }
 
+export interface TicketOptions extends CallOptions {
+  /** The `Origin` of the page that will use it, letter by letter, such as
+   *  `https://app.example.com`. */
+  origin: string;
+  /** What it opens: `/pty`, or a path below `/proxy/{port}`.  Default `/pty`. */
+  route?: string;
+  /** 1 to 60 seconds.  Default 60. */
+  expires?: number;
+}
+
+/** Opens one WebSocket from a page that has no key. */
+export interface Ticket {
+  ticket: string;
+  /** A subprotocol: `new WebSocket(url, [protocol])`. */
+  protocol: string;
+  /** Address of the WebSocket, without a query. */
+  url: string;
+  /** Seconds. */
+  expiresIn: number;
+}
+
 export interface TerminalOptions extends CallOptions {
   cols?: number;
   rows?: number;

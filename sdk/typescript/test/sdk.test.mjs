@@ -521,6 +521,19 @@ describe('private ports, and ways of one\'s own', () => {
     assert.ok(Date.parse(link.expiresAt) > Date.now());
   });
 
+  test("a ticket for somebody's page", async () => {
+    const ticket = await sandbox.createTicket({
+      origin: 'https://app.example.com', route: '/proxy/8000/live?x=1',
+      expires: 30 });
+
+    assert.match(ticket.protocol, /^sandbox-ticket\./);
+    assert.equal(ticket.expiresIn, 30);
+    assert.equal(ticket.url, `${client.endpoint.replace('http', 'ws')}`
+      + `/v1/sandbox/${sandbox.id}/proxy/8000/live?x=1`);
+    await rejects(sandbox.createTicket({ origin: 'nowhere' }),
+      sdk.SandboxError);
+  });
+
   test('containerFetch: whatever the service says', async () => {
     const found = await sandbox.containerFetch('/index.html?x=1', 8000);
 

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Union
 
 from ..errors import PortNotExposedError, SandboxExistsError, \
     SandboxNotFoundError, SessionError, ValidationFailedError
-from ..types import ExposedPort, PreviewLink, from_json
+from ..types import ExposedPort, PreviewLink, Ticket, from_json
 from .client import AsyncClient
 from .operations import NO_SESSION, AsyncOperations, Env
 
@@ -262,12 +262,35 @@ class AsyncSandbox(AsyncOperations):
 
     async def create_preview_link(self, port: int, *,
                                   expires: Union[None, str, int] = None,
-                                  path: Optional[str] = None) -> PreviewLink:
+                                  path: Optional[str] = None,
+                                  embed: Optional[bool] = None,
+                                  hostname: Optional[str] = None
+                                  ) -> PreviewLink:
         """A link that opens a private preview in a browser, for a time."""
-        members = {"expires": expires, "path": path}
+        members = {"expires": expires, "path": path, "embed": embed,
+                   "hostname": hostname}
         answer = await self.client.json(
             "POST", self._path(f"/ports/{port}/link"), idempotent=True,
             json={key: value for key, value in members.items()
                   if value is not None}, operation="port.link")
 
         return from_json(PreviewLink, answer)
+
+    async def create_ticket(self, origin: str, *, route: str = "/pty",
+                            expires: Optional[int] = None) -> Ticket:
+        """A ticket with which a page that has no key opens one WebSocket: a
+        terminal, or a port's (``/proxy/{port}/…``).  `origin` is the page's.
+        """
+        members: dict[str, object] = {"origin": origin,
+                                      "route": route.split("?")[0]}
+
+        if expires is not None:
+            members["expires"] = expires
+
+        answer = await self.client.json(
+            "POST", self._path("/ticket"), idempotent=True, json=members,
+            operation="ticket.create")
+        address = self.client.endpoint + self._path(route)
+
+        return from_json(Ticket, {**answer,
+                                  "url": re.sub("^http", "ws", address)})
