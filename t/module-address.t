@@ -245,6 +245,25 @@ $d->fault(start_run => { 7 => { slot => 7, epoch => 2, key => $key,
     endpoint => tcp($port) } });
 is(get('65000-box7-tok')->{json}{name}, 'far', 'it moves to an address');
 
+# ---- a virtual machine that is not there
+
+SKIP: {
+    socket my $vsock, 40, SOCK_STREAM, 0
+        or skip 'this host has no AF_VSOCK', 1;
+    close $vsock;
+    $d->fault(start_run => { 7 => { slot => 7, epoch => 4, key => $key,
+        endpoint => tcp($port) } });
+    $d->sandbox(slot => 7, id => 'box7', key => $key, epoch => 3,
+        endpoint => { kind => 'vsock', cid => 1000, port => 1024 });
+    ok(wait_for(sub {
+        my $calls = $d->stats->{calls}{start} // 0;
+
+        ($e->get('65000-box7-tok.preview.test', '/', method => 'POST',
+            body => $body)->{json}{name} // '') eq 'far'
+            && $d->stats->{calls}{start} > $calls
+    }, 30), 'it is asked for once more, with its body');
+}
+
 # ---- nobody is asked where visitors wake nothing
 
 $d->sandbox(slot => 6, id => 'box6', key => '', state => 'unreachable',
