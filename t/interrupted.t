@@ -150,6 +150,20 @@ $r = $e->raw("POST $box/exec HTTP/1.0\r\nHost: api.test\r\nAuthorization: "
 like($r->{body}, qr/event: error\ndata: \{.*\}\n\n\z/, 'HTTP/1.0');
 
 is($e->api(GET => "$box/api/ping")->{status}, 502, 'no answer at all: 502');
+
+# Somebody who waits for an app's answer.  sandboxd tells of the end before it
+# answers the next question.
+$s = http_connect(port => $e->{port});
+http_send($s, "GET $box/proxy/8000/slow?60 HTTP/1.1\r\nHost: api.test\r\n"
+    . "Authorization: Bearer $Edge::KEY\r\n\r\n");
+ok(wait_for(sub { $agent->log =~ m{^GET /slow}m }, 10), 'an app is slow');
+$e->daemon->gone(kind => 'exposure', slot => 1, label => '8000-box1-tok');
+$e->daemon->gone(kind => 'sandbox', slot => 1, id => 'box1');
+is($e->api(GET => "$box/running")->{json}{running} ? 1 : 0, 0, 'it is gone');
+$agent->stop;
+$r = http_read($s);
+is("$r->{status} $r->{json}{code}", '409 operation_interrupted',
+    'and who waited for it is told');
 $e->stop;
 $e->no_alerts;
 
