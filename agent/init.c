@@ -311,6 +311,14 @@ init_entropy(const vm_config *c)
 
 
 void
+init_again(const vm_config *c)
+{
+    init_clock(c->time_ms);
+    init_entropy(c);
+}
+
+
+void
 init_apply(const vm_config *c, const char *hostname)
 {
     init_clock(c->time_ms);

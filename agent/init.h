@@ -25,6 +25,10 @@ int init_early(void);
  * /etc/hosts, /etc/resolv.conf. */
 void init_apply(const vm_config *c, const char *hostname);
 
+/* When the machine goes on, after a time that it knows nothing of: clock and
+ * entropy. */
+void init_again(const vm_config *c);
+
 /* Ends all processes, makes the disks safe and powers off.  power is "off",
  * "reboot", "exit" (for a PID namespace) or NULL: off where there is ACPI, else
  * reboot, which is how a VMM without ACPI is told.  Returns only for "exit". */

@@ -5,6 +5,9 @@
  *                            now on gets, and the default session; the newest
  *                            seq holds
  *   GET /internal/processes  {"running"}: how many processes run
+ *   PUT /internal/restore    a boot object: the machine goes on after a sleep
+ *                            in which its memory was kept; its key, epoch,
+ *                            environment, clock and entropy hold from now on
  *   POST /internal/stop      as SIGTERM does: the end, in order
  */
 
@@ -13,12 +16,15 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/boot.h"
 #include "agent/env.h"
 #include "agent/http.h"
+#include "agent/init.h"
 #include "agent/interpreter.h"
 #include "agent/process.h"
 #include "agent/session.h"
 #include "agent/shell_text.h"
+#include "common/log.h"
 
 #define INTERNAL_ENV_MAX   (256 * 1024)
 
@@ -137,6 +143,68 @@ internal_processes(http_request *r)
 }
 
 
+/* Nothing is changed if anything of it is wrong. */
+
+static int
+internal_take_boot(json_t *o, error **err)
+{
+    vm_config    vm;
+    const char  *key;
+
+    key = json_string_value(json_object_get(o, "key"));
+
+    if (key == NULL || !first_line_key_valid(key, strlen(key))) {
+        return error_set_field(err, 400, "invalid_boot", "key", KEY_LEN,
+                               "key must be %d lower-case hex digits",
+                               KEY_LEN);
+    }
+
+    if (vm_config_parse(&vm, o, err) != 0
+        || internal_take_env(json_object_get(o, "env"), err) != 0)
+    {
+        return -1;
+    }
+
+    init_again(&vm);
+    memcpy(agent.key, key, sizeof(agent.key));
+    agent.epoch = (unsigned) json_integer_value(json_object_get(o, "epoch"));
+    internal_seq = 0;
+    log_info("init: goes on, epoch %u", agent.epoch);
+
+    return 0;
+}
+
+
+static void
+internal_restore_body(http_request *r, char *body, size_t len)
+{
+    error   *err;
+    json_t  *o;
+
+    if (http_json_object(r, body, len, &o) != 0) {
+        return;
+    }
+
+    err = NULL;
+
+    if (internal_take_boot(o, &err) != 0) {
+        json_decref(o);
+        api_error(r, err);
+        return;
+    }
+
+    json_decref(o);
+    http_send_json(r, 200, json_pack("{s:b}", "success", 1));
+}
+
+
+static void
+internal_restore(http_request *r)
+{
+    http_read_body(r, BOOT_MAX, internal_restore_body);
+}
+
+
 static void
 internal_stop(http_request *r)
 {
@@ -150,5 +218,6 @@ internal_routes(router *t)
 {
     router_add(t, METHOD_PUT, "/internal/env", internal_env_handler);
     router_add(t, METHOD_GET, "/internal/processes", internal_processes);
+    router_add(t, METHOD_PUT, "/internal/restore", internal_restore);
     router_add(t, METHOD_POST, "/internal/stop", internal_stop);
 }

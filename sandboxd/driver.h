@@ -57,6 +57,9 @@ typedef void (*driver_started)(void *data, const driver_handle *handle,
     error *err);
 typedef void (*driver_done)(void *data, error *err);
 
+/* memory: processes go on when it is started again. */
+typedef void (*driver_slept)(void *data, bool memory, error *err);
+
 /* What a sandbox uses; a member is -1 where this host doesn't tell. */
 typedef struct {
     bool      running;          /* the rest but the disk is about a run */
@@ -119,6 +122,11 @@ struct driver {
      * writable layer stays.  A sandbox that doesn't run is a success. */
     void (*stop)(driver *d, uint32_t slot, uint64_t grace_ms,
         driver_done cb, void *data);
+
+    /* As stop(), but what runs goes on with the next start, if that comes to
+     * be; else it is ended within the time.  NULL: memory can't be kept. */
+    void (*sleep)(driver *d, uint32_t slot, uint64_t timeout_ms,
+        driver_slept cb, void *data);
 
     /* stop() without grace, then deletes the writable layer as well. */
     void (*destroy)(driver *d, uint32_t slot, driver_done cb, void *data);

@@ -66,8 +66,12 @@ on_stopped(void *data, error *err)
     }
 
     if (sb->now.state == STATE_SLEEPING && !sb->gone) {
-        registry_set_state(lc->r, sb, STATE_ASLEEP, sb->run.sleep_forced
-                           ? "it was put to sleep" : "it was idle");
+        registry_set_state(lc->r, sb, STATE_ASLEEP,
+                           sb->run.sleep_forced && sb->run.kept
+                           ? "it was put to sleep, its memory is kept"
+                           : sb->run.sleep_forced ? "it was put to sleep"
+                           : sb->run.kept ? "it was idle, its memory is kept"
+                           : "it was idle");
     }
 
     lifecycle_enter(lc, sb, RUN_NONE);
@@ -94,8 +98,41 @@ lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
     d = lifecycle_driver(lc, sb);
     lifecycle_enter(lc, sb, RUN_STOPPING);
     sb->run.dropped = false;
+    sb->run.kept = false;
     lc->stopping++;
     d->stop(d, sb->slot, grace_ms, on_stopped, sb);
+}
+
+
+static void
+on_slept(void *data, bool memory, error *err)
+{
+    sandbox  *sb;
+
+    sb = data;
+    sb->run.kept = memory;
+    on_stopped(sb, err);
+}
+
+
+/* What runs goes on when it wakes, where the driver can do that. */
+void
+lifecycle_sleep_run(lifecycle *lc, sandbox *sb)
+{
+    driver  *d;
+
+    d = lifecycle_driver(lc, sb);
+
+    if (d->sleep == NULL || spec_ephemeral(sb->spec)) {
+        lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
+        return;
+    }
+
+    lifecycle_enter(lc, sb, RUN_STOPPING);
+    sb->run.dropped = false;
+    sb->run.kept = false;
+    lc->stopping++;
+    d->sleep(d, sb->slot, LIFECYCLE_SLEEP_MS, on_slept, sb);
 }
 
 

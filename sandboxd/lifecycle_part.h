@@ -10,6 +10,7 @@
 #include "sandboxd/runfile.h"
 
 #define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL */
+#define LIFECYCLE_SLEEP_MS  30000   /* for what keeps memory */
 
 void queue_init(sandbox_queue *q);
 void queue_add(sandbox_queue *q, sandbox *sb);
@@ -27,6 +28,7 @@ void waiters_succeed(lifecycle *lc, sandbox *sb);
 
 void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
 void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
+void lifecycle_sleep_run(lifecycle *lc, sandbox *sb);
 
 /* When a sandbox is looked at again (lifecycle_idle.c). */
 void idle_used(lifecycle *lc, sandbox *sb);

@@ -68,7 +68,7 @@ sleep_stop(lifecycle *lc, sandbox *sb)
              sb->run.sleep_forced ? "asked to" : "idle");
 
     runfile_remove(lc->run_dir, sb->slot);
-    lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
+    lifecycle_sleep_run(lc, sb);
 }
 
 

@@ -415,9 +415,10 @@ driver_fill(qemu_driver *q)
 {
     q->d.name = "qemu";
     q->d.kernel_isolation = true;
-    q->d.memory_snapshot = false;
+    q->d.memory_snapshot = true;
     q->d.start = qemu_start_run;
     q->d.stop = qemu_stop_run;
+    q->d.sleep = qemu_sleep_run;
     q->d.destroy = qemu_destroy_run;
     q->d.adopt = qemu_adopt;
     q->d.stats = qemu_stats_run;

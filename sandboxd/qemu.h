@@ -8,6 +8,7 @@
  *   qemu_args.c    QEMU's arguments
  *   qemu_probe.c   does KVM run guests here?
  *   qemu_launch.c  start: directory, lock, disk, group, the keeper
+ *   qemu_kept.c    whose memory it was that sleep has kept
  *   qemu_start.c   start: the order of its steps, the deadline
  *   qemu_box.c     a box's end: cleaning up, who is told
  *   qemu_stop.c    stop and destroy; what a sandbox uses
@@ -71,6 +72,7 @@ struct qemu_box {
     int           pidfd;
     int           lock;     /* holds flock() on its directory's lock file */
     char          why[QEMU_WHY_MAX];
+    bool          kept;     /* its memory was, when it ended */
     agent_log    *log;
     qemu_start   *start;    /* what goes on */
     qemu_stop    *stop;
@@ -106,6 +108,7 @@ typedef struct {
     char               *boot;       /* the boot object */
 
     /* out; the descriptors are the caller's, whether it failed or not */
+    bool                again;      /* it goes on with its memory */
     int                 lock;
     int                 log;
     int                 pidfd;
@@ -133,6 +136,16 @@ bool qemu_probe_kvm(const qemu_driver *q);
 /* qemu_launch.c */
 void qemu_launch_work(qemu_launch *l);
 
+/* qemu_kept.c: what a machine says last when its memory was kept, which tells
+ * which machine it was, and what its agent's key; and the memory's file if
+ * the last word of the directory is that of such a machine (-1: it isn't).
+ * What is opened is gone: no machine goes on twice. */
+#define QEMU_KEPT  "asleep "
+
+void qemu_kept_word(const qemu_launch *l, const char *args, size_t len,
+    const char *image, char word[VM_END_MAX]);
+int qemu_kept_open(int dir, const char *word, char former[33]);
+
 /* qemu_start.c */
 void qemu_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data);
@@ -148,11 +161,13 @@ void qemu_box_signal(qemu_box *box, int signo);
 void qemu_box_clean(qemu_box *box);
 
 /* qemu_stop.c */
+void qemu_sleep_run(driver *d, uint32_t slot, uint64_t timeout_ms,
+    driver_slept cb, void *data);
 void qemu_stop_run(driver *d, uint32_t slot, uint64_t grace_ms, driver_done cb,
     void *data);
 void qemu_destroy_run(driver *d, uint32_t slot, driver_done cb, void *data);
 /* The box is gone. */
-void qemu_stop_ended(qemu_stop *s);
+void qemu_stop_ended(qemu_stop *s, bool kept);
 void qemu_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data);
 /* Removes a sandbox's directory; nothing in it was written to by a guest as
  * files.  -1: error set. */

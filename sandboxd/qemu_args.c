@@ -153,6 +153,16 @@ qemu_args_build(const qemu_args *a, char *dst, size_t size, uint32_t *argc,
     add(&l, "-device");
     add(&l, "virtio-net-device,netdev=net,mac=" VM_GUEST_MAC);
 
+    add(&l, "-chardev");
+    add(&l, "socket,id=qmp,fd=%d", VM_FD_QMP);
+    add(&l, "-mon");
+    add(&l, "chardev=qmp,mode=control");
+
+    if (a->again) {
+        add(&l, "-incoming");
+        add(&l, "fd:%d", VM_FD_KEPT);
+    }
+
     add(&l, "-kernel");
     add(&l, VM_KERNEL);
     add(&l, "-initrd");

@@ -15,6 +15,7 @@ typedef struct {
     bool         kvm;
     uint64_t     memory;        /* bytes, whole MiB */
     unsigned     cpus;
+    bool         again;         /* it goes on from what was kept of it */
 } qemu_args;
 
 /* Strings, each ended by a zero; -1 if they don't fit. */

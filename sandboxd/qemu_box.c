@@ -64,6 +64,12 @@ why_read(qemu_box *box)
 
     box->why[n > 0 ? n : 0] = '\0';
 
+    /* That is no reason, and holds a key. */
+    if (strncmp(box->why, QEMU_KEPT, sizeof(QEMU_KEPT) - 1) == 0) {
+        box->kept = true;
+        explicit_bzero(box->why, sizeof(box->why));
+    }
+
     for (i = 0; box->why[i] != '\0'; i++) {
         if (!isprint((unsigned char) box->why[i])) {
             box->why[i] = '?';
@@ -124,7 +130,7 @@ box_cleaned(uv_work_t *work, int status)
     }
 
     if (box->stop != NULL) {
-        qemu_stop_ended(box->stop);
+        qemu_stop_ended(box->stop, box->kept);
     }
 
     if (box->watched) {

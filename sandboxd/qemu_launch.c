@@ -23,7 +23,7 @@
 #include "sandboxd/qemu_args.h"
 
 #define LOCK_TRIES     200          /* of 10 ms: somebody may be dying */
-#define BOOT_BLOCK     65536        /* a disk's size in whole ones */
+#define BOOT_DISK      (VM_BOOT_MAX + 65536)    /* it ends with zeros */
 #define OVERHEAD_KVM   (128ull << 20)
 #define OVERHEAD_TCG   (256ull << 20)
 #define THREADS_MAX    512          /* of QEMU, on the host */
@@ -148,18 +148,18 @@ image_open(qemu_launch *l)
 }
 
 
-/* It is in no file: only the guest, and we, ever see it. */
+/* It is in no file: only the guest, and we, ever see it.  A machine that goes
+ * on has read it once. */
 static int
 boot_open(qemu_launch *l)
 {
     int     fd;
     size_t  len;
 
-    len = strlen(l->boot);
+    len = l->again ? 0 : strlen(l->boot);
     fd = memfd_create("boot", MFD_CLOEXEC);
 
-    if (fd == -1
-        || ftruncate(fd, (off_t) (len / BOOT_BLOCK + 1) * BOOT_BLOCK) == -1
+    if (fd == -1 || ftruncate(fd, BOOT_DISK) == -1
         || pwrite(fd, l->boot, len, 0) != (ssize_t) len)
     {
         failed(l, "boot object");
@@ -174,7 +174,7 @@ boot_open(qemu_launch *l)
 
 
 static int
-order_build(qemu_launch *l, vm_order *order)
+order_args(qemu_launch *l, vm_order *order)
 {
     char       path[QEMU_PATH];
     qemu_args  args;
@@ -186,11 +186,37 @@ order_build(qemu_launch *l, vm_order *order)
     args.kvm = l->q->kvm;
     args.memory = l->limits.memory;
     args.cpus = qemu_args_cpus(l->limits.cpu, args.kvm, l->q->cpus);
+    args.again = l->again;
 
-    if (qemu_args_build(&args, (char *) (order + 1), VM_ORDER_MAX,
-                        &order->argc, &order->args_len) != 0)
-    {
-        return error_set(&l->err, 500, "internal", "too many arguments");
+    return qemu_args_build(&args, (char *) (order + 1), VM_TEXT_MAX,
+                           &order->argc, &order->args_len) == 0 ? 0
+           : error_set(&l->err, 500, "internal", "too many arguments");
+}
+
+
+/* With that, whether it goes on is known. */
+static int
+order_build(qemu_launch *l, int dir, int *kept, vm_order *order)
+{
+    char  *rest;
+
+    if (order_args(l, order) != 0) {
+        return -1;
+    }
+
+    qemu_kept_word(l, (char *) (order + 1), order->args_len,
+                   l->q->host.image_dirs[l->image], order->asleep);
+    *kept = qemu_kept_open(dir, order->asleep, order->former);
+    l->again = *kept != -1;
+
+    if (l->again) {
+        if (order_args(l, order) != 0) {
+            return -1;
+        }
+
+        order->boot_len = (uint32_t) strlen(l->boot);
+        rest = (char *) (order + 1) + order->args_len;
+        memcpy(rest, l->boot, order->boot_len);
     }
 
     order->vmm_uid = QEMU_UID_VMM + (l->slot & QEMU_UID_MASK);
@@ -275,17 +301,31 @@ keeper_clone(qemu_launch *l, const int fds[VM_FDS])
 static int
 keeper_order(qemu_launch *l, int to, const vm_order *order)
 {
-    size_t  len;
+    size_t       len, sent;
+    ssize_t      n;
+    const char  *text;
 
     if (cgroup_join(l->q->cg, l->slot, l->pid, &l->err) == -1) {
         return -1;
     }
 
     slot_lock_write(l->lock, l->q->boot_id, l->pid, l->start_time);
-    len = sizeof(*order) + order->args_len;
+    text = (const char *) order;
+    len = sizeof(*order) + order->args_len + order->boot_len;
 
-    return write(to, order, len) == (ssize_t) len ? 0
-           : failed(l, "the keeper's order");
+    /* It reads as fast as this can write, or is dead. */
+    for (sent = 0; sent < len; sent += (size_t) n) {
+        n = write(to, text + sent, len - sent);
+
+        if (n == -1 && errno == EINTR) {
+            n = 0;
+
+        } else if (n <= 0) {
+            return failed(l, "the keeper's order");
+        }
+    }
+
+    return 0;
 }
 
 
@@ -331,10 +371,19 @@ files_open(qemu_launch *l, int dir, int fds[VM_FDS])
     }
 
     fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fds[VM_FD_MEMORY] = openat(dir, "memory", O_RDWR | O_CREAT | O_TRUNC
+                               | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fds[VM_FD_KEPT] == -1) {
+        fds[VM_FD_KEPT] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+
     fds[VM_FD_END] = openat(dir, "end", O_WRONLY | O_CREAT | O_TRUNC
                             | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (fds[0] == -1 || fds[VM_FD_END] == -1) {
+    if (fds[0] == -1 || fds[VM_FD_END] == -1 || fds[VM_FD_KEPT] == -1
+        || fds[VM_FD_MEMORY] == -1)
+    {
         return failed(l, "sandbox's directory");
     }
 
@@ -345,24 +394,12 @@ files_open(qemu_launch *l, int dir, int fds[VM_FDS])
 
 
 static void
-keeper_start(qemu_launch *l, int fds[VM_FDS])
+keeper_start(qemu_launch *l, const vm_order *order, int fds[VM_FDS])
 {
-    int        log[2], to[2];
-    vm_order  *order;
-
-    order = calloc(1, sizeof(vm_order) + VM_ORDER_MAX);
-    if (order == NULL) {
-        abort();
-    }
-
-    if (order_build(l, order) != 0) {
-        free(order);
-        return;
-    }
+    int  log[2], to[2];
 
     if (agent_log_pipe(log) == -1) {
         failed(l, "pipe");
-        free(order);
         return;
     }
 
@@ -388,29 +425,31 @@ keeper_start(qemu_launch *l, int fds[VM_FDS])
     fds[1] = -1;
     fds[VM_FD_LOG] = -1;
     fds[VM_FD_ORDER] = -1;
-    explicit_bzero(order, sizeof(vm_order));
-    free(order);
 }
 
 
 void
 qemu_launch_work(qemu_launch *l)
 {
-    int  i, dir, fds[VM_FDS];
+    int        i, dir, fds[VM_FDS];
+    vm_order  *order;
+
+    order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX + VM_BOOT_MAX);
+    if (order == NULL) {
+        abort();
+    }
 
     for (i = 0; i < VM_FDS; i++) {
         fds[i] = -1;
     }
 
     dir = dir_open(l);
-    if (dir == -1) {
-        return;
-    }
 
-    if (lock_take(l, dir) == 0 && files_open(l, dir, fds) == 0
-        && group_make(l) == 0)
+    if (dir != -1 && lock_take(l, dir) == 0
+        && order_build(l, dir, &fds[VM_FD_KEPT], order) == 0
+        && files_open(l, dir, fds) == 0 && group_make(l) == 0)
     {
-        keeper_start(l, fds);
+        keeper_start(l, order, fds);
     }
 
     for (i = 0; i < VM_FDS; i++) {
@@ -419,5 +458,11 @@ qemu_launch_work(qemu_launch *l)
         }
     }
 
-    close(dir);
+    if (dir != -1) {
+        close(dir);
+    }
+
+    explicit_bzero(order, sizeof(vm_order) + order->args_len
+                          + order->boot_len);
+    free(order);
 }

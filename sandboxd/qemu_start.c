@@ -28,6 +28,7 @@ struct qemu_start {
     void            *data;
     error           *err;       /* the reason, once there is one */
     bool             working;   /* in the thread pool */
+    uint64_t         deadline;  /* 0: none */
     bool             weak;      /* err may follow from the machine's end */
     qemu_launch      launch;
     agent_probe     *probe;
@@ -75,6 +76,10 @@ start_finish(qemu_start *s, qemu_box *box)
 }
 
 
+static void  start_launch(qemu_start *s);
+static void  start_time_left(qemu_start *s);
+
+
 void
 qemu_start_ended(qemu_start *s, const char *why)
 {
@@ -83,6 +88,21 @@ qemu_start_ended(qemu_start *s, const char *why)
     if (s->weak) {
         error_free(s->err);
         s->err = NULL;
+        s->weak = false;
+    }
+
+    /* What was kept is gone by now: this time it boots. */
+    if (s->err == NULL && s->launch.again && !s->q->freed) {
+        log_info("qemu: slot %08x: it doesn't go on, and boots: %s",
+                 s->launch.slot, why);
+        agent_probe_stop(s->probe);
+        s->probe = NULL;
+        s->launch.again = false;
+        start_time_left(s);
+        s->box = qemu_box_add(s->q, s->launch.slot);
+        s->box->start = s;
+        start_launch(s);
+        return;
     }
 
     if (s->err == NULL) {
@@ -126,6 +146,21 @@ start_timeout(uv_timer_t *timer)
                   "time (%s)", s->working ? "preparing"
                   : "the agent didn't answer");
         start_abort(s);
+    }
+}
+
+
+static void
+start_time_left(qemu_start *s)
+{
+    uint64_t  now;
+
+    now = uv_now(s->q->host.loop);
+    uv_timer_stop(&s->timer);
+
+    if (s->deadline != 0) {
+        uv_timer_start(&s->timer, start_timeout,
+                       s->deadline > now ? s->deadline - now : 1, 0);
     }
 }
 
@@ -255,6 +290,22 @@ start_launched(uv_work_t *work, int status)
     }
 
     start_probe(s);
+}
+
+
+/* Through the thread pool in any case: the callback never comes before the
+ * driver's function has returned. */
+static void
+start_launch(qemu_start *s)
+{
+    s->launch.lock = -1;
+    s->launch.log = -1;
+    s->launch.pid = 0;
+    s->launch.pidfd = -1;
+    s->launch.owned = false;
+    s->working = true;
+    s->work.data = s;
+    uv_queue_work(s->q->host.loop, &s->work, launch_work, start_launched);
 }
 
 
@@ -422,9 +473,6 @@ qemu_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     s->data = data;
     s->launch.q = q;
     s->launch.slot = spec->slot;
-    s->launch.lock = -1;
-    s->launch.log = -1;
-    s->launch.pidfd = -1;
     snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
 
     uv_timer_init(q->host.loop, &s->timer);
@@ -432,14 +480,11 @@ qemu_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     start_check(s, spec);
 
     if (s->box != NULL && timeout_ms != 0) {
-        uv_timer_start(&s->timer, start_timeout, timeout_ms, 0);
+        s->deadline = uv_now(q->host.loop) + timeout_ms;
+        start_time_left(s);
     }
 
     log_debug("qemu: slot %08x: start of \"%s\"", spec->slot, spec->id);
 
-    /* Through the thread pool in any case: the callback never comes before
-     * this function has returned. */
-    s->working = true;
-    s->work.data = s;
-    uv_queue_work(q->host.loop, &s->work, launch_work, start_launched);
+    start_launch(s);
 }

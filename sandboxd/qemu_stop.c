@@ -17,7 +17,9 @@ struct qemu_stop {
     qemu_box     *box;
     uint32_t      slot;
     bool          destroy;
+    bool          kept;     /* its memory was */
     driver_done   cb;
+    driver_slept  slept;    /* instead of cb */
     void         *data;
     error        *err;
     uv_work_t     work;
@@ -54,7 +56,8 @@ qemu_dir_remove(const qemu_driver *q, uint32_t slot, error **err)
     char    path[QEMU_PATH];
     size_t  i;
 
-    static const char *const  names[] = { "disk", "disk.new", "end", "lock" };
+    static const char *const  names[] = { "disk", "disk.new", "end", "lock",
+                                          "memory" };
 
     qemu_path(q, slot, NULL, path, sizeof(path));
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -98,7 +101,12 @@ destroy_done(uv_work_t *work, int status)
 
     s = work->data;
     uv_close((uv_handle_t *) &s->timer, stop_closed);
-    s->cb(s->data, s->err);
+
+    if (s->slept != NULL) {
+        s->slept(s->data, s->kept, s->err);
+    } else {
+        s->cb(s->data, s->err);
+    }
 }
 
 
@@ -111,9 +119,10 @@ stop_next(qemu_stop *s)
 
 
 void
-qemu_stop_ended(qemu_stop *s)
+qemu_stop_ended(qemu_stop *s, bool kept)
 {
     s->box = NULL;
+    s->kept = kept;
     uv_timer_stop(&s->timer);
     stop_next(s);
 }
@@ -132,11 +141,9 @@ stop_kill(uv_timer_t *timer)
 }
 
 
-static void
-stop_run(qemu_driver *q, uint32_t slot, bool destroy, uint64_t grace_ms,
-    driver_done cb, void *data)
+static qemu_stop *
+stop_create(qemu_driver *q, uint32_t slot, void *data)
 {
-    qemu_box   *box;
     qemu_stop  *s;
 
     s = calloc(1, sizeof(qemu_stop));
@@ -147,14 +154,24 @@ stop_run(qemu_driver *q, uint32_t slot, bool destroy, uint64_t grace_ms,
     qemu_hold(q);
     s->q = q;
     s->slot = slot;
-    s->destroy = destroy;
-    s->cb = cb;
     s->data = data;
     s->work.data = s;
     uv_timer_init(q->host.loop, &s->timer);
     s->timer.data = s;
 
-    box = qemu_box_find(q, slot);
+    return s;
+}
+
+
+/* signo asks the keeper for the end, which may take that long. */
+static void
+stop_begin(qemu_stop *s, int signo, uint64_t grace_ms)
+{
+    qemu_box     *box;
+    qemu_driver  *q;
+
+    q = s->q;
+    box = qemu_box_find(q, s->slot);
 
     if (box == NULL) {
         stop_next(s);
@@ -176,7 +193,7 @@ stop_run(qemu_driver *q, uint32_t slot, bool destroy, uint64_t grace_ms,
     }
 
     box->state = QEMU_STOPPING;
-    qemu_box_signal(box, grace_ms > 0 ? SIGTERM : SIGKILL);
+    qemu_box_signal(box, grace_ms > 0 ? signo : SIGKILL);
 
     if (grace_ms > 0) {
         uv_timer_start(&s->timer, stop_kill, grace_ms, 0);
@@ -188,14 +205,35 @@ void
 qemu_stop_run(driver *d, uint32_t slot, uint64_t grace_ms, driver_done cb,
     void *data)
 {
-    stop_run((qemu_driver *) d, slot, false, grace_ms, cb, data);
+    qemu_stop  *s;
+
+    s = stop_create((qemu_driver *) d, slot, data);
+    s->cb = cb;
+    stop_begin(s, SIGTERM, grace_ms);
+}
+
+
+void
+qemu_sleep_run(driver *d, uint32_t slot, uint64_t timeout_ms,
+    driver_slept cb, void *data)
+{
+    qemu_stop  *s;
+
+    s = stop_create((qemu_driver *) d, slot, data);
+    s->slept = cb;
+    stop_begin(s, SIGUSR1, timeout_ms);
 }
 
 
 void
 qemu_destroy_run(driver *d, uint32_t slot, driver_done cb, void *data)
 {
-    stop_run((qemu_driver *) d, slot, true, 0, cb, data);
+    qemu_stop  *s;
+
+    s = stop_create((qemu_driver *) d, slot, data);
+    s->cb = cb;
+    s->destroy = true;
+    stop_begin(s, SIGKILL, 0);
 }
 
 

@@ -122,6 +122,7 @@ typedef struct {
     json_t        *where;       /* the endpoint of the run of this epoch, */
     uint32_t       where_epoch; /* if others run it; a reference */
     bool           dropped;     /* an ephemeral one's files are gone */
+    bool           kept;        /* its memory is */
     uint64_t       env_seq;     /* of the last time that it was told */
     json_t        *env;         /* that its start has got; a reference */
     deadline       ttl;

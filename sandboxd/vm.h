@@ -11,6 +11,8 @@
  *   vm_net.c      the TAP and its addresses
  *   vm_forward.c  connections to the agent
  *   vm_console.c  what the guest says on its console
+ *   vm_sleep.c    keeping the machine's memory in a file
+ *   vm_ask.c      what the agent is asked for by the keeper itself
  *
  * What it is told comes through descriptors, as below, of which the order is
  * read to its end: it comes when the process is in its groups.
@@ -36,12 +38,17 @@
 #define VM_FD_BOOT        6         /* the boot object, for the VMM */
 #define VM_FD_ROOT        7         /* the image, for the VMM */
 #define VM_FD_DISK        8         /* the disk, for the VMM */
-#define VM_FDS            9
-#define VM_FD_TAP         9         /* for the VMM, made here */
+#define VM_FD_MEMORY      9         /* a file: what sleep keeps */
+#define VM_FD_KEPT        10        /* the same of the last sleep, or null */
+#define VM_FDS            11
+#define VM_FD_TAP         11        /* for the VMM, made here */
+#define VM_FD_QMP         12        /* the same: its end of a socket pair */
+#define VM_FD_LAST        VM_FD_QMP
 
 #define VM_PATH_MAX       4096
 #define VM_ARGS_MAX       128
-#define VM_ORDER_MAX      49152     /* all of it fits into a pipe */
+#define VM_TEXT_MAX       32768     /* of the VMM's arguments */
+#define VM_BOOT_MAX       (1024 * 1024)
 #define VM_END_MAX        200
 
 #define VM_TAP            "tap0"
@@ -60,14 +67,22 @@
 /* What the agent says when it listens. */
 #define VM_READY          "info: init: ready"
 
-/* argc strings, each ended by a zero, follow: the VMM's arguments. */
+/* The status of a keeper whose machine's memory has been kept. */
+#define VM_ASLEEP         71
+
+/* argc strings, each ended by a zero, follow: the VMM's arguments; then, for a
+ * machine that goes on, the boot object for its agent, whose key is the former
+ * one. */
 typedef struct {
     uint32_t  argc;
     uint32_t  args_len;
+    uint32_t  boot_len;                 /* 0: it begins */
     uid_t     vmm_uid;
     uid_t     own_uid;
     bool      kvm;
     char      key[33];
+    char      former[33];               /* the agent's, if it goes on */
+    char      asleep[VM_END_MAX];       /* the last word of one that sleeps */
     char      jail[VM_PATH_MAX];        /* an empty directory */
     char      kernel[VM_PATH_MAX];
     char      initramfs[VM_PATH_MAX];
@@ -91,6 +106,29 @@ void vm_forward_ready(void);
 bool vm_forward_event(void *ptr, uint32_t events);
 /* A connection to the agent, being made; -1: errno. */
 int vm_forward_connect(void);
+
+/* vm_sleep.c: SIGUSR1 asks for it.  The VMM's monitor is a socket pair. */
+void vm_sleep_open(int fd);
+void vm_sleep_begin(void);
+bool vm_sleep_asked(void);
+/* 1: the memory is in the file; 0: not yet; -1: it can't be kept. */
+int vm_sleep_event(void);
+
+/* vm_ask.c: one request, on a connection of its own.  1: answered with 200;
+ * 0: not yet; -1: not at all. */
+typedef struct {
+    int      fd;                        /* -1: nothing is asked for */
+    char    *text;
+    size_t   len, sent, got;
+    char     answer[16];
+} vm_ask;
+
+int vm_ask_begin(vm_ask *a, const char *key, const char *method,
+    const char *path, const char *body, size_t len);
+int vm_ask_event(vm_ask *a);
+/* Anew, if nothing has been taken of it; false: it was, or it can't be. */
+bool vm_ask_retry(vm_ask *a);
+void vm_ask_end(vm_ask *a);
 
 /* vm_console.c: pure but for VM_FD_LOG. */
 typedef struct {

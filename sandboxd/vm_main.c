@@ -22,13 +22,29 @@
 #define LOOK_MS        500      /* for an agent that didn't say that it listens */
 #define DESCRIPTORS    16384
 #define CONSOLE_ROUND  4096
+#define AGAIN_MS       15000    /* for a machine that goes on, */
+#define AGAIN_LOOK_MS  50       /* and how often it is tried: TCP is slower */
 
 static vm_console   vm_text;
 static pid_t        vm_vmm;
 static int          vm_epoll, vm_signals, vm_console_fd, vm_look = -1;
-static int          vm_stop = -1;       /* a connection that asks for the end */
-static bool         vm_ready;
-static char         vm_key[33];
+static int          vm_monitor;         /* our end of the VMM's */
+static bool         vm_ready, vm_stopping;
+static vm_ask       vm_again = { .fd = -1 };    /* to go on */
+static vm_ask       vm_stop = { .fd = -1 };     /* to end */
+static uint64_t     vm_again_end;
+static char         vm_key[33], vm_asleep[VM_END_MAX];
+
+
+static uint64_t
+now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
 
 
 /* The last thing that a keeper does. */
@@ -47,24 +63,25 @@ vm_failed(error *err)
 }
 
 
-/* The order is read to its end, which is there at once: it was written as a
- * whole.  A sandboxd that died before has nothing to say. */
+/* The order is read to its end.  A sandboxd that died before has nothing to
+ * say. */
 static vm_order *
 order_read(void)
 {
     char      *text;
-    size_t     len;
+    size_t     len, size;
     ssize_t    n;
     vm_order  *order;
 
-    text = calloc(1, sizeof(vm_order) + VM_ORDER_MAX);
+    size = sizeof(vm_order) + VM_TEXT_MAX + VM_BOOT_MAX;
+    text = calloc(1, size);
+
     if (text == NULL) {
         _exit(1);
     }
 
-    for (len = 0; len < sizeof(vm_order) + VM_ORDER_MAX; len += (size_t) n) {
-        n = read(VM_FD_ORDER, text + len,
-                 sizeof(vm_order) + VM_ORDER_MAX - len);
+    for (len = 0; len < size; len += (size_t) n) {
+        n = read(VM_FD_ORDER, text + len, size - len);
 
         if (n == -1 && errno == EINTR) {
             n = 0;
@@ -78,7 +95,10 @@ order_read(void)
     close(VM_FD_ORDER);
     order = (vm_order *) text;
 
-    if (len < sizeof(vm_order) || len != sizeof(vm_order) + order->args_len) {
+    if (len < sizeof(vm_order)
+        || len - sizeof(vm_order) != (size_t) order->args_len
+                                     + order->boot_len)
+    {
         _exit(1);
     }
 
@@ -123,7 +143,7 @@ vmm_exec(vm_order *order, int console)
     dup2(console, 2);
 
     /* Ours are close-on-exec; these are the VMM's. */
-    for (fd = VM_FD_BOOT; fd <= VM_FD_TAP; fd++) {
+    for (fd = VM_FD_BOOT; fd <= VM_FD_LAST; fd++) {
         (void) fcntl(fd, F_SETFD, 0);
     }
 
@@ -247,6 +267,13 @@ console_event(void)
 }
 
 
+static void
+ask_poll(vm_ask *ask)
+{
+    epoll_add(ask->fd, EPOLLIN | EPOLLOUT | EPOLLET, ask);
+}
+
+
 /* The VMM, which is another user's, goes with its namespace's first process. */
 static void
 stop_kill(void)
@@ -259,34 +286,111 @@ stop_kill(void)
 static void
 stop_begin(void)
 {
-    if (vm_stop != -1) {
+    if (vm_stopping) {
         return;
     }
 
-    vm_stop = vm_ready ? vm_forward_connect() : -1;
+    vm_stopping = true;
 
-    if (vm_stop == -1) {
+    if (!vm_ready
+        || vm_ask_begin(&vm_stop, vm_key, "POST", "/internal/stop", "", 0)
+           != 0)
+    {
         stop_kill();
-    } else {
-        epoll_add(vm_stop, EPOLLOUT, &vm_stop);
     }
+
+    ask_poll(&vm_stop);
 }
 
 
 static void
 stop_event(void)
 {
-    int   n;
-    char  text[256];
-
-    n = snprintf(text, sizeof(text), "CONTROL %s\n"
-                 "POST /internal/stop HTTP/1.1\r\nHost: localhost\r\n"
-                 "Content-Length: 0\r\nConnection: close\r\n\r\n", vm_key);
-
-    (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_stop, NULL);
-
-    if (send(vm_stop, text, (size_t) n, MSG_NOSIGNAL) != n) {
+    switch (vm_ask_event(&vm_stop)) {
+    case -1:
         stop_kill();
+        break;
+    case 1:
+        vm_ask_end(&vm_stop);
+    }
+}
+
+
+/* What came with the order is what the agent has to know before anybody else
+ * speaks to it.  It isn't reached before the machine goes on. */
+static void
+again_begin(const vm_order *order)
+{
+    if (vm_ask_begin(&vm_again, order->former, "PUT", "/internal/restore",
+                     (const char *) (order + 1) + order->args_len,
+                     order->boot_len) != 0)
+    {
+        vm_end(1, "the agent can't be reached");
+    }
+
+    ask_poll(&vm_again);
+    vm_again_end = now_ms() + AGAIN_MS;
+}
+
+
+static void
+again_event(void)
+{
+    switch (vm_ask_event(&vm_again)) {
+    case -1:
+        vm_end(1, "the agent didn't go on");
+        break;
+    case 1:
+        vm_ask_end(&vm_again);
+        ready_now();
+    }
+}
+
+
+static void
+again_look(void)
+{
+    if (vm_ready) {
+        return;
+    }
+
+    if (now_ms() >= vm_again_end) {
+        vm_end(1, "the agent didn't go on in time");
+    }
+
+    if (vm_ask_retry(&vm_again)) {
+        ask_poll(&vm_again);
+    }
+}
+
+
+static void
+sleep_begin(void)
+{
+    if (vm_ready && !vm_stopping) {
+        vm_sleep_begin();
+    } else {
+        stop_begin();
+    }
+}
+
+
+/* Where memory can't be kept, the disk is. */
+static void
+sleep_event(void)
+{
+    switch (vm_sleep_event()) {
+    case 1:
+        if (fdatasync(VM_FD_MEMORY) == 0) {
+            vm_end(VM_ASLEEP, vm_asleep);
+        }
+        /* Fall through. */
+    case -1:
+        (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_monitor, NULL);
+
+        if (vm_sleep_asked()) {
+            stop_begin();
+        }
     }
 }
 
@@ -332,6 +436,9 @@ signal_event(void)
     while (read(vm_signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGTERM) {
             stop_begin();
+
+        } else if (info.ssi_signo == SIGUSR1) {
+            sleep_begin();
         }
     }
 
@@ -359,22 +466,21 @@ vm_event(void *ptr, uint32_t events)
         }
 
     } else if (ptr == &vm_stop) {
-        stop_event();
+        if (vm_stop.fd != -1) {
+            stop_event();
+        }
+
+    } else if (ptr == &vm_again) {
+        if (vm_again.fd != -1) {
+            again_event();
+        }
+
+    } else if (ptr == &vm_monitor) {
+        sleep_event();
 
     } else {
         vm_forward_event(ptr, events);
     }
-}
-
-
-static uint64_t
-now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
 }
 
 
@@ -388,7 +494,8 @@ vm_loop(void)
     look = now_ms() + LOOK_MS;
 
     for ( ;; ) {
-        n = epoll_wait(vm_epoll, events, EVENTS, vm_ready ? -1 : LOOK_MS);
+        n = epoll_wait(vm_epoll, events, EVENTS, vm_ready ? -1
+                       : vm_again_end != 0 ? AGAIN_LOOK_MS : LOOK_MS);
 
         for (i = 0; i < n; i++) {
             vm_event(events[i].data.ptr, events[i].events);
@@ -396,7 +503,10 @@ vm_loop(void)
 
         vm_forward_event(NULL, 0);
 
-        if (!vm_ready && now_ms() >= look) {
+        if (vm_again_end != 0) {
+            again_look();
+
+        } else if (!vm_ready && now_ms() >= look) {
             look = now_ms() + LOOK_MS;
             look_again();
         }
@@ -410,6 +520,7 @@ signals_block(sigset_t *set)
 {
     sigemptyset(set);
     sigaddset(set, SIGTERM);
+    sigaddset(set, SIGUSR1);
     sigaddset(set, SIGCHLD);
     sigprocmask(SIG_SETMASK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -435,10 +546,21 @@ descriptors_keep(void)
 }
 
 
+/* Under the number that the VMM is told. */
+static void
+fd_place(int fd, int want)
+{
+    if (fd != want) {
+        (void) dup3(fd, want, O_CLOEXEC);
+        close(fd);
+    }
+}
+
+
 void
 vm_main(void)
 {
-    int        tap;
+    int        tap, pair[2];
     error     *err;
     sigset_t   signals;
     vm_order  *order;
@@ -456,10 +578,17 @@ vm_main(void)
         vm_failed(err);
     }
 
-    if (tap != VM_FD_TAP) {
-        dup3(tap, VM_FD_TAP, O_CLOEXEC);
-        close(tap);
+    fd_place(tap, VM_FD_TAP);
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        vm_end(1, "no socket pair");
     }
+
+    vm_monitor = fcntl(pair[0], F_DUPFD_CLOEXEC, VM_FD_LAST + 1);
+    close(pair[0]);
+    fd_place(pair[1], VM_FD_QMP);
+    vm_sleep_open(vm_monitor);
+    memcpy(vm_asleep, order->asleep, sizeof(vm_asleep));
 
     vm_signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     vm_epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -474,12 +603,21 @@ vm_main(void)
     close(VM_FD_BOOT);
     close(VM_FD_ROOT);
     close(VM_FD_DISK);
+    close(VM_FD_KEPT);
     close(VM_FD_TAP);
+    close(VM_FD_QMP);
     ids_become(order->own_uid);
-    explicit_bzero(order, sizeof(vm_order) + order->args_len);
+
+    if (order->boot_len != 0) {
+        again_begin(order);
+    }
+
+    explicit_bzero(order, sizeof(vm_order) + order->args_len
+                          + order->boot_len);
     free(order);
 
     epoll_add(vm_signals, EPOLLIN, &vm_signals);
+    epoll_add(vm_monitor, EPOLLIN, &vm_monitor);
     epoll_add(vm_console_fd, EPOLLIN, &vm_console_fd);
     vm_loop();
     _exit(1);

@@ -51,7 +51,7 @@ is($r->{status}, 200, 'a sandbox') or diag(json_encode($r),
     slurp($s->{daemon_log}));
 is_deeply({ map { $_ => $r->{json}{driver}{$_} } qw(name kernelIsolation
     memorySnapshot) }, { name => 'qemu',
-    kernelIsolation => JSON::PP::true, memorySnapshot => JSON::PP::false },
+    kernelIsolation => JSON::PP::true, memorySnapshot => JSON::PP::true },
     'its record says what it is');
 is($r->{json}{image}, 'vm', 'and of what image');
 
@@ -183,20 +183,61 @@ is(run('one', 'cat /workspace/kept'), 'kept',
     'the next request starts it again, with its files');
 isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'afresh');
 
-# ---- sleep and wake
+# ---- sleep and wake, with the memory
 
-run('one', 'echo dozed > /workspace/dozed; busybox httpd -p 127.0.0.1:8000 '
-    . '-h /workspace/www');
+run('one', 'export KEPT=here; busybox httpd -p 127.0.0.1:8000 -h '
+    . '/workspace/www');
+run('one', '(i=0; while :; do echo $((i++)) > /tmp/count; busybox sleep 0.1; '
+    . 'done) >/dev/null 2>&1 & echo started');
+$boot = run('one', 'cat /proc/sys/kernel/random/boot_id');
+my $machine = sprintf '%s/machines/%08x', $s->{state}, Vm::slot($s, 'one');
+my $count = run('one', 'cat /tmp/count');
+
+for my $round (1, 2) {
+    $begun = time;
+    is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200,
+        'sleeps');
+    ok(state_within('one', 'asleep', 30), 'it is asleep');
+    diag(sprintf 'asleep after %.1f s', time - $begun);
+    like(record('one')->{reason}, qr/its memory is kept/, 'with its memory');
+    is_deeply(Vm::keepers($s), {}, 'and no process is left of it');
+    $s->api(PATCH => '/v1/sandbox/one', json => { env => { TOLD => "r$round" } });
+    $begun = time;
+    is($s->preview($e->{url}, %slow)->{body}, "served\n",
+        'a preview wakes it, and its server has never ended');
+    diag(sprintf 'awake after %.1f s', time - $begun);
+    is(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
+        'the same machine');
+    is(run('one', 'echo $KEPT $TOLD'), "here r$round",
+        'the same session, told what has changed');
+    cmp_ok(abs(run('one', 'date +%s') - time), '<', 20, 'the clock is right');
+    my $now = run('one', 'cat /tmp/count');
+    cmp_ok($now, '>', $count, 'what ran goes on');
+    $count = $now;
+}
+
+# What sleep has kept is used once: a machine that is killed begins anew.
+kill 'KILL', Vm::qemu($s, 'one');
+ok(state_within('one', 'asleep', 20), 'killed again');
+isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');
+is(run('one', 'cat /workspace/kept'), 'kept', 'with its files');
+
+# Memory that can't be read is of no use.
 is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
-ok(state_within('one', 'asleep', 30), 'it is asleep');
-is_deeply(Vm::keepers($s), {}, 'and no process is left of it');
-is($s->preview($e->{url}, %slow)->{status}, 502, 'a preview wakes it');
-is(run('one', 'cat /workspace/dozed /workspace/kept'), "dozed\nkept",
-    'with its files');
+spew("$machine/memory", 'nonsense');
+is(run('one', 'cat /workspace/kept'), 'kept', 'it boots all the same');
+
+# Memory of another machine is of no use.
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+ok(-s "$machine/memory", 'memory');
+$s->api(PATCH => '/v1/sandbox/one', json => { resources =>
+    { memory => '128M' } });
+cmp_ok(run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<',
+    128 << 10, 'with less memory it boots');
+is(run('one', 'cat /workspace/kept'), 'kept', 'with its files, once more');
 
 # ---- the end
 
-my $machine = sprintf '%s/machines/%08x', $s->{state}, Vm::slot($s, 'one');
 ok(-e "$machine/disk", 'a disk');
 is($s->api(DELETE => '/v1/sandbox/one', %slow)->{status}, 204, 'destroyed');
 ok(wait_for(sub { !-e $machine }, 30), 'with its disk');

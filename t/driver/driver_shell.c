@@ -9,6 +9,7 @@
  *    "limits":{"memory":...},"defaults":{},"timeout":10000}
  *   {"op":"prepare","slot":1,"image":"host","timeout":10000}
  *   {"op":"stop","slot":1,"grace":1000}    {"op":"destroy","slot":1}
+ *   {"op":"sleep","slot":1,"timeout":10000}
  *   {"op":"adopt","slot":1,"pid":4711,"start_time":12345}
  *   {"op":"sweep","keep":{"00000001":true}}    (true: it runs)
  *   {"op":"quit"}
@@ -127,6 +128,13 @@ done(void *data, error *err)
 
 
 static void
+slept(void *data, bool memory, error *err)
+{
+    call_end(data, err, json_pack("{s:b}", "memory", memory));
+}
+
+
+static void
 exited(void *data, uint32_t slot, int status, const char *why)
 {
     print(json_pack("{s:s, s:i, s:i, s:s?}", "event", "exited", "slot",
@@ -227,6 +235,10 @@ command(char *text)
     } else if (strcmp(op, "stop") == 0) {
         d->stop(d, (uint32_t) number(o, "slot"), number(o, "grace"), done,
                 call_begin(o));
+
+    } else if (strcmp(op, "sleep") == 0) {
+        d->sleep(d, (uint32_t) number(o, "slot"), number(o, "timeout"), slept,
+                 call_begin(o));
 
     } else if (strcmp(op, "destroy") == 0) {
         d->destroy(d, (uint32_t) number(o, "slot"), done, call_begin(o));

@@ -204,6 +204,16 @@ sub stop {
 }
 
 
+# With its memory, where the driver can.
+sub sleep_now {
+    my ($self, $slot) = @_;
+
+    $self->send(op => 'sleep', slot => $slot, timeout => 30000);
+
+    return $self->answer_to('sleep', $slot, 60) || { message => 'no answer' };
+}
+
+
 sub destroy {
     my ($self, $slot) = @_;
 

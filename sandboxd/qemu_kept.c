@@ -1,0 +1,97 @@
+/*
+ * The memory that a sleep has kept belongs to one machine: that of the same
+ * arguments, program, kernel and image.  For any other it is of no use.  See
+ * qemu.h.
+ */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sandboxd/qemu.h"
+
+
+static uint64_t
+hash_bytes(uint64_t hash, const void *p, size_t len)
+{
+    size_t                i;
+    const unsigned char  *bytes;
+
+    bytes = p;
+
+    for (i = 0; i < len; i++) {
+        hash = (hash ^ bytes[i]) * 1099511628211ULL;
+    }
+
+    return hash;
+}
+
+
+/* The file, not what it is called. */
+static uint64_t
+hash_file(uint64_t hash, const char *path)
+{
+    struct stat  st;
+    int64_t      of[5];
+
+    memset(of, 0, sizeof(of));
+
+    if (stat(path, &st) == 0) {
+        of[0] = (int64_t) st.st_dev;
+        of[1] = (int64_t) st.st_ino;
+        of[2] = (int64_t) st.st_size;
+        of[3] = (int64_t) st.st_mtim.tv_sec;
+        of[4] = (int64_t) st.st_mtim.tv_nsec;
+    }
+
+    return hash_bytes(hash, of, sizeof(of));
+}
+
+
+void
+qemu_kept_word(const qemu_launch *l, const char *args, size_t len,
+    const char *image, char word[VM_END_MAX])
+{
+    uint64_t  hash;
+
+    hash = hash_bytes(14695981039346656037ULL, args, len);
+    hash = hash_file(hash, l->q->qemu);
+    hash = hash_file(hash, l->q->kernel);
+    hash = hash_file(hash, image);
+
+    snprintf(word, VM_END_MAX, QEMU_KEPT "%016" PRIx64 " %s", hash, l->key);
+}
+
+
+int
+qemu_kept_open(int dir, const char *word, char former[33])
+{
+    int      fd, memory;
+    char     text[VM_END_MAX];
+    size_t   same;
+    ssize_t  n;
+
+    fd = openat(dir, "end", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    text[n > 0 ? n : 0] = '\0';
+    same = sizeof(QEMU_KEPT) - 1 + 16 + 1;
+    memory = -1;
+
+    if (strlen(text) == same + 32 && memcmp(text, word, same) == 0) {
+        memory = openat(dir, "memory", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        memcpy(former, text + same, 33);
+    }
+
+    explicit_bzero(text, sizeof(text));
+    (void) unlinkat(dir, "memory", 0);
+
+    return memory;
+}
