@@ -626,14 +626,11 @@ ngx_http_sandbox_events_beat(ngx_http_sandbox_events_t *e)
 static void
 ngx_http_sandbox_events_tick(ngx_event_t *ev)
 {
-    ngx_http_sandbox_events_worker_t  *w;
-
-    w = &ngx_http_sandbox_events;
-
     ngx_add_timer(ev, NGX_HTTP_SANDBOX_EVENTS_TICK);
 
     ngx_http_sandbox_events_each(ngx_http_sandbox_events_beat);
 
     ngx_log_debug1(NGX_LOG_DEBUG_HTTP, ngx_cycle->log, 0,
-                   "sandbox events: %ui clients", w->nclients);
+                   "sandbox events: %ui clients",
+                   ngx_http_sandbox_events.nclients);
 }
