@@ -19,6 +19,7 @@
  *   _usage.c     what limits and counters of a sandbox need, in the zone
  *   _count.c     counters of the workers          _metrics.c  for Prometheus
  *   _upstream.c  balancer
+ *   _connect.c   connections to agents
  *   _handshake.c first line, and what comes back behind it
  *   _interrupt.c the end of answers that break off
  *   _headers.c   what is taken out of, and put into, requests and responses

@@ -1,6 +1,7 @@
 /*
  * A request's way to its agent, as the balancer (_upstream.c), the handshake
- * (_handshake.c) and the end of what broke off (_interrupt.c) share it.
+ * (_handshake.c), connecting (_connect.c) and the end of what broke off
+ * (_interrupt.c) share it.
  */
 
 #ifndef _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_
@@ -43,6 +44,30 @@ typedef struct {
     } sockaddr;
     char                          text[2 * SANDBOX_LINE_MAX];
 } ngx_http_sandbox_peer_t;
+
+
+/* _upstream.c: names the peer, and nothing else. */
+ngx_int_t ngx_http_sandbox_get_inner(ngx_peer_connection_t *pc, void *data);
+
+
+/* _connect.c */
+
+/* Where the request's run is; once more after the gate. */
+ngx_int_t ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p);
+
+/*
+ * NGX_DONE: connected, NGX_AGAIN: being connected; the first line goes with the
+ * request.  NGX_DECLINED: nobody is there.
+ */
+ngx_int_t ngx_http_sandbox_connect(ngx_peer_connection_t *pc,
+    ngx_http_sandbox_peer_t *p);
+
+/*
+ * To the gate once more.  NGX_OK: the sandbox runs, the address is set anew.
+ * NGX_AGAIN: pc has a connection that is not connected yet.
+ */
+ngx_int_t ngx_http_sandbox_again(ngx_peer_connection_t *pc,
+    ngx_http_sandbox_peer_t *p);
 
 
 /* _handshake.c */
