@@ -69,7 +69,7 @@ SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test deps-long deps-deb deps-vm build \
         agent vm image sandboxd module unit driver fuzz run test test-long bench install deb \
-        clean san FORCE
+        sdk-docs clean san FORCE
 
 all: build
 
@@ -257,6 +257,14 @@ run: deps
 	@if [ "$${SANDBOX_DRIVER:-oci}" = qemu ]; then \
 	    scripts/deps.sh vm && $(MAKE) --no-print-directory vm image; fi
 	@exec scripts/run.sh
+
+# The clients' references; the compiler is the one that the tests fetch.
+sdk-docs: deps-test
+	@perl -It/lib -MNpm -e 'print npm_package("typescript", "5.9.3")' \
+	    >build/typescript
+	@TYPESCRIPT=$$(cat build/typescript) \
+	    node sdk/typescript/docs.mjs docs/sdk/typescript
+	@python3 sdk/python/docs.py docs/sdk/python
 
 test: deps-test
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module driver unit fuzz vm
