@@ -19,7 +19,7 @@ test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       busybox-static python3-httpx python3-websockets"
 vm="qemu-system-x86 squashfs-tools lz4 kmod xz-utils"
 long=""
-deb="debhelper dpkg-dev"
+deb="build-essential debhelper dpkg-dev"
 
 release=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-0}")
 case "$release" in

@@ -167,7 +167,7 @@ $r = $s->api(PATCH => '/v1/sandbox/quiet/ports');
 is($r->{status}, 405, 'a wrong method');
 like($r->{headers}{allow} || '', qr/GET.*POST|POST.*GET/, 'says which are right');
 is($s->api(GET => '/v1/sandbox/quiet/exec')->{status}, 405, 'GET of exec');
-for my $route ('mount', 'unmount', 'tunnel/8000') {
+for my $route ('fork', 'mount', 'unmount', 'tunnel/8000') {
     $r = $s->api(POST => "/v1/sandbox/quiet/$route", json => {});
     is($r->{status}, 501, "$route: 501");
     ok($r->{json}{error}, 'that says so');

@@ -221,6 +221,8 @@ class Files(InOneSandbox):
             sandbox.mount_bucket("b", "/mnt")
         with self.assertRaises(sdk.NotSupportedError):
             sandbox.unmount_bucket("/mnt")
+        with self.assertRaises(sdk.NotSupportedError):
+            sandbox.fork()
 
 
 class Code(InOneSandbox):

@@ -116,7 +116,8 @@ export class Sandbox extends Operations {
       idempotent: true, ...signalOf(options) });
   }
 
-  /** A new sandbox with the same files, where the server can. */
+  /** A new sandbox with the same files.  Where the server can't, it throws
+   *  NotSupportedError. */
   async fork(id?: string, options: CallOptions = {}): Promise<Sandbox> {
     const answer = await this.target.json<{ id?: string;
       sandbox?: { id: string } }>('POST', '/fork', { json: { id },

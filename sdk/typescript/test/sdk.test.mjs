@@ -372,6 +372,7 @@ describe('files', () => {
       sdk.InvalidBackupConfigError);
     await rejects(sandbox.mountBucket('b', '/mnt', {}), sdk.NotSupportedError);
     await rejects(sandbox.unmountBucket('/mnt'), sdk.NotSupportedError);
+    await rejects(sandbox.fork(), sdk.NotSupportedError);
   });
 });
 

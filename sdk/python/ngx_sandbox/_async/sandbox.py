@@ -260,6 +260,16 @@ class AsyncSandbox(AsyncOperations):
 
         return True
 
+    async def fork(self, id: Optional[str] = None) -> AsyncSandbox:
+        """A new sandbox with the same files.  Where the server can't, it raises
+        NotSupportedError.
+        """
+        answer = await self.client.json(
+            "POST", self._path("/fork"), operation="sandbox.fork",
+            json={} if id is None else {"id": id})
+
+        return AsyncSandbox(answer["id"], client=self.client)
+
     async def create_preview_link(self, port: int, *,
                                   expires: Union[None, str, int] = None,
                                   path: Optional[str] = None,

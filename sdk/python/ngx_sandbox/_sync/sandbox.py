@@ -261,6 +261,16 @@ class Sandbox(Operations):
 
         return True
 
+    def fork(self, id: Optional[str] = None) -> Sandbox:
+        """A new sandbox with the same files.  Where the server can't, it raises
+        NotSupportedError.
+        """
+        answer = self.client.json(
+            "POST", self._path("/fork"), operation="sandbox.fork",
+            json={} if id is None else {"id": id})
+
+        return Sandbox(answer["id"], client=self.client)
+
     def create_preview_link(self, port: int, *,
                                   expires: Union[None, str, int] = None,
                                   path: Optional[str] = None,
