@@ -140,6 +140,17 @@ ops_check_ttl(const sandbox *sb, json_t *spec, error **err)
 }
 
 
+/* Also if neither has it. */
+static bool
+same_member(const json_t *a, const json_t *b, const char *name)
+{
+    a = json_object_get(a, name);
+    b = json_object_get(b, name);
+
+    return a == b || json_equal(a, b);
+}
+
+
 /* Takes the options over. */
 static int
 update_apply(service *sv, request *req, sandbox *sb, create_options *options,
@@ -164,15 +175,12 @@ update_apply(service *sv, request *req, sandbox *sb, create_options *options,
     lifecycle_options(sv->lc, sb);
     running = sb->run.state != RUN_NONE && !spec_external(sb->spec);
 
-    if (running && !json_equal(json_object_get(old, "resources"),
-                               json_object_get(sb->spec, "resources")))
-    {
+    if (running && !same_member(old, sb->spec, "resources")) {
         json_array_append_new(options->warnings, json_string("resources: in "
                               "force from its next start on"));
     }
 
-    req->parts = !json_equal(json_object_get(old, "env"),
-                             json_object_get(sb->spec, "env"));
+    req->parts = !same_member(old, sb->spec, "env");
     json_decref(old);
 
     return 0;
