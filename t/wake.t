@@ -149,7 +149,7 @@ is($s->preview($url, method => 'POST', body => 'x' x (5 << 20))->{status}, 413,
 $r = $s->api(PATCH => $base, json => { limits => { connections => 7 } });
 is($r->{json}{options}{limits}{connections}, 7,
     "a sandbox's limits are changed") or diag $r->{body};
-is_deeply($r->{json}{warnings}, [], '... at once');
+is_deeply($r->{json}{warnings} // [], [], '... at once');
 $s->kill_daemon;
 $s->start_daemon;
 is(record()->{options}{limits}{connections}, 7, "so do a sandbox's that were changed");
