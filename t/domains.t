@@ -176,7 +176,8 @@ is(put('own.test', '')->{json}{tenant}, '', 'one of the default tenant');
 is(join(' ', map { $_->{name} } @{ $s->api(GET => '/v1/domains')
     ->{json}{domains} }), 'a.test all.test own.test', 'all of them');
 
-for my $name ('conf.test', 'x.conf.test', 'localhost', 'api.site.test', '127.0.0.1', 'A.test',
+for my $name ('conf.test', 'x.conf.test', 'localhost', 'api.site.test',
+    '127.0.0.1', 'A.test',
     'a_b.test', 'test', '-a.test', 'a-.test', 'a..test', 'a.test.', 'a.1',
     'a.0x1f', 'a%2etest', ('a' x 64) . '.test', join('.', ('a' x 60) x 4))
 {
@@ -320,7 +321,8 @@ sub link_to {
 }
 
 $r = link_to('p1.acme.test');
-like($r->{json}{url}, qr{^http://p1\.acme\.test:$s->{port}/x\?}, 'a link to it');
+like($r->{json}{url}, qr{^http://p1\.acme\.test:$s->{port}/x\?},
+    'a link to it');
 is(link_to('p3.acme.test')->{json}{field}, 'hostname', '... to no other');
 
 my ($path) = $r->{json}{url} =~ m{^http://[^/]+(/.*)};
@@ -358,7 +360,8 @@ is(at('www.acme.test'), 502, 'a name of another port does');
 is(names('acme', ['acme.test'])->{status}, 200, 'one name less');
 is(all_open('www.acme.test'), '404', '... at once, in all workers');
 is(all_open('acme.test'), '502', '... the other stays');
-is(names('other', ['mine.all.test', 'new.all.test'])->{status}, 200, 'one more');
+is(names('other', ['mine.all.test', 'new.all.test'])->{status}, 200,
+    'one more');
 is(as('other', PUT => '/v1/sandbox/app/ports/8000', { name => 'x' })
     ->{json}{hostnames}[0] // '', 'mine.all.test',
     'PUT without names keeps them') or diag($r->{body});
@@ -406,6 +409,56 @@ is(resolved("$label{other}.acme.test"), 404, '... that is not its');
 is(resolved('nothing.acme.test'), 404, '... nothing');
 is(resolved('.acme.test'), 404, '... a domain is no name');
 is(resolved('acme.test'), 404, '... nor its own');
+
+# What is taken away is answered when each zone has said that it knows.
+my $slow = worker({ sock => "$s->{run}/control.sock", secret => $secret },
+    ack => 0);
+
+sub acknowledged {
+    my ($what, $labels, @call) = @_;
+
+    $slow->drain(0.05);
+    @{ $slow->{events} } = ();
+
+    my $id = $w->ask(@call);
+    my $told = wait_for(sub {
+        $slow->drain(0.05);
+        grep { $_->{ack} } @{ $slow->{events} };
+    }, 10);
+
+    $w->drain(0.2);
+    ok($told && !$w->{answers}{$id}, "$what: not before a zone knows it");
+
+    my @ack = grep { $_->{ack} } @{ $slow->{events} };
+
+    is(join(' ', sort map { $_->{record}{label} } @ack), $labels,
+        '... what it is told of');
+    $slow->send({ op => 'ack', seq => $ack[-1]{record}{seq} });
+    ok($w->answer($id)->{ok}, '... then it is');
+}
+
+my %names = (sandbox => 'app', options => { port => 8000,
+    access => 'public', hostnames => ['w1.ack.test', 'w2.ack.test'] });
+
+$w->call('domain_put', name => 'ack.test', all => JSON::PP::true());
+ok($w->call('expose', %names)->{exposure}, 'names below everybody\'s domain');
+acknowledged('a name less', 'w2.ack.test', 'expose', sandbox => 'app',
+    options => { port => 8000, hostnames => ['w1.ack.test'] });
+acknowledged('another access', "$label{root} w1.ack.test", 'expose',
+    sandbox => 'app', options => { port => 8000, access => 'private' });
+acknowledged('given to somebody', '.ack.test w1.ack.test', 'domain_put',
+    name => 'ack.test', tenant => 'acme');
+acknowledged('given to somebody else', '.ack.test', 'domain_put',
+    name => 'ack.test', tenant => 'other');
+acknowledged('taken away', '.ack.test', 'domain_delete', name => 'ack.test');
+$w->call('domain_put', name => 'ack.test', tenant => '');
+$names{options}{access} = 'private';
+ok($w->call('expose', %names)->{exposure}, 'once more');
+acknowledged('taken away with its names', '.ack.test w1.ack.test w2.ack.test',
+    'domain_delete', name => 'ack.test');
+$slow->close;
+$w->call('expose', sandbox => 'app', options => { port => 8000,
+    access => 'public' });
 $w->close;
 
 # ---- after restarts

@@ -85,8 +85,8 @@ ok(wait_for(sub { at(8001)->{status} == 200 }, 5), '... and on again');
 for my $how ('its exposure', 'the server') {
     my $port = $how eq 'the server' ? 8002 : 8000;
 
-    $d->sandbox(slot => 1, id => 'box1', state => 'running', epoch => 20 + $port,
-        key => $e->key(1));
+    $d->sandbox(slot => 1, id => 'box1', state => 'running',
+        epoch => 20 + $port, key => $e->key(1));
     if ($how eq 'the server') {
         $e->{server_conf} = 'sandbox_wake off;';
         ok($e->reload(conf => 1), 'sandbox_wake off');

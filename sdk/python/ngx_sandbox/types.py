@@ -147,6 +147,9 @@ class ExposedPort:
     token: Optional[str] = None
     name: Optional[str] = None
     host: str = "local"
+    hostnames: tuple[str, ...] = ()
+    wake: str = "on"
+    wakes_per_minute: int = 0
 
 
 @dataclass(frozen=True)

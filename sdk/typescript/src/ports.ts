@@ -21,11 +21,12 @@ export function checkPort(port: number): void {
 export async function exposePort(target: Target, port: number,
   options: ExposePortOptions = {}): Promise<ExposedPort> {
   checkPort(port);
-  const { hostname, name, token, access, host } = options;
+  const { hostname, hostnames, name, token, access, host, wake,
+    wakesPerMinute } = options;
 
   return target.json<ExposedPort>('POST', '/ports', { json: { port, hostname,
-    name, token, access, host }, operation: 'port.expose', idempotent: true,
-  ...signalOf(options) });
+    hostnames, name, token, access, host, wake, wakesPerMinute },
+  operation: 'port.expose', idempotent: true, ...signalOf(options) });
 }
 
 export async function unexposePort(target: Target, port: number,

@@ -423,6 +423,12 @@ export interface ExposePortOptions extends CallOptions {
   access?: PortAccess;
   /** The `Host` that the service sees.  Default `local`. */
   host?: 'local' | 'public';
+  /** Host names of its own, of a port that is public or private. */
+  hostnames?: string[];
+  /** Whether visitors wake the sandbox.  Default `on`. */
+  wake?: 'on' | 'off';
+  /** How often they do at most.  Default 60. */
+  wakesPerMinute?: number;
 }
 
 export interface ExposedPort {
@@ -432,6 +438,9 @@ export interface ExposedPort {
   name: string | null;
   access: PortAccess;
   host: 'local' | 'public';
+  hostnames: string[];
+  wake: 'on' | 'off';
+  wakesPerMinute: number;
   status?: 'active';
 }
 

@@ -228,11 +228,18 @@ class Sandbox(Operations):
                           token: Optional[str] = None,
                           access: Optional[str] = None,
                           host: Optional[str] = None,
-                          hostname: Optional[str] = None) -> ExposedPort:
+                          hostname: Optional[str] = None,
+                          hostnames: Optional[list[str]] = None,
+                          wake: Optional[str] = None,
+                          wakes_per_minute: Optional[int] = None
+                          ) -> ExposedPort:
         """Gives a port an address in the outer world; ``access`` is ``token``
-        (the default), ``public`` or ``private``."""
+        (the default), ``public`` or ``private``. ``hostnames`` are host names
+        of its own; with ``wake="off"`` its visitors start nothing."""
         members = {"port": port, "name": name, "token": token,
-                   "access": access, "host": host, "hostname": hostname}
+                   "access": access, "host": host, "hostname": hostname,
+                   "hostnames": hostnames, "wake": wake,
+                   "wakesPerMinute": wakes_per_minute}
         self._prepare()
         answer = self.client.json(
             "POST", self._path("/ports"), idempotent=True,
