@@ -8,16 +8,19 @@
  *   PUT /internal/restore    a boot object: the machine goes on after a sleep
  *                            in which its memory was kept; its key, epoch,
  *                            environment, clock and entropy hold from now on
+ *   POST /internal/sync      what was written is on the disk
  *   POST /internal/stop      as SIGTERM does: the end, in order
  */
 
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
 #include "agent/boot.h"
 #include "agent/env.h"
+#include "agent/file_job.h"
 #include "agent/http.h"
 #include "agent/init.h"
 #include "agent/interpreter.h"
@@ -206,6 +209,46 @@ internal_restore(http_request *r)
 
 
 static void
+internal_sync_run(file_job *job)
+{
+    sync();
+}
+
+
+static void
+internal_sync_done(file_job *job)
+{
+    http_request  *r;
+
+    r = job->r;
+    file_job_end(job);
+    http_send_json(r, 200, json_pack("{s:b}", "success", 1));
+}
+
+
+static void
+internal_sync_free(file_job *job)
+{
+    free(job);
+}
+
+
+static void
+internal_sync(http_request *r)
+{
+    file_job  *job;
+
+    job = calloc(1, sizeof(file_job));
+    if (job == NULL) {
+        abort();
+    }
+
+    file_job_init(job, r, internal_sync_free);
+    file_job_start(job, internal_sync_run, internal_sync_done);
+}
+
+
+static void
 internal_stop(http_request *r)
 {
     http_send_json(r, 200, json_pack("{s:b}", "success", 1));
@@ -219,5 +262,6 @@ internal_routes(router *t)
     router_add(t, METHOD_PUT, "/internal/env", internal_env_handler);
     router_add(t, METHOD_GET, "/internal/processes", internal_processes);
     router_add(t, METHOD_PUT, "/internal/restore", internal_restore);
+    router_add(t, METHOD_POST, "/internal/sync", internal_sync);
     router_add(t, METHOD_POST, "/internal/stop", internal_stop);
 }

@@ -10,7 +10,7 @@
 #include "sandboxd/runfile.h"
 
 #define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL */
-#define LIFECYCLE_SLEEP_MS  30000   /* for what keeps memory */
+#define LIFECYCLE_SLEEP_MS  120000  /* for what keeps memory */
 
 void queue_init(sandbox_queue *q);
 void queue_add(sandbox_queue *q, sandbox *sb);

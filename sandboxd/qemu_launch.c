@@ -24,7 +24,8 @@
 
 #define LOCK_TRIES     200          /* of 10 ms: somebody may be dying */
 #define BOOT_DISK      (VM_BOOT_MAX + 65536)    /* it ends with zeros */
-#define OVERHEAD_KVM   (128ull << 20)
+#define MEMORY_MORE    (128ull << 20)   /* of a machine, beside its memory */
+#define OVERHEAD_KVM   (192ull << 20)
 #define OVERHEAD_TCG   (256ull << 20)
 #define THREADS_MAX    512          /* of QEMU, on the host */
 
@@ -198,7 +199,8 @@ order_args(qemu_launch *l, vm_order *order)
 static int
 order_build(qemu_launch *l, int dir, int *kept, vm_order *order)
 {
-    char  *rest;
+    char         *rest;
+    struct stat   st;
 
     if (order_args(l, order) != 0) {
         return -1;
@@ -217,6 +219,21 @@ order_build(qemu_launch *l, int dir, int *kept, vm_order *order)
         order->boot_len = (uint32_t) strlen(l->boot);
         rest = (char *) (order + 1) + order->args_len;
         memcpy(rest, l->boot, order->boot_len);
+    }
+
+    /* The disk may be of an earlier, larger size. */
+    order->file_max = l->limits.memory + MEMORY_MORE;
+
+    if (fstatat(dir, "disk", &st, AT_SYMLINK_NOFOLLOW) == -1) {
+        st.st_size = (off_t) l->limits.disk;
+    }
+
+    if (order->file_max < (uint64_t) st.st_size) {
+        order->file_max = (uint64_t) st.st_size;
+    }
+
+    if (order->file_max < QEMU_DISK_MIN) {
+        order->file_max = QEMU_DISK_MIN;
     }
 
     order->vmm_uid = QEMU_UID_VMM + (l->slot & QEMU_UID_MASK);

@@ -77,6 +77,7 @@ typedef struct {
     uint32_t  argc;
     uint32_t  args_len;
     uint32_t  boot_len;                 /* 0: it begins */
+    uint64_t  file_max;                 /* bytes of a file of the VMM's */
     uid_t     vmm_uid;
     uid_t     own_uid;
     bool      kvm;

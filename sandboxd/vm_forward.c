@@ -21,7 +21,7 @@
 #define CONNS_MAX     4000      /* two descriptors each */
 #define ACCEPTS       64        /* at a time */
 #define ROUNDS        8         /* of the buffer, before others have a turn */
-#define BUFFER_BYTES  65536
+#define BUFFER_BYTES  32768     /* and so many are kept of one at most */
 #define SYN_TRIES     4
 
 #define CLIENT        0

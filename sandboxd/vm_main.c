@@ -32,6 +32,7 @@ static int          vm_monitor;         /* our end of the VMM's */
 static bool         vm_ready, vm_stopping;
 static vm_ask       vm_again = { .fd = -1 };    /* to go on */
 static vm_ask       vm_stop = { .fd = -1 };     /* to end */
+static vm_ask       vm_sync = { .fd = -1 };     /* to write, before a sleep */
 static uint64_t     vm_again_end;
 static char         vm_key[33], vm_asleep[VM_END_MAX];
 
@@ -119,6 +120,17 @@ ids_become(uid_t uid)
 
 
 static void
+limit_set(int what, uint64_t value)
+{
+    struct rlimit  limit;
+
+    limit.rlim_cur = value;
+    limit.rlim_max = value;
+    (void) setrlimit(what, &limit);
+}
+
+
+static void
 vmm_exec(vm_order *order, int console)
 {
     int       fd;
@@ -142,10 +154,17 @@ vmm_exec(vm_order *order, int console)
     dup2(console, 1);
     dup2(console, 2);
 
-    /* Ours are close-on-exec; these are the VMM's. */
+    /* Ours are close-on-exec; these are the VMM's.  What sleep keeps is handed
+     * over when it is asked for. */
     for (fd = VM_FD_BOOT; fd <= VM_FD_LAST; fd++) {
-        (void) fcntl(fd, F_SETFD, 0);
+        if (fd != VM_FD_MEMORY) {
+            (void) fcntl(fd, F_SETFD, 0);
+        }
     }
+
+    /* Broken out of, it could make its files longer, or leave its memory. */
+    limit_set(RLIMIT_FSIZE, order->file_max);
+    limit_set(RLIMIT_CORE, 0);
 
     ids_become(order->vmm_uid);
     execve(argv[0], argv, env);
@@ -364,13 +383,33 @@ again_look(void)
 }
 
 
+/* First to the disk: who can't go on with the memory boots from that. */
 static void
 sleep_begin(void)
 {
-    if (vm_ready && !vm_stopping) {
-        vm_sleep_begin();
-    } else {
+    if (!vm_ready || vm_stopping) {
         stop_begin();
+        return;
+    }
+
+    if (vm_sync.fd != -1 || vm_sleep_asked()) {
+        return;
+    }
+
+    if (vm_ask_begin(&vm_sync, vm_key, "POST", "/internal/sync", "", 0) == 0) {
+        ask_poll(&vm_sync);
+    } else {
+        vm_sleep_begin();
+    }
+}
+
+
+static void
+sync_event(void)
+{
+    if (vm_ask_event(&vm_sync) != 0) {
+        vm_ask_end(&vm_sync);
+        vm_sleep_begin();
     }
 }
 
@@ -470,6 +509,11 @@ vm_event(void *ptr, uint32_t events)
             stop_event();
         }
 
+    } else if (ptr == &vm_sync) {
+        if (vm_sync.fd != -1) {
+            sync_event();
+        }
+
     } else if (ptr == &vm_again) {
         if (vm_again.fd != -1) {
             again_event();
@@ -537,6 +581,8 @@ descriptors_keep(void)
     for (fd = 3; fd < VM_FDS; fd++) {
         (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
     }
+
+    limit_set(RLIMIT_CORE, 0);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max

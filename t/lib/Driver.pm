@@ -356,7 +356,9 @@ sub leftovers {
 sub tag {
     my ($self) = @_;
 
-    return path_hash("$self->{dir}/state/sandboxes");
+    my $where = $self->{o}{env}{DRIVER} ? 'machines' : 'sandboxes';
+
+    return path_hash("$self->{dir}/state/$where");
 }
 
 

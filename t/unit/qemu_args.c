@@ -1,0 +1,93 @@
+/* sources: sandboxd/qemu_args.c */
+
+/* The arguments of QEMU. */
+
+#include <string.h>
+
+#include "sandboxd/qemu_args.h"
+#include "sandboxd/vm.h"
+#include "t/unit/tap.h"
+
+static char      text[8192];
+static uint32_t  argc, len;
+
+
+/* The argument behind this one; "" if there is none. */
+static const char *
+after(const char *name)
+{
+    char      *p;
+    uint32_t   i;
+
+    for (i = 0, p = text; i + 1 < argc; i++) {
+        if (strcmp(p, name) == 0) {
+            return p + strlen(p) + 1;
+        }
+        p += strlen(p) + 1;
+    }
+
+    return "";
+}
+
+
+static int
+has(const char *name)
+{
+    char      *p;
+    uint32_t   i;
+
+    for (i = 0, p = text; i < argc; i++) {
+        if (strcmp(p, name) == 0) {
+            return 1;
+        }
+        p += strlen(p) + 1;
+    }
+
+    return 0;
+}
+
+
+int
+main(void)
+{
+    char       *p;
+    uint32_t    i;
+    qemu_args   a;
+
+    memset(&a, 0, sizeof(a));
+    a.qemu = "/bin/qemu";
+    a.name = "/x,readonly=off/1";
+    a.memory = 160ull << 20;
+    a.cpus = 2;
+
+    ok(qemu_args_build(&a, text, sizeof(text), &argc, &len) == 0
+       && strcmp(text, a.qemu) == 0, "a program");
+    for (i = 0, p = text; i < argc; i++) {
+        p += strlen(p) + 1;
+    }
+    ok(p == text + len, "its arguments, as many as it says");
+    ok(strcmp(after("-name"), "guest=/x,,readonly=off/1") == 0,
+       "a comma in a name begins no property");
+    ok(strcmp(after("-m"), "160M") == 0 && strcmp(after("-smp"), "2") == 0,
+       "its size");
+    ok(strncmp(after("-accel"), "tcg", 3) == 0
+       && strstr(after("-append"), "tsc_early_khz") != NULL, "emulated");
+    ok(strstr(after("-sandbox"), "spawn=deny") != NULL, "filtered");
+    ok(!has("-incoming"), "it begins");
+
+    a.kvm = true;
+    a.again = true;
+    qemu_args_build(&a, text, sizeof(text), &argc, &len);
+    ok(strcmp(after("-accel"), "kvm") == 0
+       && strstr(after("-append"), "tsc_early_khz") == NULL, "with KVM");
+    ok(strncmp(after("-incoming"), "fd:", 3) == 0, "it goes on");
+    ok(qemu_args_build(&a, text, 100, &argc, &len) == -1, "no room for them");
+
+    ok(qemu_args_cpus(0, false, 8) == 1 && qemu_args_cpus(0, true, 8) == 4
+       && qemu_args_cpus(0, true, 2) == 2, "processors, not asked for");
+    ok(qemu_args_cpus(0.5, true, 8) == 1 && qemu_args_cpus(1.5, true, 8) == 2
+       && qemu_args_cpus(3, true, 8) == 3 && qemu_args_cpus(1024, true, 8) == 8,
+       "as many as are needed, at most as many as there are");
+
+    return done_testing();
+}
