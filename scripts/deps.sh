@@ -18,7 +18,7 @@ test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       esbuild python3-ipython python3-matplotlib python3-pandas
       busybox-static python3-httpx python3-websockets"
 vm="qemu-system-x86 squashfs-tools lz4 kmod xz-utils"
-long=""
+long="buildah"
 deb="build-essential debhelper dpkg-dev"
 
 release=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-0}")

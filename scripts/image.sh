@@ -6,12 +6,18 @@
 #                                             packages and what they need
 #   scripts/image.sh FILE debian:PACKAGE,...  a small Debian with them, fetched
 #                                             by mmdebstrap
+#   scripts/image.sh FILE oci:IMAGE           an OCI image that buildah has
+#   scripts/image.sh FILE dockerfile:PATH     what buildah makes of it, with the
+#                                             current directory as its context
+#
+# BUILDAH says how buildah is called ("buildah"), BUILD_ARGS what "buildah bud"
+# is given.
 #
 # The file is named FILE, and beside it stands FILE.sha256.  What is the same
 # gives the same file.
 set -eu
 
-out=${1:?usage: scripts/image.sh FILE dir:DIR|host:PACKAGES|debian:PACKAGES}
+out=${1:?usage: scripts/image.sh FILE dir:|host:|debian:|oci:|dockerfile:...}
 source=${2:?no source}
 
 fail() {
@@ -23,8 +29,16 @@ mkdir -p "$(dirname "$out")"
 exec 9>"$out.lock"
 flock 9
 work=$(mktemp -d "$out.XXXXXX")
-trap 'rm -rf "$work"' EXIT
 root=$work/root
+container= made=
+buildah=${BUILDAH:-buildah}
+
+clean() {
+    [ -z "$container" ] || $buildah rm "$container" >/dev/null
+    [ -z "$made" ] || $buildah rmi "$made" >/dev/null
+    rm -rf "$work"
+}
+trap clean EXIT
 
 # All packages that the given ones need and that are installed.
 closure() {
@@ -122,8 +136,22 @@ case "$source" in
         rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
         finish
         ;;
+    oci:*|dockerfile:*)
+        if [ "${source%%:*}" = dockerfile ]; then
+            made=localhost/sandbox-image-$$
+            # shellcheck disable=SC2086
+            $buildah bud --isolation chroot --network host ${BUILD_ARGS:-} \
+                -f "$what" -t "$made" . >&2 || fail "buildah can't build $what"
+            what=$made
+        fi
+        container=$($buildah from --pull-never "$what") \
+            || fail "buildah has no image $what"
+        root=$($buildah mount "$container") || fail "$what can't be mounted"
+        mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/run" \
+            "$root/workspace"
+        ;;
     *)
-        fail "'$source' is not dir:, host: or debian:"
+        fail "'$source' is not dir:, host:, debian:, oci: or dockerfile:"
         ;;
 esac
 
