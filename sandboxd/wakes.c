@@ -33,6 +33,12 @@ wakes_check(sandbox *sb, unsigned port, bool wake, uint64_t now, error **err)
         return 0;
     }
 
+    /* A rate that was lowered holds for a minute, not until all that was taken
+     * by the old one has worn off. */
+    if (ex->woken.taken > ex->now.wakes) {
+        ex->woken.taken = ex->now.wakes;
+    }
+
     wait = bucket_take(&ex->woken, ex->now.wakes, now);
 
     if (wait == 0) {
