@@ -64,7 +64,7 @@ LIBUV_A      := $(if $(wildcard /usr/lib/*/libuv_a.a),libuv_a.a,libuv.a)
 AGENT_LIBS    = $(if $(SAN),-luv -ljansson -larchive $(LLHTTP_LIB) -lpthread, \
                 -static -l:$(LIBUV_A) -l:libjansson.a -l:libarchive.a \
                 $(LLHTTP_LIB) -lpthread -ldl)
-SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lpthread
+SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lnftables -lpthread
 
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test deps-long deps-deb deps-vm build \

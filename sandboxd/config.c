@@ -12,6 +12,11 @@
 #define FLOOR_MIN         (16ull << 20)
 #define FLOOR_DEFAULT     (256ull << 20)
 
+#define NETWORK_REFRESH_DEFAULT  60
+
+#define RATE_MIN          (16ull << 10)
+#define RATE_MAX          (4ull << 30)     /* what nftables can count */
+
 #define POOL_INTERVAL_DEFAULT  10000
 
 #define SOCKET_NAME_MAX   (sizeof("/control.sock") - 1)
@@ -40,6 +45,11 @@ typedef enum {
     OPT_EXTERNAL_DIR,
     OPT_EXTERNAL_NET,
     OPT_EXTERNAL_CIDS,
+    OPT_NETWORK_POOL,
+    OPT_NETWORK_PRIVATE,
+    OPT_NETWORK_RESOLVER,
+    OPT_NETWORK_RATE,
+    OPT_NETWORK_REFRESH,
     OPT_LOG_LEVEL,
     OPT_VERSION,
     OPT_HELP
@@ -69,6 +79,11 @@ static const struct option  options[] = {
     { "external-dir", required_argument, NULL, OPT_EXTERNAL_DIR },
     { "external-net", required_argument, NULL, OPT_EXTERNAL_NET },
     { "external-cids", required_argument, NULL, OPT_EXTERNAL_CIDS },
+    { "network-pool", required_argument, NULL, OPT_NETWORK_POOL },
+    { "network-private", required_argument, NULL, OPT_NETWORK_PRIVATE },
+    { "network-resolver", required_argument, NULL, OPT_NETWORK_RESOLVER },
+    { "network-rate", required_argument, NULL, OPT_NETWORK_RATE },
+    { "network-refresh", required_argument, NULL, OPT_NETWORK_REFRESH },
     { "log-level", required_argument, NULL, OPT_LOG_LEVEL },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
@@ -134,6 +149,19 @@ config_usage(FILE *f)
 "                       by nets within those\n"
 "  --external-cids N[-M]\n"
 "                       take agents of others over vsock at these cids\n"
+"  --network-pool NET   give sandboxes that may connect to something addresses\n"
+"                       of NET, such as 100.64.0.0/16, of 8 to 29 bits\n"
+"                       (default: none, they have no network)\n"
+"  --network-private NET\n"
+"                       a private net that sandboxes may be allowed to reach;\n"
+"                       up to 32 times\n"
+"  --network-resolver ADDRESS\n"
+"                       a resolver for sandboxes that may connect to\n"
+"                       everything; up to 3 times\n"
+"  --network-rate SIZE  bytes a second that a sandbox may send, and receive,\n"
+"                       at least 16K (default: any number)\n"
+"  --network-refresh N  seconds after which names are looked up again, 1 to\n"
+"                       86400 (default: 60)\n"
 "  --log-level LEVEL    error, warn, info or debug (default: info)\n"
 "  --version            print the version\n"
 "  --help               print this\n"
@@ -352,6 +380,66 @@ config_external(config *dst, config_option option, const char *value,
 }
 
 
+static int
+config_network(config *dst, config_option option, const char *value,
+    error **err)
+{
+    uint64_t    n;
+    net_rules  *rules;
+
+    rules = &dst->network;
+
+    switch (option) {
+
+    case OPT_NETWORK_POOL:
+        return net_pool_parse(&rules->pool, value) ? 0
+               : error_set(err, 400, "usage", "--network-pool must be a net "
+                           "of %d to %d bits, like 100.64.0.0/16, not \"%s\"",
+                           NET_POOL_BITS_MIN, NET_POOL_BITS_MAX, value);
+
+    case OPT_NETWORK_PRIVATE:
+        if (rules->private_count == NET_PRIVATE_MAX
+            || !net_range_parse(&rules->private_nets[rules->private_count],
+                                value))
+        {
+            return error_set(err, 400, "usage", "--network-private must be a "
+                             "net, like 10.1.0.0/16, up to %d times, not "
+                             "\"%s\"", NET_PRIVATE_MAX, value);
+        }
+
+        rules->private_count++;
+        return 0;
+
+    case OPT_NETWORK_RESOLVER:
+        if (rules->resolver_count == NET_RESOLVERS_MAX
+            || !net_address_parse(&rules->resolvers[rules->resolver_count],
+                                  value))
+        {
+            return error_set(err, 400, "usage", "--network-resolver must be "
+                             "an IPv4 address, up to %d times, not \"%s\"",
+                             NET_RESOLVERS_MAX, value);
+        }
+
+        rules->resolver_count++;
+        return 0;
+
+    case OPT_NETWORK_RATE:
+        return config_number("network-rate", value, RATE_MIN, RATE_MAX, true,
+                             &rules->rate, err);
+
+    default:
+        if (config_number("network-refresh", value, 1, 86400, false, &n, err)
+            < 0)
+        {
+            return -1;
+        }
+
+        dst->network_refresh = (unsigned) n;
+        return 0;
+    }
+}
+
+
 bool
 config_has_driver(const config *cf, config_driver driver)
 {
@@ -481,6 +569,10 @@ config_value(config *dst, config_option option, char *value, error **err)
 
     if (option == OPT_EXTERNAL_NET || option == OPT_EXTERNAL_CIDS) {
         return config_external(dst, option, value, err);
+    }
+
+    if (option >= OPT_NETWORK_POOL && option <= OPT_NETWORK_REFRESH) {
+        return config_network(dst, option, value, err);
     }
 
     if (option == OPT_DRIVER) {
@@ -629,6 +721,7 @@ config_parse(config *dst, int argc, char **argv, error **err)
     dst->level = LOG_INFO;
     dst->driver_count = 1;
     dst->disk_floor = FLOOR_DEFAULT;
+    dst->network_refresh = NETWORK_REFRESH_DEFAULT;
     dst->pool.batch = 1;
     dst->pool.interval_ms = POOL_INTERVAL_DEFAULT;
 

@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "sandboxd/endpoint.h"
+#include "sandboxd/net_policy.h"
 #include "sandboxd/pool_config.h"
 
 #define CONFIG_IMAGES_MAX   32
@@ -45,6 +46,8 @@ typedef struct {
     const char  *external_dir;      /* NULL: no sockets of others */
     endpoint_rules  external;
     pool_config  pool;
+    net_rules    network;
+    unsigned     network_refresh;   /* seconds */
     bool         dev;
     bool         stop_on_exit;
     bool         version;

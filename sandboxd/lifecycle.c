@@ -58,6 +58,7 @@ on_stopped(void *data, error *err)
     }
 
     lc->stopping--;
+    network_end(lc, sb);
 
     if (err != NULL) {
         log_error("%s: what is left of its run can't be cleared away: %s",
@@ -208,6 +209,12 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
         lifecycle_tell_env(lc, sb, NULL, NULL);
     }
 
+    if (!spec_external(sb->spec)
+        && !network_is(sb))
+    {
+        lifecycle_tell_network(lc, sb, NULL, NULL);
+    }
+
     sleepers_look(lc, sb);
 
     if (lc->closing && lc->stop_all && sb->run.state == RUN_UP) {
@@ -218,15 +225,10 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
 }
 
 
-static void
-on_started(void *data, const driver_handle *handle, error *err)
+void
+lifecycle_run_started(lifecycle *lc, sandbox *sb, const driver_handle *handle,
+    error *err)
 {
-    sandbox    *sb;
-    lifecycle  *lc;
-
-    sb = data;
-    lc = sb->run.lc;
-
     queue_remove(&lc->starting, sb);
     lc->slow -= sb->run.slow;
 
@@ -250,6 +252,25 @@ on_started(void *data, const driver_handle *handle, error *err)
 
     lifecycle_pump(lc);
     lifecycle_close_check(lc);
+}
+
+
+static void
+on_started(void *data, const driver_handle *handle, error *err)
+{
+    sandbox    *sb;
+    lifecycle  *lc;
+
+    sb = data;
+    lc = sb->run.lc;
+
+    if (err == NULL && !sb->run.doomed && !sb->gone
+        && network_begin(lc, sb, handle, &err) > 0)
+    {
+        return;
+    }
+
+    lifecycle_run_started(lc, sb, handle, err);
 }
 
 
@@ -419,6 +440,11 @@ lifecycle_on_exited(void *data, uint32_t slot, int status, const char *why)
     lc = data;
     sb = registry_find_slot(lc->r, slot);
 
+    if (sb != NULL && sb->run.state == RUN_STARTING && sb->run.networking) {
+        sb->run.ended = true;
+        return;
+    }
+
     if (sb == NULL
         || (sb->run.state != RUN_UP && sb->run.state != RUN_SLEEPING))
     {
@@ -445,6 +471,7 @@ on_cleaned(void *data, error *err)
     lc = sb->run.lc;
 
     lc->cleaning--;
+    network_end(lc, sb);
 
     if (err != NULL) {
         log_error("slot %08x of the destroyed %s can't be cleared away "

@@ -25,6 +25,7 @@
 #include <uv.h>
 
 #include "sandboxd/driver.h"
+#include "sandboxd/net.h"
 #include "sandboxd/registry.h"
 #include "sandboxd/server_poll.h"
 #include "sandboxd/starts.h"
@@ -60,6 +61,8 @@ struct lifecycle {
     driver         *driver;         /* the default one */
     driver         *drivers[LIFECYCLE_DRIVERS_MAX];
     unsigned        driver_count;
+    net            *net;            /* NULL: sandboxes have none */
+    const net_rules  *network;
     driver         *external;       /* of those that others run, or NULL */
     unsigned        looks;          /* at them, under way */
     uv_loop_t      *loop;
@@ -132,6 +135,13 @@ void lifecycle_options(lifecycle *lc, sandbox *sb);
  * once if it doesn't run.  cb may be NULL. */
 void lifecycle_tell_env(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
+
+/* The same of its network. */
+void lifecycle_tell_network(lifecycle *lc, sandbox *sb, lifecycle_started cb,
+    void *data);
+
+/* For net_open(). */
+void lifecycle_network_changed(void *data, uint32_t slot);
 
 /* The record is destroyed for good: ends and deletes what there is of it. */
 void lifecycle_destroy(lifecycle *lc, sandbox *sb);

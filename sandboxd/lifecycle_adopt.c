@@ -39,6 +39,10 @@ adopt_found(void *data, const runfile *run)
         external_at(sb);
     }
 
+    if (d != lc->external) {
+        network_adopt(lc, sb);
+    }
+
     lifecycle_enter(lc, sb, RUN_UP);
     lifecycle_used(lc, sb);
 
@@ -142,6 +146,10 @@ lifecycle_adopt(lifecycle *lc, error **err)
     }
 
     driver_sweep(lc, lc->external);
+
+    if (lc->net != NULL) {
+        net_sweep(lc->net);
+    }
 
     return 0;
 }

@@ -54,6 +54,20 @@ void sleepers_fail(sandbox *sb, int status, const char *code,
 void expire_init(lifecycle *lc);
 void expire_schedule(lifecycle *lc, sandbox *sb);
 
+/* Its network (lifecycle_net.c): begun after the driver has started it, 1: it is
+ * being made, and lifecycle_run_started() is called then; of one that was taken
+ * over. */
+int network_begin(lifecycle *lc, sandbox *sb, const driver_handle *handle,
+    error **err);
+/* It has what its options say. */
+bool network_is(sandbox *sb);
+void network_end(lifecycle *lc, sandbox *sb);
+void network_adopt(lifecycle *lc, sandbox *sb);
+
+/* Its start is over, with an error (the callee's) or without. */
+void lifecycle_run_started(lifecycle *lc, sandbox *sb,
+    const driver_handle *handle, error *err);
+
 /* Those that others run (lifecycle_external.c): looks at one unless somebody
  * does; a start, after a look; what is left of an earlier sandboxd's. */
 void external_look_at(lifecycle *lc, sandbox *sb);

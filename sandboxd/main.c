@@ -41,6 +41,7 @@ typedef struct {
     pool        *pool;
     drivers      drivers;
     driver      *external;
+    net         *net;
     server      *server;
     service      sv;
     bool         ending;
@@ -217,6 +218,23 @@ daemon_drivers(daemon_state *d, error **err)
 
 
 static int
+daemon_network(daemon_state *d, error **err)
+{
+    if (!net_rules_enabled(&d->cf.network)) {
+        return 0;
+    }
+
+    d->net = net_open(&d->loop, &d->cf.network, d->cf.network_refresh,
+                      lifecycle_network_changed, d->lc, err);
+    d->lc->net = d->net;
+    d->lc->network = &d->cf.network;
+    d->sv.host.network = &d->cf.network;
+
+    return d->net != NULL ? 0 : -1;
+}
+
+
+static int
 daemon_external(daemon_state *d, error **err)
 {
     external_host  eh;
@@ -296,7 +314,7 @@ daemon_open(daemon_state *d, error **err)
     d->lc->run_path = d->h.run_dir;
 
     if (daemon_drivers(d, err) < 0 || daemon_external(d, err) < 0
-        || lifecycle_adopt(d->lc, err) < 0)
+        || daemon_network(d, err) < 0 || lifecycle_adopt(d->lc, err) < 0)
     {
         return -1;
     }
@@ -347,6 +365,11 @@ daemon_close(daemon_state *d)
     }
 
     drivers_free(&d->drivers);
+
+    if (d->net != NULL) {
+        net_close(d->net);
+        d->lc->net = NULL;
+    }
 
     if (d->external != NULL) {
         d->lc->closing = true;

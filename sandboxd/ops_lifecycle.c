@@ -8,6 +8,10 @@
 #include "sandboxd/record.h"
 #include "sandboxd/tenant.h"
 
+/* What a running sandbox has to be told. */
+#define PART_ENV      1u
+#define PART_NETWORK  2u
+
 
 json_t *
 ops_sandbox_result(service *sv, sandbox *sb)
@@ -87,6 +91,37 @@ update_finish(request *req)
 }
 
 
+/* What it was to lose, it has lost by now: nothing is left to it instead. */
+static void
+on_network_told(void *data, sandbox *sb, error *err)
+{
+    request  *req;
+
+    req = data;
+
+    if (err != NULL) {
+        json_decref(req->result);
+        req->result = NULL;
+        request_fail(req, err);
+        return;
+    }
+
+    update_finish(req);
+}
+
+
+static void
+update_network(request *req)
+{
+    if ((req->parts & PART_NETWORK) && !req->sb->gone) {
+        lifecycle_tell_network(request_service(req)->lc, req->sb,
+                               on_network_told, req);
+    } else {
+        update_finish(req);
+    }
+}
+
+
 static void
 on_env_told(void *data, sandbox *sb, error *err)
 {
@@ -99,7 +134,7 @@ on_env_told(void *data, sandbox *sb, error *err)
         error_free(err);
     }
 
-    update_finish(req);
+    update_network(req);
 }
 
 
@@ -110,12 +145,12 @@ update_durable(void *data)
 
     req = data;
 
-    if (req->parts != 0 && !req->sb->gone) {
+    if ((req->parts & PART_ENV) && !req->sb->gone) {
         lifecycle_tell_env(request_service(req)->lc, req->sb, on_env_told,
                            req);
 
     } else {
-        update_finish(req);
+        update_network(req);
     }
 }
 
@@ -151,6 +186,18 @@ same_member(const json_t *a, const json_t *b, const char *name)
 }
 
 
+static bool
+network_same(json_t *old, json_t *spec)
+{
+    json_t  *a, *b;
+
+    a = spec_outbound(old);
+    b = spec_outbound(spec);
+
+    return a == b || json_equal(a, b);
+}
+
+
 /* Takes the options over. */
 static int
 update_apply(service *sv, request *req, sandbox *sb, create_options *options,
@@ -180,7 +227,12 @@ update_apply(service *sv, request *req, sandbox *sb, create_options *options,
                               "force from its next start on"));
     }
 
-    req->parts = !same_member(old, sb->spec, "env");
+    req->parts = same_member(old, sb->spec, "env") ? 0 : PART_ENV;
+
+    if (!spec_external(sb->spec) && !network_same(old, sb->spec)) {
+        req->parts |= PART_NETWORK;
+    }
+
     json_decref(old);
 
     return 0;

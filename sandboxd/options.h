@@ -19,7 +19,7 @@
  *                 "2G": 16 MiB to 16 TiB), pids (16 to 4194304); what the
  *                 driver can't enforce is 422 `unenforceable`, any other
  *                 member is an error
- *   network       {"outbound":"none"} only; else 422 `unenforceable`
+ *   network       {"outbound": ...}: see net_policy.h
  *   sleepAfter    "90s", "10m", "2h" or seconds, 1 s to 30 days
  *   keepAlive     bool
  *   ttl           like sleepAfter; counts from the creation
@@ -49,6 +49,7 @@
 #include "sandboxd/driver.h"
 #include "sandboxd/limits.h"
 #include "sandboxd/names.h"
+#include "sandboxd/net_policy.h"
 
 #define EXPOSURE_NAME_MAX    64
 #define OPTIONS_IMAGE_MAX    64
@@ -80,6 +81,7 @@ typedef struct {
     unsigned            image_count;
     options_runtime     runtimes[OPTIONS_RUNTIMES_MAX];
     unsigned            runtime_count;      /* the first is the default */
+    const net_rules    *network;            /* NULL: none */
 } options_host;
 
 typedef struct {
@@ -121,6 +123,7 @@ const char *spec_runtime(json_t *spec);
 uint64_t spec_start_timeout(json_t *spec);
 uint64_t spec_queue_timeout(json_t *spec);
 uint64_t spec_sleep_after(json_t *spec);        /* ms; 0: never */
+json_t *spec_outbound(json_t *spec);            /* NULL: none; borrowed */
 uint64_t spec_ttl(json_t *spec);                /* ms; 0: none */
 bool spec_ephemeral(json_t *spec);
 bool spec_processes(json_t *spec);              /* they keep it awake */

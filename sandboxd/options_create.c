@@ -554,7 +554,7 @@ create_options_parse(create_options *dst, json_t *in,
         || options_common(dst->spec, in, err) < 0
         || options_resources(dst->spec, in, &host->runtimes[runtime], err)
            < 0
-        || options_network(dst->spec, in, err) < 0
+        || options_network(dst->spec, in, host->network, err) < 0
         || duration_copy(dst->spec, in, "sleepAfter", err) < 0
         || bool_copy(dst->spec, in, "keepAlive", err) < 0
         || bool_copy(dst->spec, in, "ephemeral", err) < 0

@@ -28,6 +28,7 @@ void options_merge(json_t *dst, const char *name, json_t *value);
 /* The members "resources" and "network" of a creation. */
 int options_resources(json_t *spec, json_t *in, const options_runtime *host,
     error **err);
-int options_network(json_t *spec, json_t *in, error **err);
+int options_network(json_t *spec, json_t *in, const net_rules *rules,
+    error **err);
 
 #endif

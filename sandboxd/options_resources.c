@@ -184,18 +184,16 @@ options_resources(json_t *spec, json_t *in, const options_runtime *host,
 
 
 int
-options_network(json_t *spec, json_t *in, error **err)
+options_network(json_t *spec, json_t *in, const net_rules *rules, error **err)
 {
     int          got;
-    json_t      *network, *value;
-    const char  *name, *outbound;
+    json_t      *network, *value, *outbound;
+    const char  *name;
 
     got = json_get_object(in, "network", &network, err);
     if (got <= 0) {
         return got;
     }
-
-    outbound = "none";
 
     json_object_foreach(network, name, value) {
         if (strcmp(name, "outbound") != 0) {
@@ -205,18 +203,14 @@ options_network(json_t *spec, json_t *in, error **err)
         }
     }
 
-    if (json_get_string(network, "outbound", 64, &outbound, err) < 0) {
+    outbound = net_outbound_parse(json_object_get(network, "outbound"), rules,
+                                  err);
+    if (outbound == NULL) {
         return -1;
     }
 
-    if (strcmp(outbound, "none") != 0) {
-        return error_set_field(err, 422, "unenforceable", "network.outbound",
-                               0, "network.outbound must be \"none\": no "
-                               "other policy can be enforced on this host");
-    }
-
     json_object_set_new(spec, "network",
-                        json_pack("{s:s}", "outbound", "none"));
+                        json_pack("{s:o}", "outbound", outbound));
 
     return 0;
 }

@@ -303,8 +303,11 @@ record_sandbox(const sandbox *sb, const driver *d,
 
     } else {
         record_resources(record, sb, d, defaults);
+        value = spec_outbound(sb->spec);
         json_object_set_new(record, "network",
-                            json_pack("{s:s}", "outbound", "none"));
+                            json_pack("{s:o}", "outbound",
+                                      value != NULL ? json_incref(value)
+                                                    : json_string("none")));
     }
 
     options = json_object();

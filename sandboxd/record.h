@@ -12,7 +12,7 @@
  *   env         the names only: values may be secrets
  *   resources   what was asked for, and the defaults for the rest
  *   unenforced  names of default limits that this host can't enforce
- *   network     {"outbound":"none"}
+ *   network     {"outbound": ...}, canonical (net_policy.h)
  *   options     sleepAfter, ttl (seconds), keepAlive, ephemeral, activity,
  *               containerTimeouts, createTimeoutMs, timeoutMs, exposedPorts:
  *               those given

@@ -125,6 +125,9 @@ typedef struct {
     bool           kept;        /* its memory is */
     uint64_t       env_seq;     /* of the last time that it was told */
     json_t        *env;         /* that its start has got; a reference */
+    json_t        *network;     /* that its run has; NULL: none; a reference */
+    bool           networking;  /* which is being made, */
+    bool           ended;       /* and it has ended meanwhile */
     deadline       ttl;
     bool           sleep_forced;    /* whatever is in flight */
     unsigned       sleep_turn;  /* counts its times of sleeping */

@@ -1,5 +1,7 @@
 /* What the lifecycle reads from a stored spec; see options.h. */
 
+#include <string.h>
+
 #include "sandboxd/options.h"
 
 
@@ -37,6 +39,19 @@ spec_runtime(json_t *spec)
     runtime = json_string_value(json_object_get(spec, "runtime"));
 
     return runtime != NULL ? runtime : RUNTIME_OF_OLD;
+}
+
+
+json_t *
+spec_outbound(json_t *spec)
+{
+    json_t      *value;
+    const char  *text;
+
+    value = json_object_get(json_object_get(spec, "network"), "outbound");
+    text = json_string_value(value);
+
+    return text != NULL && strcmp(text, "none") == 0 ? NULL : value;
 }
 
 

@@ -11,12 +11,13 @@ set -eu
 set_wanted=${1:-run}
 
 build="gcc make pkg-config libc6-dev nginx-dev libuv1-dev libjansson-dev
-       libsqlite3-dev libssl-dev libseccomp-dev libarchive-dev"
+       libsqlite3-dev libssl-dev libseccomp-dev libarchive-dev
+       libnftables-dev"
 run="nginx crun uidmap curl ca-certificates python3 util-linux iproute2"
 test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
       esbuild python3-ipython python3-matplotlib python3-pandas
-      busybox-static python3-httpx python3-websockets"
+      busybox-static python3-httpx python3-websockets nftables"
 vm="qemu-system-x86 squashfs-tools lz4 kmod xz-utils"
 long="buildah"
 deb="build-essential debhelper dpkg-dev"

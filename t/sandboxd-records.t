@@ -51,7 +51,7 @@ like("@{ $r->{warnings} }", qr/someFuture/, 'an unknown member is named');
 is_deeply($r->{sandbox}{options}{exposedPorts}, [8080], 'ports recorded');
 is(create(resources => { cpus => 1 })->{status}, 400,
     'an unknown member inside resources is an error');
-is(create(network => { outbound => 'all' })->{code}, 'unenforceable',
+is(create(network => { outbound => 'on' })->{code}, 'unenforceable',
     'a network policy that nobody enforces');
 is(create(image => 'nowhere')->{code}, 'unknown_image', 'unknown image');
 is(create(mounts => [{}])->{status}, 501, 'mounts');

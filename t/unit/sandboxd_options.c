@@ -1,4 +1,4 @@
-/* sources: sandboxd/options_create.c sandboxd/options_update.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c */
+/* sources: sandboxd/options_create.c sandboxd/options_update.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c sandboxd/net_policy.c */
 /* libs: -ljansson -lcrypto */
 
 /* What a creation and an exposure may say. */
@@ -116,7 +116,8 @@ static const create_case  create_cases[] = {
     { "{\"network\":{}}",
       "{\"env\":{},\"image\":\"base\",\"network\":{\"outbound\":\"none\"}}",
       0 },
-    { "{\"network\":{\"outbound\":\"all\"}}", "network.outbound", 422 },
+    { "{\"network\":{\"outbound\":\"on\"}}", "network.outbound", 422 },
+    { "{\"network\":{\"outbound\":\"all\"}}", "network.outbound", 400 },
     { "{\"network\":{\"inbound\":\"none\"}}", "network", 400 },
     { "{\"network\":\"none\"}", "network", 400 },
     { "{\"sleepAfter\":\"10m\",\"ttl\":60,\"keepAlive\":true}",

@@ -1,0 +1,301 @@
+#!/usr/bin/perl
+
+# What sandboxes can reach under each policy for outbound traffic.  All of it is
+# in network and mount namespaces of this file's own: decoys of a public host, a
+# cloud's metadata, a private net and a neighbour stand there, which are alive,
+# and nothing leads out of it.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Harness;
+use System;
+
+BEGIN {
+    if (!$ENV{SANDBOX_NETWORK_INSIDE}) {
+        plan skip_all => 'needs root' if $> != 0;
+
+        my $can = system(q{unshare -n -m sh -c 'ip link add t0 type veth peer name t1 && nft add table inet t' >/dev/null 2>&1});
+
+        plan skip_all => 'no network namespaces, links or nftables here'
+            if $can != 0;
+        $ENV{SANDBOX_NETWORK_INSIDE} = 1;
+        exec 'unshare', '-n', '-m', '--propagation', 'private', $^X, $0;
+    }
+}
+
+alarm_after(240);
+
+my $dir = tmp_dir();
+my $decoys = tmp_dir();
+my $POOL = '100.64.8.0/24';
+my $PUBLIC = '203.0.113.10';
+my $OTHER = '203.0.113.99';
+my $NAMED = '198.51.100.7';
+my $MOVED = '198.51.100.8';
+my $META = '169.254.169.254';
+my $PRIVATE = '10.9.8.7';
+my $LAN = '192.168.77.1';
+my $HOST = '203.0.113.1';
+
+# ---- the world around ------------------------------------------------------
+
+sub sh {
+    my ($cmd) = @_;
+
+    system('sh', '-ec', $cmd) == 0 or die "$cmd: $?";
+}
+
+# A server on all addresses of a namespace that tells who has asked.
+my $server = <<'EOS';
+use IO::Socket::INET;
+$SIG{CHLD} = 'IGNORE';
+my $l = IO::Socket::INET->new(Listen => 64, LocalPort => $ARGV[0],
+    ReuseAddr => 1) or die $@;
+open my $f, '>', "$ARGV[2]"; close $f;
+while (1) {
+    my $c = $l->accept or next;
+    next if fork;
+    sysread $c, my $in, 4096;
+    my $from = $c->peerhost;
+    print $c "HTTP/1.0 200 OK\r\n\r\n$ARGV[1] $from\n";
+    exit;
+}
+EOS
+spew("$decoys/server.pl", $server);
+
+sub serve {
+    my ($port, $text, @in) = @_;
+    my $up = "$decoys/up-$text";
+
+    start_process(cmd => [@in, $^X, "$decoys/server.pl", $port, $text, $up],
+        log => "$decoys/server.log");
+    wait_for(sub { -e $up }, 20) or die slurp("$decoys/server.log");
+}
+
+my $world = start_process(cmd => ['unshare', '-n', 'sh', '-c',
+    "touch $decoys/world; exec sleep 600"], log => "$decoys/world.log");
+wait_for(sub { -e "$decoys/world" }, 20) or die 'no namespace';
+
+my @world = ('nsenter', '-t', $world, '-n');
+
+sh("ip link set lo up
+    ip link add wan0 type veth peer name wan1 netns $world
+    ip addr add $HOST/24 dev wan0
+    ip link set wan0 up
+    ip route add default via $PUBLIC
+    echo 1 > /proc/sys/net/ipv4/ip_forward");
+sh("@world sh -ec 'ip link set lo up
+    for a in $PUBLIC/24 $OTHER/24; do ip addr add \$a dev wan1; done
+    for a in $NAMED $MOVED $META $PRIVATE $LAN; do
+        ip addr add \$a/32 dev lo; done
+    ip link set wan1 up'");
+serve(80, 'world', @world);
+serve(8099, 'host');
+
+spew("$decoys/hosts", "127.0.0.1 localhost\n$NAMED named.example.com\n"
+    . "$PRIVATE rebound.example.com\n", 0644);
+sh("mount --bind $decoys/hosts /etc/hosts");
+
+# ---- without a pool ----------------------------------------------------------
+
+my $s = System->start(dir => $dir, workers => 1);
+my $r = $s->api(POST => '/v1/sandbox', json => { id => 'x',
+    network => { outbound => 'on' } });
+is_deeply([$r->{status}, $r->{json}{code}, $r->{json}{field}
+    // $r->{json}{context}{field}], [422, 'unenforceable', 'network.outbound'],
+    'no pool: a policy is refused') or diag json_encode($r);
+is($s->api(GET => '/v1/sandbox/x')->{status}, 404, 'and there is no sandbox');
+is($s->exec('plain', 'ls /sys/class/net')->{stdout}, 'lo',
+    'one without has its loopback alone');
+$s->stop;
+is(`nft list ruleset`, '', 'and no rules were made');
+
+# ---- with one ------------------------------------------------------------------
+
+my @args = ('--network-pool', $POOL, '--network-private', '10.9.8.0/24',
+    '--network-refresh', 1, '--network-resolver', $OTHER);
+
+$s = System->new(dir => $dir, workers => 1, daemon_args => \@args);
+$s->start;
+
+sub create {
+    my ($id, $outbound, %o) = @_;
+    my $answer = $s->api(POST => '/v1/sandbox', json => { id => $id,
+        network => { outbound => $outbound }, %o });
+
+    return $answer;
+}
+
+# Who answers each of them: the counter-check is that it is asked from here.
+my %targets = (public => "$PUBLIC:80", other => "$OTHER:80",
+    named => "$NAMED:80", meta => "$META:80", private => "$PRIVATE:80",
+    lan => "$LAN:80", host => "$HOST:8099", gateway => '100.64.8.1:8099');
+
+sub reached {
+    my ($id, %more) = @_;
+    my %all = (%targets, %more);
+    my $cmd = join "\n", map { "(curl -s -m 4 -o /dev/null http://$all{$_}/"
+        . " && echo $_) &" } sort keys %all;
+    my $begun = time;
+    my $out = $s->exec($id, "$cmd\nwait")->{stdout} // '';
+
+    note sprintf '%s: %.2f s', $id, time - $begun;
+
+    return join ' ', sort split ' ', $out;
+}
+
+for my $name (sort keys %targets) {
+    next if $name eq 'gateway';
+    like(`curl -s -m 4 http://$targets{$name}/`, qr/^(world|host) /,
+        "the decoy $name is alive");
+}
+
+is(create('none', 'off')->{json}{network}{outbound}, 'none', 'off is none');
+is(reached('none'), '', 'which reaches nothing');
+
+$r = create('on', 'on');
+is($r->{json}{network}{outbound}, 'on', 'on, in the record')
+    or diag json_encode($r);
+is(reached('on'), 'named other public',
+    'reaches what is public, and neither this host nor private nets')
+    or diag slurp($s->{daemon_log}), `nft list ruleset`;
+like($s->exec('on', "curl -s -m 4 http://$PUBLIC/")->{stdout},
+    qr/^world \Q$HOST\E$/, 'with the address of this host');
+is($s->exec('on', 'cat /etc/resolv.conf')->{stdout}, "nameserver $OTHER",
+    'and has its resolver');
+
+# Two beside each other: each listens, and is alive.
+create('two', 'on');
+my $listen = '(cd /tmp && python3 -m http.server 8000 >/dev/null 2>&1 &);'
+    . ' for i in $(seq 100); do curl -s -m 1 -o /dev/null'
+    . ' http://127.0.0.1:8000/ && echo up && break; sleep 0.1; done';
+is($s->exec('two', $listen)->{stdout}, 'up', 'a neighbour listens');
+my ($neighbour) = $s->exec('two', 'hostname -I')->{stdout} =~ /(100\.64\.8\.\d+)/;
+ok($neighbour, 'at an address of the pool');
+like(reached('on', neighbour => "$neighbour:8000"), qr/^named other public$/,
+    'which is not reached');
+isnt(system("curl -s -m 1 -o /dev/null http://$neighbour:8000/"), 0,
+    'nor from this host');
+
+# ---- allow-lists -----------------------------------------------------------
+
+create('nets', { allow => [$PUBLIC, '198.51.100.8/31'] });
+is(reached('nets', moved => "$MOVED:80"), 'moved public', 'addresses and nets');
+create('wide', { allow => ['0.0.0.0/0'] });
+is(reached('wide'), 'named other public', 'everything is what is public');
+create('inner', { allow => ['10.9.8.7', $PUBLIC] });
+is(reached('inner'), 'private public', 'a private net that this host allows');
+for my $never ('10.9.9.1', '192.168.77.1', $META, '127.0.0.1', '100.64.8.2',
+    '100.64.8.0/24', '224.0.0.1')
+{
+    is(create('never', { allow => [$never] })->{json}{code}, 'unenforceable',
+        "$never can't be allowed");
+}
+
+# ---- names -----------------------------------------------------------------
+
+$r = create('names', { allow => ['Named.Example.com'] });
+is_deeply($r->{json}{network}{outbound}, { allow => ['named.example.com'] },
+    'names');
+is(reached('names', byname => 'named.example.com:80',
+    moved => "$MOVED:80"), 'byname named', 'are reached by name');
+
+$r = create('rebound', { allow => ['rebound.example.com'] });
+$r = $s->api(POST => '/v1/sandbox/rebound/exec', json => { argv => ['true'] });
+is($r->{status}, 503, 'a public name with a private address is refused');
+like(json_encode($r->{json}), qr/no public address/, 'and says so');
+is(create('nowhere', { allow => ['nowhere.example.com'] })->{json}{id},
+    'nowhere', 'a name may come to be');
+
+spew("$decoys/hosts", "127.0.0.1 localhost\n$MOVED named.example.com\n", 0644);
+ok(wait_for(sub { reached('names', byname => 'named.example.com:80',
+    moved => "$MOVED:80") eq 'byname moved' }, 20, 0.5),
+    'the name has another address, and the old one is not reached any more');
+spew("$decoys/hosts", "127.0.0.1 localhost\n$PRIVATE named.example.com\n", 0644);
+sleep 2.5;
+is(reached('names', byname => 'named.example.com:80'), 'byname',
+    'one that turns private keeps the one that it had');
+
+# ---- inside tricks -----------------------------------------------------------
+
+my $spoof = 'python3 -c "import socket; s=socket.socket();'
+    . ' s.bind((chr(49)+\"0.9.8.7\",0))" 2>&1 | tail -1';
+like($s->exec('on', $spoof)->{stdout}, qr/Cannot assign/,
+    'another source address');
+isnt($s->exec('on', 'ip addr add 10.1.2.3/32 dev eth0')->{exitCode}, 0,
+    'nor an address more');
+is($s->exec('on', 'cat /proc/net/if_inet6 | grep -v " lo$" | wc -l')->{stdout},
+    0, 'no IPv6');
+
+# ---- changes -----------------------------------------------------------------
+
+sub patch {
+    return $s->api(PATCH => "/v1/sandbox/$_[0]",
+        json => { network => { outbound => $_[1] } });
+}
+
+$r = patch('on', { allow => [$OTHER] });
+is($r->{status}, 200, 'a running one is changed') or diag json_encode($r);
+is(reached('on'), 'other', 'at once');
+is(patch('on', 'none')->{status}, 200, 'to nothing');
+is(reached('on'), '', 'at once');
+is(patch('on', 'on')->{status}, 200, 'and back');
+is(reached('on'), 'named other public', 'at once');
+is(patch('on', { allow => ['192.168.1.1'] })->{status}, 422,
+    'not to what this host refuses');
+$r = patch('on', { allow => ['nowhere.example.com'] });
+is($r->{status}, 503, 'one that can\'t be brought about is an error')
+    or diag json_encode($r);
+is(reached('on'), '', 'and leaves nothing');
+patch('on', 'on');
+
+$s->api(POST => '/v1/sandbox/on/sleep');
+unlike(`ip -o link`, qr/sbx.*sbx.*sbx.*sbx.*sbx.*sbx.*sbx/, 'asleep');
+is(reached('on'), 'named other public', 'and awake as before');
+
+# ---- sandboxd's end ------------------------------------------------------------
+
+my $links = `ip -o link | grep -c sbx`;
+my ($id, $slot) = ('two', 0);
+
+$s->kill_daemon('KILL') if $s->can('kill_daemon');
+sh('ip link add sbx0000ffff type veth peer name nobodys');
+$s->start_daemon;
+is(`ip -o link | grep -c sbx`, $links, 'after a crash what nobody has is swept');
+is(reached('two'), 'named other public', 'what was taken over goes on');
+is(reached('nets'), 'public', 'as before');
+is(reached('none'), '', 'also where there was none');
+
+$s->stop;
+is(`ip -o link | grep sbx`, '', 'no link is left');
+is(`nft list ruleset`, '', 'and no rule');
+
+# ---- where it can't be enforced ------------------------------------------------
+
+sub refused {
+    my ($what, $re, @with) = @_;
+    my ($status, $out) = (0, '');
+
+    $out = `timeout 20 @with $ENV{SANDBOXD} 2>&1`;
+    like($out, $re, $what);
+}
+
+$ENV{SANDBOXD} = build_dir() . "/sandboxd --state-dir $dir/s2 --run-dir $dir/r2"
+    . " --secret-file $dir/secret2 --agent " . build_dir() . '/sandbox-agent'
+    . " --dev --network-pool $POOL";
+$ENV{ASAN_OPTIONS} = 'detect_leaks=0';
+refused('without the right to', qr/^sandboxd: .*nftables/m,
+    'setpriv --bounding-set=-net_admin --inh-caps=-net_admin');
+sh('echo 0 > /proc/sys/net/ipv4/ip_forward');
+refused('where nothing is forwarded', qr/ip_forward is not 1/);
+is(`nft list ruleset`, '', 'no rule');
+
+kill 'KILL', $world;
+done_testing();
