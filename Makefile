@@ -287,6 +287,10 @@ install: build
 	    $(DESTDIR)$(PREFIX)/lib/nginx/modules/ngx_http_sandbox_module.so
 	install -D -m 644 conf-examples/sandbox_proxy.conf \
 	    $(DESTDIR)$(PREFIX)/share/sandboxd/sandbox_proxy.conf
+	install -D -m 755 scripts/kernel.sh \
+	    $(DESTDIR)$(PREFIX)/share/sandboxd/kernel.sh
+	install -D -m 755 scripts/image.sh \
+	    $(DESTDIR)$(PREFIX)/share/sandboxd/image.sh
 	install -D -m 644 docs/man/sandboxd.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/sandboxd.8
 	install -D -m 644 docs/man/sandbox-agent.1 \

@@ -1,8 +1,8 @@
 package System;
 
 # The whole thing, on a port and in directories of its own: sandboxd with the
-# oci driver (driver => 'qemu': with that one), nginx with the module, an API
-# key.
+# oci driver (driver => 'qemu', or SANDBOX_DRIVER in the environment: with that
+# one), nginx with the module, an API key.
 #
 #   my $s = System->start(%options);
 #   my $r = $s->api(POST => '/v1/sandbox', json => {});
@@ -75,7 +75,7 @@ sub start {
 sub start_daemon {
     my ($self) = @_;
     my @group = $> == 0 ? ('--socket-group', 'www-data') : ();
-    my $vm = ($self->{driver} // '') eq 'qemu';
+    my $vm = ($self->{driver} // $ENV{SANDBOX_DRIVER} // 'oci') eq 'qemu';
 
     $self->{daemon} = start_process(
         cmd => [build_dir() . '/sandboxd', '--state-dir', $self->{state},

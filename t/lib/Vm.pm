@@ -21,6 +21,9 @@ my $DIR = top_dir() . '/build/vm';
 sub kernel { return "$DIR/kernel" }
 sub image { return "$DIR/test.img" }
 
+# With what other tests' sandboxes run (make image): for SANDBOX_DRIVER=qemu.
+sub base_image { return "$DIR/base.img" }
+
 # What runs in a guest has to be static, and the instrumented one isn't.
 sub agent { return top_dir() . '/build/sandbox-agent' }
 
@@ -55,7 +58,8 @@ sub plan {
 # The arguments of sandboxd.
 sub arguments {
     return ('--driver', 'qemu', '--accel', 'tcg', '--kernel', kernel(),
-            '--image', 'vm=' . image());
+            '--image', $ENV{SANDBOX_DRIVER} ? 'base=' . base_image()
+                : 'vm=' . image());
 }
 
 
