@@ -75,7 +75,8 @@ sub start {
 sub start_daemon {
     my ($self) = @_;
     my @group = $> == 0 ? ('--socket-group', 'www-data') : ();
-    my $vm = ($self->{driver} // $ENV{SANDBOX_DRIVER} // 'oci') eq 'qemu';
+    my $vm = $self->{vm} =
+        ($self->{driver} // $ENV{SANDBOX_DRIVER} // 'oci') eq 'qemu';
 
     $self->{daemon} = start_process(
         cmd => [build_dir() . '/sandboxd', '--state-dir', $self->{state},
@@ -292,6 +293,8 @@ sub sandbox_pid {
 sub sandbox_run {
     my ($self, $id) = @_;
     my %inode;
+
+    return Vm::keeper($self, $id) if $self->{vm};
 
     for (split /\n/, slurp('/proc/net/unix') // '') {
         my @f = split ' ';
