@@ -13,6 +13,7 @@
 #define TABLE   "inet sandboxd"
 #define LINKS   "\"" NET_LINK_PREFIX "*\""
 #define CONNECTIONS  2048           /* of one sandbox at the same time */
+#define BURST       65536           /* bytes */
 
 
 static net_filter *
@@ -259,22 +260,19 @@ put_source(FILE *f, const char *verb, const char *name, uint32_t address)
 }
 
 
-/* A second's worth may come at once. */
+/* A second's worth may come at once, and the burst on top. */
 static void
 put_limits(FILE *f, bool add, const char *name, uint64_t rate)
 {
     size_t                    i;
-    unsigned long long        burst;
     static const char *const  ways[] = { "up", "down" };
-
-    burst = rate < 65536 ? 65536 : rate > 1u << 30 ? 1u << 30 : rate;
 
     for (i = 0; rate != 0 && i < 2; i++) {
         if (add) {
             fprintf(f, "add limit " TABLE " %s%s { rate over %llu "
-                    "bytes/second burst %llu bytes; }\n"
+                    "bytes/second burst %u bytes; }\n"
                     "add element " TABLE " %s { \"%s\" : \"%s%s\" }\n",
-                    ways[i], name, (unsigned long long) rate, burst,
+                    ways[i], name, (unsigned long long) rate, BURST,
                     ways[i], name, ways[i], name);
         } else {
             fprintf(f, "delete element " TABLE " %s { \"%s\" : \"%s%s\" }\n"

@@ -15,93 +15,20 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Harness;
+use NetWorld;
 use System;
 
-BEGIN {
-    if (!$ENV{SANDBOX_NETWORK_INSIDE}) {
-        plan skip_all => 'needs root' if $> != 0;
-
-        my $can = system(q{unshare -n -m sh -c 'ip link add t0 type veth peer name t1 && nft add table inet t' >/dev/null 2>&1});
-
-        plan skip_all => 'no network namespaces, links or nftables here'
-            if $can != 0;
-        $ENV{SANDBOX_NETWORK_INSIDE} = 1;
-        exec 'unshare', '-n', '-m', '--propagation', 'private', $^X, $0;
-    }
-}
+BEGIN { NetWorld->enter }
 
 alarm_after(240);
 
 my $dir = tmp_dir();
-my $decoys = tmp_dir();
 my $POOL = '100.64.8.0/24';
-my $PUBLIC = '203.0.113.10';
-my $OTHER = '203.0.113.99';
-my $NAMED = '198.51.100.7';
-my $MOVED = '198.51.100.8';
-my $META = '169.254.169.254';
-my $PRIVATE = '10.9.8.7';
-my $LAN = '192.168.77.1';
-my $HOST = '203.0.113.1';
+my $w = NetWorld->new;
+my ($PUBLIC, $OTHER, $NAMED, $MOVED, $META, $PRIVATE, $LAN, $HOST)
+    = @$w{qw(public other named moved meta private lan host)};
 
-# ---- the world around ------------------------------------------------------
-
-sub sh {
-    my ($cmd) = @_;
-
-    system('sh', '-ec', $cmd) == 0 or die "$cmd: $?";
-}
-
-# A server on all addresses of a namespace that tells who has asked.
-my $server = <<'EOS';
-use IO::Socket::INET;
-$SIG{CHLD} = 'IGNORE';
-my $l = IO::Socket::INET->new(Listen => 64, LocalPort => $ARGV[0],
-    ReuseAddr => 1) or die $@;
-open my $f, '>', "$ARGV[2]"; close $f;
-while (1) {
-    my $c = $l->accept or next;
-    next if fork;
-    sysread $c, my $in, 4096;
-    my $from = $c->peerhost;
-    print $c "HTTP/1.0 200 OK\r\n\r\n$ARGV[1] $from\n";
-    exit;
-}
-EOS
-spew("$decoys/server.pl", $server);
-
-sub serve {
-    my ($port, $text, @in) = @_;
-    my $up = "$decoys/up-$text";
-
-    start_process(cmd => [@in, $^X, "$decoys/server.pl", $port, $text, $up],
-        log => "$decoys/server.log");
-    wait_for(sub { -e $up }, 20) or die slurp("$decoys/server.log");
-}
-
-my $world = start_process(cmd => ['unshare', '-n', 'sh', '-c',
-    "touch $decoys/world; exec sleep 600"], log => "$decoys/world.log");
-wait_for(sub { -e "$decoys/world" }, 20) or die 'no namespace';
-
-my @world = ('nsenter', '-t', $world, '-n');
-
-sh("ip link set lo up
-    ip link add wan0 type veth peer name wan1 netns $world
-    ip addr add $HOST/24 dev wan0
-    ip link set wan0 up
-    ip route add default via $PUBLIC
-    echo 1 > /proc/sys/net/ipv4/ip_forward");
-sh("@world sh -ec 'ip link set lo up
-    for a in $PUBLIC/24 $OTHER/24; do ip addr add \$a dev wan1; done
-    for a in $NAMED $MOVED $META $PRIVATE $LAN; do
-        ip addr add \$a/32 dev lo; done
-    ip link set wan1 up'");
-serve(80, 'world', @world);
-serve(8099, 'host');
-
-spew("$decoys/hosts", "127.0.0.1 localhost\n$NAMED named.example.com\n"
-    . "$PRIVATE rebound.example.com\n", 0644);
-sh("mount --bind $decoys/hosts /etc/hosts");
+$w->hosts("$NAMED named.example.com\n$PRIVATE rebound.example.com\n");
 
 # ---- without a pool ----------------------------------------------------------
 
@@ -120,7 +47,7 @@ is(`nft list ruleset`, '', 'and no rules were made');
 # ---- with one ------------------------------------------------------------------
 
 my @args = ('--network-pool', $POOL, '--network-private', '10.9.8.0/24',
-    '--network-refresh', 1, '--network-resolver', $OTHER);
+    '--network-refresh', 1, '--network-resolver', $LAN);
 
 $s = System->new(dir => $dir, workers => 1, daemon_args => \@args);
 $s->start;
@@ -168,8 +95,10 @@ is(reached('on'), 'named other public',
     or diag slurp($s->{daemon_log}), `nft list ruleset`;
 like($s->exec('on', "curl -s -m 4 http://$PUBLIC/")->{stdout},
     qr/^world \Q$HOST\E$/, 'with the address of this host');
-is($s->exec('on', 'cat /etc/resolv.conf')->{stdout}, "nameserver $OTHER",
+is($s->exec('on', 'cat /etc/resolv.conf')->{stdout}, "nameserver $LAN",
     'and has its resolver');
+is(reached('on', dns => "$LAN:53"), 'dns named other public',
+    'of which it reaches that port');
 
 # Two beside each other: each listens, and is alive.
 create('two', 'on');
@@ -187,7 +116,7 @@ isnt(system("curl -s -m 1 -o /dev/null http://$neighbour:8000/"), 0,
 # ---- allow-lists -----------------------------------------------------------
 
 create('nets', { allow => [$PUBLIC, '198.51.100.8/31'] });
-is(reached('nets', moved => "$MOVED:80"), 'moved public', 'addresses and nets');
+is(reached('nets', moved => "$MOVED:80", dns => "$LAN:53"), 'moved public', 'addresses and nets');
 create('wide', { allow => ['0.0.0.0/0'] });
 is(reached('wide'), 'named other public', 'everything is what is public');
 create('inner', { allow => ['10.9.8.7', $PUBLIC] });
@@ -214,11 +143,11 @@ like(json_encode($r->{json}), qr/no public address/, 'and says so');
 is(create('nowhere', { allow => ['nowhere.example.com'] })->{json}{id},
     'nowhere', 'a name may come to be');
 
-spew("$decoys/hosts", "127.0.0.1 localhost\n$MOVED named.example.com\n", 0644);
+$w->hosts("$MOVED named.example.com\n");
 ok(wait_for(sub { reached('names', byname => 'named.example.com:80',
     moved => "$MOVED:80") eq 'byname moved' }, 20, 0.5),
     'the name has another address, and the old one is not reached any more');
-spew("$decoys/hosts", "127.0.0.1 localhost\n$PRIVATE named.example.com\n", 0644);
+$w->hosts("$PRIVATE named.example.com\n");
 sleep 2.5;
 is(reached('names', byname => 'named.example.com:80'), 'byname',
     'one that turns private keeps the one that it had');
@@ -266,7 +195,7 @@ my $links = `ip -o link | grep -c sbx`;
 my ($id, $slot) = ('two', 0);
 
 $s->kill_daemon('KILL') if $s->can('kill_daemon');
-sh('ip link add sbx0000ffff type veth peer name nobodys');
+$w->sh('ip link add sbx0000ffff type veth peer name nobodys');
 $s->start_daemon;
 is(`ip -o link | grep -c sbx`, $links, 'after a crash what nobody has is swept');
 is(reached('two'), 'named other public', 'what was taken over goes on');
@@ -276,6 +205,24 @@ is(reached('none'), '', 'also where there was none');
 $s->stop;
 is(`ip -o link | grep sbx`, '', 'no link is left');
 is(`nft list ruleset`, '', 'and no rule');
+
+# ---- bandwidth -------------------------------------------------------------
+
+$s = System->new(dir => $dir, workers => 1, daemon_args => ['--network-pool',
+    $POOL, '--network-rate', '512K']);
+$s->start;
+create('slow', 'on');
+
+my $begun = time;
+my $got = $s->exec('slow', "curl -s -m 60 http://$PUBLIC/big | wc -c")->{stdout};
+my $took = time - $begun;
+
+cmp_ok($got, '>', 2_000_000, 'what is limited gets there');
+cmp_ok($took, '>', 1.5, sprintf 'in its time (%.1f s)', $took);
+$begun = time;
+system("curl -s http://$PUBLIC/big >/dev/null");
+cmp_ok(time - $begun, '<', 2, 'which is not the line\'s');
+$s->stop;
 
 # ---- where it can't be enforced ------------------------------------------------
 
@@ -293,9 +240,9 @@ $ENV{SANDBOXD} = build_dir() . "/sandboxd --state-dir $dir/s2 --run-dir $dir/r2"
 $ENV{ASAN_OPTIONS} = 'detect_leaks=0';
 refused('without the right to', qr/^sandboxd: .*nftables/m,
     'setpriv --bounding-set=-net_admin --inh-caps=-net_admin');
-sh('echo 0 > /proc/sys/net/ipv4/ip_forward');
+$w->sh('echo 0 > /proc/sys/net/ipv4/ip_forward');
 refused('where nothing is forwarded', qr/ip_forward is not 1/);
 is(`nft list ruleset`, '', 'no rule');
 
-kill 'KILL', $world;
+$w->end;
 done_testing();
