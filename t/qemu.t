@@ -217,9 +217,12 @@ for my $round (1, 2) {
     $count = $now;
 }
 
-# What sleep has kept is used once: a machine that is killed begins anew.
-kill 'KILL', Vm::qemu($s, 'one');
-ok(state_within('one', 'asleep', 20), 'killed again');
+# What sleep has kept is used once: a machine that ends begins anew.
+run('one', 'sync');
+$s->api(POST => '/v1/sandbox/one/api/process/start', %slow,
+    json => { command => 'echo c > /proc/sysrq-trigger' });
+ok(state_within('one', 'asleep', 40), "its kernel's panic ends it");
+like(record('one')->{reason}, qr/kernel panicked: sysrq/, 'and is the reason');
 isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');
 is(run('one', 'cat /workspace/kept'), 'kept', 'with its files');
 
