@@ -13,6 +13,7 @@
  *   _private.c   who may see a private preview       _link.c  its links
  *   _scrub.c     credentials in a request's address
  *   _park.c      pre-content phase: requests that wait for a start
+ *   _wake.c      the starts that they wait for
  *   _activity.c  who is used, for sandboxd to judge who may sleep
  *   _limit.c     pre-content phase, before it: limits of requests
  *   _pace.c      limits of bytes in a second
