@@ -67,10 +67,13 @@ $d->event({ kind => 'exposure', slot => 4, label => '8000-box4-tok',
 sleep 0.1;
 is($status->('box4'), 404, 'an older record brings nothing back');
 
-$d->event({ kind => 'sandbox', slot => 1, id => 'box1', state => 'running',
+my $starts = $d->stats->{calls}{start} // 0;
+
+$d->event({ kind => 'sandbox', slot => 1, id => 'box1', state => 'asleep',
             epoch => 1, key => 'f' x 32, seq => 1 });
 sleep 0.1;
 is($status->('box1'), 200, 'an older record changes nothing');
+is($d->stats->{calls}{start} // 0, $starts, 'nobody takes it for asleep');
 
 $d->expose(slot => 3, label => '8000-box2-tok', port => 8000);
 is(wait_for(sub { $e->get($h->('box2'))->{json}{name} eq 'box3' }, 3), 1,
