@@ -10,6 +10,7 @@
  *   _call.c      calls over it
  *   _sync.c      keeps the zone up to date over that connection
  *   _gate.c      access phase: looks up, authorises
+ *   _control.c   the same for the API
  *   _private.c   who may see a private preview       _link.c  its links
  *   _scrub.c     credentials in a request's address
  *   _park.c      pre-content phase: requests that wait for a start
