@@ -18,7 +18,7 @@ release=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-}")
 rm -rf "$out"
 mkdir -p "$copy"
 cp -a Makefile config agent common conf-examples debian docs \
-    ngx_sandbox_module sandboxd "$copy"
+    ngx_sandbox_module sandboxd scripts "$copy"
 
 [ "$version" = "$(dpkg-parsechangelog -l debian/changelog -S Version)" ] || {
     echo "deb: debian/changelog is not at version $version" >&2

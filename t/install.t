@@ -59,4 +59,17 @@ spew("$dir/readme.conf", "pid $dir/pid;\nerror_log stderr;\n$readme\nevents { }\
     '-e', "$dir/e.log", '-c', "$dir/readme.conf"]);
 is($status, 0, 'and nginx takes it') or diag($err);
 
+# ---- what the packages install is there when they are built
+
+my ($copied) = slurp(top_dir() . '/scripts/deb.sh')
+    =~ /^cp -a ((?:.*\\\n)*.*) "\$copy"$/m;
+my %copied = map { $_ => 1 } split /[\s\\]+/, $copied // '';
+my @lines = grep { /\S/ } map { split /\n/, slurp($_) }
+    glob top_dir() . '/debian/*.install';
+my @missing = grep { !m{^debian/} && (!$copied{(split '/')[0]}
+    || !-e top_dir() . "/$_") } map { (split ' ')[0] } @lines;
+
+cmp_ok(scalar @lines, '>', 3, 'the packages install files');
+is("@missing", '', 'which are in the tree that they are built from');
+
 done_testing();
