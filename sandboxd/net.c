@@ -398,11 +398,16 @@ net_adopt(net *n, uint32_t slot, const driver_handle *handle, bool machine,
     member    *m;
     uint32_t   address;
 
-    if (!net_link_address(slot, &address)
-        || address <= n->rules->pool.first + 1
+    if (!net_link_address(slot, &address)) {
+        return false;
+    }
+
+    /* Of another pool: it makes room for a new one. */
+    if (address <= n->rules->pool.first + 1
         || address >= n->rules->pool.last
         || address_used(n, address - n->rules->pool.first, 1))
     {
+        (void) net_link_remove(slot, NULL);
         return false;
     }
 

@@ -350,14 +350,18 @@ int
 net_filter_keeper(error **err)
 {
     int          rc;
+    char         commands[1024];
     net_filter  *f;
 
     static const char  text[] =
+    "add table ip sandboxd\ndelete table ip sandboxd\n"
     "table ip sandboxd {\n"
     "chain forward { type filter hook forward priority 0; policy drop;\n"
+    "  ct state new ct count over %d drop;\n"
     "  iifname \"" VM_TAP "\" oifname \"" NET_KEEPER "\" accept;\n"
     "  iifname \"" NET_KEEPER "\" ct state established,related accept; }\n"
     "chain input { type filter hook input priority 0; policy accept;\n"
+    "  iifname \"" VM_TAP "\" ct state new drop;\n"
     "  iifname \"" NET_KEEPER "\" ct state established,related accept;\n"
     "  iifname \"" NET_KEEPER "\" drop; }\n"
     "chain postrouting { type nat hook postrouting priority srcnat;\n"
@@ -369,7 +373,8 @@ net_filter_keeper(error **err)
         return -1;
     }
 
-    rc = filter_run(f, text, err);
+    snprintf(commands, sizeof(commands), text, CONNECTIONS);
+    rc = filter_run(f, commands, err);
     net_filter_close(f);
 
     return rc;

@@ -202,6 +202,14 @@ is(reached('two'), 'named other public', 'what was taken over goes on');
 is(reached('nets'), 'public', 'as before');
 is(reached('none'), '', 'also where there was none');
 
+# Another pool: the links are made anew.
+$s->kill_daemon;
+$s->{daemon_args}[1] = '100.64.11.0/24';
+$s->start_daemon;
+ok(wait_for(sub { reached('two') eq 'named other public' }, 20),
+    'taken over with another pool');
+is(`ip -o route | grep -c '^100[.]64[.]8[.]'`, "0\n", 'whose addresses it has');
+
 $s->stop;
 is(`ip -o link | grep sbx`, '', 'no link is left');
 is(`nft list ruleset`, '', 'and no rule');
@@ -209,14 +217,18 @@ is(`nft list ruleset`, '', 'and no rule');
 # ---- bandwidth -------------------------------------------------------------
 
 $s = System->new(dir => $dir, workers => 1, daemon_args => ['--network-pool',
-    $POOL, '--network-rate', '512K']);
+    $POOL, '--network-rate', '512K', '--pool', 1]);
 $s->start;
+ok(wait_for(sub { my $p = $s->api(GET => '/v1/pool/stats')->{json};
+    ($p->{images}{host}{warm} // 0) == 1 }, 40, 0.05), 'one is prepared');
 create('slow', 'on');
 
 my $begun = time;
 my $got = $s->exec('slow', "curl -s -m 60 http://$PUBLIC/big | wc -c")->{stdout};
 my $took = time - $begun;
 
+is($s->api(GET => '/v1/pool/stats')->{json}{images}{host}{hits}, 1,
+    'a prepared one gets its network with its owner');
 cmp_ok($got, '>', 2_000_000, 'what is limited gets there');
 cmp_ok($took, '>', 1.5, sprintf 'in its time (%.1f s)', $took);
 $begun = time;
