@@ -214,6 +214,27 @@ $s->stop;
 is(`ip -o link | grep sbx`, '', 'no link is left');
 is(`nft list ruleset`, '', 'and no rule');
 
+# ---- an end while its network is made --------------------------------------
+
+$s = System->new(dir => $dir, workers => 1, daemon_args => ['--network-pool',
+    $POOL]);
+$s->start;
+$w->silent_resolver;
+create('brief', { allow => ['slow.example.com'] });
+
+my $log = "$dir/brief";
+my $asked = start_process(cmd => ['curl', '-s', '-m', '60', '-H',
+    "Authorization: Bearer $s->{key}", '-d', '{"argv":["true"]}',
+    "http://localhost:$s->{port}/v1/sandbox/brief/exec"], log => $log);
+
+ok($s->kill_sandbox('brief'), 'it ends while its names are looked up');
+ok(wait_for(sub { !process_alive($asked) }, 60), 'who asked gets an answer');
+like(slurp($log), qr/could not be started/, 'that it has failed');
+is(patch('brief', 'none')->{status}, 200, 'with another policy');
+ok(wait_for(sub { ($s->exec('brief', 'echo up')->{stdout} // '') eq 'up' }, 30,
+    0.5), 'it starts');
+$s->stop;
+
 # ---- bandwidth -------------------------------------------------------------
 
 $s = System->new(dir => $dir, workers => 1, daemon_args => ['--network-pool',

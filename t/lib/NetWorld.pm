@@ -91,7 +91,9 @@ sub new {
     $self->serve(8099, 'host');
 
     $self->hosts('');
-    $self->sh("mount --bind $self->{dir}/hosts /etc/hosts");
+    spew("$self->{dir}/resolv.conf", "nameserver $self->{public}\n", 0644);
+    $self->sh("for f in hosts resolv.conf; do
+        mount --bind $self->{dir}/\$f /etc/\$f; done");
 
     return $self;
 }
@@ -104,6 +106,19 @@ sub serve {
     push @{ $self->{servers} }, start_process(cmd => [@in, $^X,
         "$self->{dir}/server.pl", $port, $text, $up],
         log => "$self->{dir}/server.log");
+    wait_for(sub { -e $up }, 20) or die slurp("$self->{dir}/server.log");
+}
+
+
+# A resolver that hears questions, and never answers.
+sub silent_resolver {
+    my ($self) = @_;
+    my $up = "$self->{dir}/up-silent";
+
+    push @{ $self->{servers} }, start_process(cmd => [split(' ', $self->{in}),
+        $^X, '-MIO::Socket::INET', '-e', 'my $s = IO::Socket::INET->new('
+        . 'Proto => "udp", LocalPort => 53) or die; open my $f, ">", $ARGV[0];'
+        . ' sleep 600', $up], log => "$self->{dir}/server.log");
     wait_for(sub { -e $up }, 20) or die slurp("$self->{dir}/server.log");
 }
 
