@@ -608,6 +608,8 @@ net_close(net *n)
     for (i = 0; i < BUCKETS; i++) {
         for (m = n->members[i]; m != NULL; m = m->next) {
             empty = empty && m->leaving;
+            /* An answer about names may still come. */
+            m->cb = NULL;
         }
     }
 
