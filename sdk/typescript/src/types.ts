@@ -28,6 +28,13 @@ export interface Resources {
   pids?: number;
 }
 
+/** Where what runs inside may connect to.  What the server can't enforce, it
+ *  refuses. */
+export interface NetworkOptions {
+  /** `none` (default), `on`, or networks (`203.0.113.0/24`) and names. */
+  outbound?: 'none' | 'on' | { allow: readonly string[] };
+}
+
 /** How a sandbox is made; all of it may be left out. */
 export interface SandboxOptions {
   /** Idle time after which it sleeps.  Default `"10m"`. */
@@ -44,7 +51,7 @@ export interface SandboxOptions {
   /** Name of an image of the server. */
   image?: string;
   resources?: Resources;
-  network?: Readonly<Record<string, unknown>>;
+  network?: NetworkOptions;
   /** Environment of everything inside. */
   env?: Readonly<Record<string, string>>;
 }
