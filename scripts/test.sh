@@ -27,14 +27,21 @@ run() {
 # twice, as it is shipped and instrumented, at the same time: most of these
 # tests wait most of the time.
 alone=$(grep -l 'not with the sanitizers' t/*.t)
-shared=$(grep -L 'not with the sanitizers' t/*.t)
+# Those that take longest begin.
+slow='t/qemu.t t/sleep.t t/fuzz.t t/module-park.t t/contract.t t/network.t'
+shared="$slow $(grep -L 'not with the sanitizers' t/*.t \
+    | grep -vxF "${slow// /$'\n'}")"
 jobs=${TEST_JOBS:-3}
 
 run alone build 2 $alone
-run instrumented build/san "$jobs" $(grep -vE '/(unit|fuzz)\.t$' <<<"$shared") &
+run instrumented build/san "$jobs" $(tr ' ' '\n' <<<"$shared" \
+    | grep -vE '/(unit|fuzz)\.t$') &
 run plain build "$jobs" $shared
 wait
-[ -z "$long" ] || run long build 2 t/long/*.t
+if [ -n "$long" ]; then
+    SANDBOX_LONG=1 run long-instrumented build/san 1 t/qemu.t
+    run long build 2 t/long/*.t
+fi
 
 for f in "$results"/*; do
     total=$(sed -n 's/^Files=[0-9]*, Tests=\([0-9]*\),.*/\1/p' "$f")

@@ -19,6 +19,8 @@ use Vm;
 use WebSocket;
 
 delete $ENV{SANDBOX_DRIVER};
+plan skip_all => 'with the sanitizers it is a long test'
+    if is_san() && !$ENV{SANDBOX_LONG};
 Vm->plan;
 alarm_after(400);
 
