@@ -2,6 +2,7 @@
 //
 //   starts.mjs PORT KEY starts N      create → first command, one by one
 //   starts.mjs PORT KEY burst N       N at once
+//   starts.mjs PORT KEY wake N        a request for a sandbox that sleeps
 //   starts.mjs PORT KEY exec N        `true` in a session, beside GET /health
 //
 // Prints one JSON object.
@@ -64,6 +65,19 @@ if (what === 'starts' || what === 'burst') {
     times.push(...await Promise.all(ids.map(start)));
   }
   for (const id of ids) await request('DELETE', `/v1/sandbox/${id}`);
+  console.log(JSON.stringify(summary(times)));
+} else if (what === 'wake') {
+  const path = '/v1/sandbox/bench-wake';
+  const times = [];
+  await start('bench-wake');
+  for (let i = 0; i < n; i++) {
+    await request('POST', `${path}/sleep`);
+    const begun = performance.now();
+    const r = await request('GET', `${path}/api/ping`);
+    if (r.status !== 200) throw new Error(`wake: ${r.status} ${r.text}`);
+    times.push(performance.now() - begun);
+  }
+  await request('DELETE', path);
   console.log(JSON.stringify(summary(times)));
 } else {
   const id = 'bench-exec';

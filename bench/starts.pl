@@ -68,7 +68,7 @@ sub floor_of {
     return json_decode($out);
 }
 
-my $s = System->start(workers => 2);
+our $s = System->start(workers => 2);
 
 sub measure {
     my ($what, $n) = @_;
@@ -95,6 +95,30 @@ line('create, first command', measure('starts', 60),
     floor_of('crun', 60, 1, "$dir/bundle"), 'fsync + crun run');
 line('100 at once', measure('burst', 100),
     floor_of('crun', 100, 100, "$dir/bundle"), '100 x (fsync + crun run)');
+
+line('parked wake, to the answer', measure('wake', 30),
+    floor_of('crun', 60, 1, "$dir/bundle"), 'fsync + crun run');
+
+# The same with sandboxes that wait for a name; they are all there before.
+sub filled {
+    my ($n) = @_;
+
+    wait_for(sub {
+        ($s->api(GET => '/v1/pool/stats')->{json}{warm} // 0) >= $n
+    }, 120, 0.2) or die "the pool is not filled\n";
+}
+
+$s->stop(quiet => 1);
+$s = System->start(workers => 2,
+    daemon_args => ['--pool', 120, '--pool-batch', 4]);
+filled(120);
+line('... from the pool', measure('starts', 60),
+    floor_of('crun', 60, 1, "$dir/bundle"), 'fsync + crun run');
+filled(120);
+line('100 at once, from the pool', measure('burst', 100),
+    floor_of('crun', 100, 100, "$dir/bundle"), '100 x (fsync + crun run)');
+$s->stop(quiet => 1);
+$s = System->start(workers => 2);
 
 my $exec = measure('exec', 1500);
 my $coproc = floor_of('coproc', 2000);
