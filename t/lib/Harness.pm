@@ -248,6 +248,11 @@ sub run_command {
     my @got = ($status, slurp($out), slurp($err));
 
     unlink $out, $err;
+    # Also for a process that ends without an end of its own.
+    if (!$o{dir}) {
+        rmdir $dir;
+        @tmp = grep { $_ ne $dir } @tmp;
+    }
 
     return @got;
 }
