@@ -122,8 +122,14 @@ sub serve {
     my ($self, $l) = @_;
     my %children;
 
+    # A child that ended before its number was noted stays among them, and the
+    # number may be somebody else's by now.
+    my $end = sub {
+        kill 'KILL', grep { waitpid($_, POSIX::WNOHANG()) == 0 } keys %children;
+    };
+
     local $SIG{TERM} = sub {
-        kill 'KILL', keys %children;
+        $end->();
         POSIX::_exit(0);
     };
     local $SIG{CHLD} = sub {
@@ -139,7 +145,7 @@ sub serve {
 
     while (1) {
         if (!$sel->can_read(0.5)) {
-            kill('KILL', keys %children), return if getppid() != $parent;
+            $end->(), return if getppid() != $parent;
             next;
         }
         my $c = $l->accept or next;
