@@ -97,8 +97,10 @@ config_usage(FILE *f)
     fputs(
 "Usage: sandboxd --state-dir DIR --run-dir DIR --secret-file FILE\n"
 "                --agent PATH [OPTION]...\n"
+"       sandboxd doctor [--help]\n"
 "\n"
-"Runs sandboxes for nginx with ngx_http_sandbox_module.\n"
+"Runs sandboxes for nginx with ngx_http_sandbox_module; or says what this\n"
+"host has for them.\n"
 "\n"
 "  --state-dir DIR      records and writable layers; made with mode 0700\n"
 "  --run-dir DIR        control.sock, the sandboxes' sockets; at most 77\n"

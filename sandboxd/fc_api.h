@@ -100,13 +100,4 @@ int fc_answer_look(fc_answer *a);
 /* Why it was refused: printable, on one line. */
 void fc_answer_fault(const fc_answer *a, char fault[FC_FAULT_MAX]);
 
-/* "Firecracker v1.16.1" or "Jailer v1.16.1", as --version says, with what
- * comes behind on the line: 0, or -1. */
-typedef struct {
-    unsigned  n[3];
-} fc_version;
-
-int fc_version_parse(const char *text, fc_version *v);
-int fc_version_compare(const fc_version *a, const fc_version *b);
-
 #endif

@@ -13,6 +13,7 @@
 
 #include "common/log.h"
 #include "sandboxd/config.h"
+#include "sandboxd/doctor.h"
 #include "sandboxd/drivers.h"
 #include "sandboxd/external.h"
 #include "sandboxd/host.h"
@@ -419,6 +420,10 @@ main(int argc, char **argv)
     /* The keeper of a virtual machine is this program as well. */
     if (strcmp(argv[0], VM_NAME) == 0) {
         vm_main();
+    }
+
+    if (argc > 1 && strcmp(argv[1], "doctor") == 0) {
+        return doctor_main(argc - 1, argv + 1);
     }
 
     err = NULL;

@@ -260,30 +260,12 @@ answers(void)
 }
 
 
-static void
-versions(void)
-{
-    fc_version  v, w;
-
-    ok(fc_version_parse("Firecracker v1.16.1\n\nexiting\n", &v) == 0
-       && v.n[0] == 1 && v.n[1] == 16 && v.n[2] == 1, "a version");
-    ok(fc_version_parse("Jailer v1.17.0-dev\n", &w) == 0
-       && fc_version_compare(&v, &w) < 0 && fc_version_compare(&w, &v) > 0
-       && fc_version_compare(&v, &v) == 0, "a later one");
-    ok(fc_version_parse("Firecracker v1.16", &v) == -1
-       && fc_version_parse("", &v) == -1
-       && fc_version_parse("QEMU v1.2.3", &v) == -1
-       && fc_version_parse("Firecracker vx.1.2", &v) == -1, "none");
-}
-
-
 int
 main(void)
 {
     requests();
     schema();
     answers();
-    versions();
 
     return done_testing();
 }

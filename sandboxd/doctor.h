@@ -1,0 +1,28 @@
+/*
+ * `sandboxd doctor`: what this host has for sandboxes, in which versions, and
+ * what is known against them.  Reads and tries; changes nothing.
+ *
+ *   doctor.c       the command line, the report, the judgement
+ *   doctor_host.c  KVM, groups, networks
+ */
+
+#ifndef SANDBOXD_DOCTOR_H
+#define SANDBOXD_DOCTOR_H
+
+#include <jansson.h>
+
+/* Of Firecracker; what is wrong with earlier ones is in advisories.c. */
+#define DOCTOR_FIRECRACKER_MIN  { { 1, 16, 1 } }
+#define DOCTOR_FIRECRACKER      "1.16.1"
+
+/* argv[0] is "doctor".  The process's status: 0, 1 if there is a problem, 2
+ * if it was asked for something that it doesn't know. */
+int doctor_main(int argc, char **argv);
+
+/* Each an object with "state", a word, and "detail", a sentence. */
+json_t *doctor_kvm(void);
+json_t *doctor_cgroup(void);
+json_t *doctor_network(void);
+json_t *doctor_vsock(void);
+
+#endif
