@@ -198,7 +198,8 @@ DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
                 log.o utf8.o)
 
-driver: $(B)/driver-shell $(B)/driver-agent
+driver: $(B)/driver-shell $(B)/driver-agent $(B)/stub/firecracker \
+        $(B)/stub/jailer
 
 $(B)/driver-shell: $(B)/obj/t/driver/driver_shell.o $(DRIVER_OBJ)
 	$(say) LINK $@
@@ -208,6 +209,18 @@ $(B)/driver-agent: t/driver/driver_agent.c
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O1 $(WARN) -static -o $@ $<
+
+# What plays Firecracker and its jailer, for t/firecracker.t.
+FC_STUB_SRC := $(wildcard t/driver/fc_*.c)
+
+$(B)/stub/firecracker: $(FC_STUB_SRC) $(wildcard t/driver/fc_*.h)
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu11 -O1 $(WARN) -static -o $@ \
+	    $(FC_STUB_SRC) -l:libjansson.a -lpthread
+
+$(B)/stub/jailer: $(B)/stub/firecracker
+	@ln -f $< $@
 
 # A unit test names what it is linked with in its first lines:
 #   /* sources: common/frame.c agent/ring.c */

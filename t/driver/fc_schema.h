@@ -202,7 +202,7 @@ static inline const char *
 fc_schema_check(const char *method, const char *target, json_t *body,
     const char **field)
 {
-    char    of[128], *slash;
+    char    of[192], *slash;
     size_t  i;
 
     snprintf(of, sizeof(of), "%s %s", method, target);
