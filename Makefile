@@ -304,6 +304,8 @@ install: build
 	    $(DESTDIR)$(PREFIX)/share/sandboxd/kernel.sh
 	install -D -m 755 scripts/image.sh \
 	    $(DESTDIR)$(PREFIX)/share/sandboxd/image.sh
+	install -D -m 755 scripts/image-store.sh \
+	    $(DESTDIR)$(PREFIX)/share/sandboxd/image-store.sh
 	install -D -m 644 docs/man/sandboxd.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/sandboxd.8
 	install -D -m 644 docs/man/sandbox-agent.1 \

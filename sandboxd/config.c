@@ -168,6 +168,8 @@ config_usage(FILE *f)
 "  --version            print the version\n"
 "  --help               print this\n"
 "\n"
+"sandboxd image --help tells how images are made and kept.\n"
+"\n"
 "Signals: TERM, INT: end in order; HUP: ignored.\n", f);
 }
 

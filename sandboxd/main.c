@@ -17,6 +17,8 @@
 #include "sandboxd/drivers.h"
 #include "sandboxd/external.h"
 #include "sandboxd/host.h"
+#include "sandboxd/image_command.h"
+#include "sandboxd/image_hold.h"
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/ops.h"
 #include "sandboxd/pool.h"
@@ -40,6 +42,7 @@ typedef struct {
     registry    *r;
     lifecycle   *lc;
     pool        *pool;
+    image_holds  images;
     drivers      drivers;
     driver      *external;
     net         *net;
@@ -188,6 +191,9 @@ daemon_drivers(daemon_state *d, error **err)
 {
     unsigned     i;
     driver_host  base;
+
+    image_holds_start(&d->images, &d->loop, d->cf.image_dirs,
+                      d->cf.image_count);
 
     memset(&base, 0, sizeof(base));
     base.loop = &d->loop;
@@ -361,6 +367,8 @@ daemon_close(daemon_state *d)
         }
     }
 
+    image_holds_stop(&d->images);
+
     if (d->store != NULL) {
         store_close(d->store);
     }
@@ -424,6 +432,10 @@ main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "doctor") == 0) {
         return doctor_main(argc - 1, argv + 1);
+    }
+
+    if (argc > 1 && strcmp(argv[1], "image") == 0) {
+        return image_command(argv + 1);
     }
 
     err = NULL;

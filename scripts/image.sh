@@ -6,19 +6,25 @@
 #                                             packages and what they need
 #   scripts/image.sh FILE debian:PACKAGE,...  a small Debian with them, fetched
 #                                             by mmdebstrap
+#   scripts/image.sh FILE tar:PATH            what is in a tar file
 #   scripts/image.sh FILE oci:IMAGE           an OCI image that buildah has
+#   scripts/image.sh FILE layout:DIR          an OCI layout, by buildah
+#   scripts/image.sh FILE archive:PATH        an OCI archive, by buildah
+#   scripts/image.sh FILE docker:PATH         docker's archive, by buildah
 #   scripts/image.sh FILE dockerfile:PATH     what buildah makes of it, with the
 #                                             current directory as its context
 #
 # BUILDAH says how buildah is called ("buildah"), BUILD_ARGS what "buildah bud"
-# is given.
+# is given.  AGENT is a program that is put into images without an agent, as
+# /sandbox-agent; with ALL_ROOT all files are root's; MAX_SIZE is in MiB.
 #
 # The file is named FILE, and beside it stands FILE.sha256.  What is the same
 # gives the same file.
 set -eu
 
-out=${1:?usage: scripts/image.sh FILE dir:|host:|debian:|oci:|dockerfile:...}
+out=${1:?usage: scripts/image.sh FILE SOURCE}
 source=${2:?no source}
+max_size=${MAX_SIZE:-8192}
 
 fail() {
     echo "image: $*" >&2
@@ -36,6 +42,8 @@ buildah=${BUILDAH:-buildah}
 clean() {
     [ -z "$container" ] || $buildah rm "$container" >/dev/null
     [ -z "$made" ] || $buildah rmi "$made" >/dev/null
+    # The storage itself is mounted for its own protection.
+    ! mountpoint -q "$work/storage/overlay" || umount "$work/storage/overlay"
     rm -rf "$work"
 }
 trap clean EXIT
@@ -119,6 +127,9 @@ finish() {
     rm -f "$root/etc/machine-id"
 }
 
+# Nothing of when it was made.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000}
+
 what=${source#*:}
 case "$source" in
     dir:*)
@@ -133,34 +144,80 @@ case "$source" in
         mmdebstrap --variant=minbase --include="$what" --quiet \
             "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" >&2 \
             || fail "mmdebstrap failed"
-        rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+        rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* \
+            "$root"/var/cache/ldconfig/aux-cache "$root"/var/log/apt \
+            "$root"/var/log/*.log "$root"/etc/resolv.conf \
+            "$root"/etc/hostname
         finish
         ;;
-    oci:*|dockerfile:*)
-        if [ "${source%%:*}" = dockerfile ]; then
-            made=localhost/sandbox-image-$$
-            # shellcheck disable=SC2086
-            $buildah bud --isolation chroot --network host ${BUILD_ARGS:-} \
-                -f "$what" -t "$made" . >&2 || fail "buildah can't build $what"
-            what=$made
-        fi
+    tar:*)
+        mkdir "$root"
+        tar -C "$root" -xpf "$what" --numeric-owner --exclude='./dev/*' \
+            --exclude='dev/*' || fail "$what can't be unpacked"
+        ;;
+    oci:*|layout:*|archive:*|docker:*|dockerfile:*)
+        case "$source" in
+            layout:*|archive:*|docker:*)
+                [ -e "$what" ] || fail "$what: there is no such file"
+                # With a storage of its own: what is there already may be
+                # the same.  What a path looks like must not matter either.
+                buildah="$buildah --root $work/storage --runroot $work/run"
+                ln -s "$(realpath "$what")" "$work/in"
+                case "$source" in
+                    layout:*)  what=oci:in ;;
+                    archive:*) what=oci-archive:in ;;
+                    docker:*)  what=docker-archive:in ;;
+                esac
+                what=$(cd "$work" && $buildah pull -q "$what" | tail -n 1) \
+                    && [ -n "$what" ] \
+                    || fail "buildah can't take it"
+                ;;
+            dockerfile:*)
+                made=localhost/sandbox-image-$$
+                # shellcheck disable=SC2086
+                $buildah bud --isolation chroot --network host \
+                    ${BUILD_ARGS:-} -f "$what" -t "$made" . >&2 \
+                    || fail "buildah can't build $what"
+                what=$made
+                ;;
+        esac
         container=$($buildah from --pull-never "$what") \
             || fail "buildah has no image $what"
         root=$($buildah mount "$container") || fail "$what can't be mounted"
-        mkdir -p "$root/proc" "$root/sys" "$root/dev" "$root/run" \
-            "$root/workspace"
         ;;
     *)
-        fail "'$source' is not dir:, host:, debian:, oci: or dockerfile:"
+        fail "'$source' is none of those that image.sh knows"
         ;;
 esac
 
-# Nothing of when or by whom it was made.
-time=${SOURCE_DATE_EPOCH:-1700000000}
+[ -n "$(ls -A "$root")" ] || fail "$source: it is empty"
+
+# What is missing is added on the way: a directory may be somebody's.
+more=()
+for name in "dev d 755" "proc d 755" "sys d 755" "run d 755" "tmp d 1777" \
+    "workspace d 755"
+do
+    [ -e "$root/${name%% *}" ] || [ -L "$root/${name%% *}" ] \
+        || more+=(-p "$name 0 0")
+done
+agent=${AGENT:-none}
+for name in sandbox-agent usr/bin/sandbox-agent usr/local/bin/sandbox-agent; do
+    [ ! -e "$root/$name" ] || agent=none
+done
+if [ "$agent" != none ]; then
+    [ -r "$agent" ] || fail "$agent: there is no such agent"
+    ln -s "$(realpath "$agent")" "$work/agent"
+    more+=(-p "sandbox-agent f 755 0 0 cat $work/agent")
+fi
+[ -z "${ALL_ROOT:-}" ] || more+=(-all-root)
+
+# Nothing of when or by whom it was made; one file with a bound.
+time=$SOURCE_DATE_EPOCH
 unset SOURCE_DATE_EPOCH
-mksquashfs "$root" "$work/image" -comp lz4 -noappend -no-progress -quiet \
-    -no-xattrs -mkfs-time "$time" -all-time "$time" >&2 \
-    || fail "mksquashfs failed"
+(ulimit -f $((max_size * 1024)) && exec mksquashfs "$root" "$work/image" \
+    -comp lz4 -noappend -no-progress -quiet -no-xattrs -mkfs-time "$time" \
+    -all-time "$time" "${more[@]}") >&2 \
+    || fail "mksquashfs failed (an image may have $max_size MiB)"
 sum=$(sha256sum "$work/image" | cut -d ' ' -f 1)
 chmod 644 "$work/image"
 printf '%s\n' "$sum" >"$out.sha256"

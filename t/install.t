@@ -23,7 +23,8 @@ is($status, 0, 'make install') or diag($err);
 my %mode = ('sbin/sandboxd' => 0755, 'lib/sandboxd/sandbox-agent' => 0755,
     'lib/nginx/modules/ngx_http_sandbox_module.so' => 0644,
     'share/sandboxd/sandbox_proxy.conf' => 0644,
-    'share/sandboxd/kernel.sh' => 0755, 'share/sandboxd/image.sh' => 0755);
+    'share/sandboxd/kernel.sh' => 0755, 'share/sandboxd/image.sh' => 0755,
+    'share/sandboxd/image-store.sh' => 0755);
 
 for my $file (sort keys %mode) {
     is(((stat "$dir/root/usr/$file")[2] // 0) & 07777, $mode{$file}, $file);
@@ -38,6 +39,9 @@ is($status, 0, 'nginx loads it') or diag($err);
 
 ($status, $out) = run_command(["$dir/root/usr/sbin/sandboxd", '--version']);
 like($out, qr/^sandboxd \d/, 'sandboxd runs');
+($status, $out) = run_command(["$dir/root/usr/sbin/sandboxd", 'image',
+    '--help']);
+like($out, qr/^usage: sandboxd image/, 'and finds what makes images');
 ($status, $out) = run_command(["$dir/root/usr/lib/sandboxd/sandbox-agent",
     '--version']);
 like($out, qr/^sandbox-agent \d/, 'so does the agent');
