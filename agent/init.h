@@ -12,8 +12,9 @@
 #define INIT_NOFILE       524288
 #define INIT_NOFILE_SOFT  1024
 
-/* Where the machine's disks are, by their serial numbers: "boot", the boot
- * object; "root", the image; "disk", what is over it. */
+/* Where the machine's disks are, by their serial numbers, or in the order of
+ * the variable SANDBOX_DISKS: "boot", the boot object; "root", the image;
+ * "disk", what is over it. */
 #define INIT_DISKS        "/dev/sandbox"
 
 /* Before anything is read: mounts, the console, modules, the root, loopback.

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -55,35 +56,73 @@ root_serial(const char *name, char serial[SERIAL_MAX + 1])
 }
 
 
-/* The order of the disks' names is the kernel's to choose. */
+static void
+root_link(const char *disk, const char *as)
+{
+    char  link[256], target[512];
+
+    mkdir(INIT_DISKS, 0700);
+    snprintf(link, sizeof(link), INIT_DISKS "/%s", as);
+    snprintf(target, sizeof(target), "/dev/%s", disk);
+
+    if (symlink(target, link) != 0 && errno != EEXIST) {
+        log_warn("init: %s: %s", link, strerror(errno));
+    }
+}
+
+
+static int
+root_is_disk(const struct dirent *e)
+{
+    return strncmp(e->d_name, "vd", 2) == 0;
+}
+
+
+/* Firecracker gives its disks no serial numbers of ours; they have the order in
+ * which it was told of them.  Names of one length, as all are that a machine
+ * of few disks has, have the order of their letters. */
+static void
+root_by_order(struct dirent **disks, int n, const char *names)
+{
+    int     i;
+    char    name[SERIAL_MAX + 1];
+    size_t  len;
+
+    for (i = 0; i < n && *names != '\0'; i++) {
+        len = strcspn(names, ",");
+        snprintf(name, sizeof(name), "%.*s", (int) len, names);
+        root_link(disks[i]->d_name, name);
+        names += len + (names[len] == ',');
+    }
+}
+
+
+/* Else the order of the disks' names is the kernel's to choose. */
 
 void
 init_disks(void)
 {
-    DIR            *dir;
-    char            link[256], target[512], serial[SERIAL_MAX + 1];
-    struct dirent  *entry;
+    int              i, n;
+    char             serial[SERIAL_MAX + 1];
+    const char      *names;
+    struct dirent  **disks;
 
-    dir = opendir("/sys/block");
+    n = scandir("/sys/block", &disks, root_is_disk, alphasort);
+    names = getenv("SANDBOX_DISKS");
 
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (strncmp(entry->d_name, "vd", 2) != 0
-            || root_serial(entry->d_name, serial) != 0)
-        {
-            continue;
-        }
-
-        mkdir(INIT_DISKS, 0700);
-        snprintf(link, sizeof(link), INIT_DISKS "/%s", serial);
-        snprintf(target, sizeof(target), "/dev/%s", entry->d_name);
-
-        if (symlink(target, link) != 0 && errno != EEXIST) {
-            log_warn("init: %s: %s", link, strerror(errno));
-        }
+    if (names != NULL && n > 0) {
+        root_by_order(disks, n, names);
     }
 
-    if (dir != NULL) {
-        closedir(dir);
+    for (i = 0; i < n; i++) {
+        if (names == NULL && root_serial(disks[i]->d_name, serial) == 0) {
+            root_link(disks[i]->d_name, serial);
+        }
+        free(disks[i]);
+    }
+
+    if (n >= 0) {
+        free(disks);
     }
 }
 

@@ -82,7 +82,7 @@ options_own_variable(const char *entry)
     size_t                     i, n;
     static const char  *const  own[] = {
         "SANDBOX_LISTEN", "SANDBOX_KEY_FILE", "SANDBOX_BOOT_FILE",
-        "SANDBOX_INIT", "SANDBOX_POWER"
+        "SANDBOX_INIT", "SANDBOX_POWER", "SANDBOX_DISKS"
     };
 
     for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {

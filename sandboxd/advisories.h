@@ -14,6 +14,11 @@
 
 #include "sandboxd/program.h"
 
+/* The first Firecracker, and jailer, that is taken: before, vsock was lost with
+ * a sleep. */
+#define FC_VERSION_MIN  { { 1, 16, 1 } }
+#define FC_VERSION      "1.16.1"
+
 typedef struct {
     const char  *program;       /* "firecracker", "jailer", "qemu", "crun" */
     const char  *id;

@@ -185,7 +185,7 @@ look_at(doctor *d, const tool *t)
     version      v;
     const char  *path;
 
-    static const version  least = DOCTOR_FIRECRACKER_MIN;
+    static const version  least = FC_VERSION_MIN;
 
     path = t->places[0];
 
@@ -219,7 +219,7 @@ look_at(doctor *d, const tool *t)
     if (strcmp(t->driver, "firecracker") == 0
         && version_compare(&v, &least) < 0)
     {
-        problem(d, t->name, "sandboxd takes none before " DOCTOR_FIRECRACKER);
+        problem(d, t->name, "sandboxd takes none before " FC_VERSION);
     }
 }
 

@@ -11,10 +11,6 @@
 
 #include <jansson.h>
 
-/* Of Firecracker; what is wrong with earlier ones is in advisories.c. */
-#define DOCTOR_FIRECRACKER_MIN  { { 1, 16, 1 } }
-#define DOCTOR_FIRECRACKER      "1.16.1"
-
 /* argv[0] is "doctor".  The process's status: 0, 1 if there is a problem, 2
  * if it was asked for something that it doesn't know. */
 int doctor_main(int argc, char **argv);

@@ -6,6 +6,7 @@
 #
 #   DIR/vmlinux            the kernel, as a VMM boots it without a loader
 #   DIR/modules/NN-NAME.ko what a guest loads before it has a root, in order
+#   DIR/vsock/NN-NAME.ko   and then where its agent listens on vsock
 #   DIR/version
 set -eu
 
@@ -13,6 +14,7 @@ dir=${1:?usage: scripts/kernel.sh DIR}
 
 # With those that they need; what is built into the kernel is left out.
 modules="virtio_mmio virtio_blk virtio_net overlay squashfs crc32c_generic erofs"
+vsock="vmw_vsock_virtio_transport virtio-rng virtio_balloon"
 
 fail() {
     echo "kernel: $*" >&2
@@ -64,33 +66,35 @@ payload | $unpack >"$work/vmlinux" 2>/dev/null || true
     || fail "$name can't be unpacked (${unpack%% *})"
 
 # Before a module come those that it needs.
-mkdir "$work/modules"
+mkdir "$work/modules" "$work/vsock"
 count=10
 add() {
-    local file=$1 need base_name
+    local to=$1 file=$2 need base_name
     base_name=$(basename "${file%%.ko*}")
-    ls "$work/modules" | grep -q -- "-$base_name.ko$" && return 0
+    ls "$work/modules" "$work/vsock" | grep -q -- "-$base_name.ko$" && return 0
     for need in $(sed -n "s|^$file:||p" "$base/modules.dep"); do
-        add "$need"
+        add "$to" "$need"
     done
     count=$((count + 1))
     case "$file" in
-        *.xz) xz -dc "$base/$file" >"$work/modules/$count-$base_name.ko" ;;
-        *)    cp "$base/$file" "$work/modules/$count-$base_name.ko" ;;
+        *.xz) xz -dc "$base/$file" >"$work/$to/$count-$base_name.ko" ;;
+        *)    cp "$base/$file" "$work/$to/$count-$base_name.ko" ;;
     esac
 }
 [ -s "$base/modules.dep" ] || depmod -b "$work/tree" "$(basename "$base")" \
     2>/dev/null || fail "depmod is missing (package kmod)"
-for module in $modules; do
-    file=$(sed -n "s|^\([^:]*/$module\.ko[^:]*\):.*|\1|p" "$base/modules.dep" \
-        | head -n 1)
-    if [ -n "$file" ]; then
-        add "$file"
-    elif ! grep -q "/$module.ko" "$base/modules.builtin"; then
-        fail "$name has no module $module"
-    fi
+for to in modules vsock; do
+    for module in ${!to}; do
+        file=$(sed -n "s|^\([^:]*/$module\.ko[^:]*\):.*|\1|p" \
+            "$base/modules.dep" | head -n 1)
+        if [ -n "$file" ]; then
+            add "$to" "$file"
+        elif ! grep -q "/$module.ko" "$base/modules.builtin"; then
+            fail "$name has no module $module"
+        fi
+    done
 done
 
-rm -rf "$dir/modules"
-mv "$work/modules" "$work/vmlinux" "$dir/"
+rm -rf "$dir/modules" "$dir/vsock"
+mv "$work/modules" "$work/vsock" "$work/vmlinux" "$dir/"
 printf '%s\n' "$name" >"$dir/version"

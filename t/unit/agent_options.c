@@ -129,6 +129,7 @@ test_environment(void)
        && !o.raw_stdio && o.stop_ms == OPTIONS_STOP_MS
        && strcmp(o.workspace, "/workspace") == 0, "what counts as unset");
     ok(options_own_variable("SANDBOX_LISTEN=x")
+       && options_own_variable("SANDBOX_DISKS=boot,root")
        && !options_own_variable("SANDBOX_LISTENER=x")
        && !options_own_variable("PATH=x"), "what is ours alone");
 }
