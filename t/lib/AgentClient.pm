@@ -144,7 +144,14 @@ sub DESTROY {
     my ($self) = @_;
 
     local ($?, $@, $!);
-    stop_process(delete $self->{pid}) if $self->{pid};
+    return unless $self->{pid};
+
+    # Its own end may be what the test has failed for.
+    my $dead = !process_alive($self->{pid});
+    my $status = stop_process(delete $self->{pid});
+
+    print STDERR "# the agent had ended by itself, wait status $status\n"
+        if $dead && defined $status;
 }
 
 1;
