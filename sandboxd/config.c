@@ -39,6 +39,8 @@ typedef enum {
     OPT_STOP_ON_EXIT,
     OPT_STARTS,
     OPT_DISK_FLOOR,
+    OPT_MEMORY_FLOOR,
+    OPT_MEMORY_BUDGET,
     OPT_POOL,
     OPT_POOL_BATCH,
     OPT_POOL_INTERVAL,
@@ -73,6 +75,8 @@ static const struct option  options[] = {
     { "stop-on-exit", no_argument, NULL, OPT_STOP_ON_EXIT },
     { "starts", required_argument, NULL, OPT_STARTS },
     { "disk-floor", required_argument, NULL, OPT_DISK_FLOOR },
+    { "memory-floor", required_argument, NULL, OPT_MEMORY_FLOOR },
+    { "memory-budget", required_argument, NULL, OPT_MEMORY_BUDGET },
     { "pool", required_argument, NULL, OPT_POOL },
     { "pool-batch", required_argument, NULL, OPT_POOL_BATCH },
     { "pool-interval", required_argument, NULL, OPT_POOL_INTERVAL },
@@ -137,6 +141,10 @@ config_usage(FILE *f)
 "  --disk-floor SIZE    free disk that creations leave for records and logs,\n"
 "                       in bytes or with K, M, G, T; at least 16M (default:\n"
 "                       256M)\n"
+"  --memory-floor SIZE  memory of the host that starts leave free, likewise\n"
+"                       (default: 256M)\n"
+"  --memory-budget SIZE memory that all sandboxes which run may have together,\n"
+"                       by their limits (default: no bound)\n"
 "  --pool [IMAGE=]N     keep N sandboxes of the image (default: the default\n"
 "                       image) running for those to come, 0 to 1000\n"
 "  --pool-batch N       of which N are prepared at the same time, 1 to 20\n"
@@ -592,6 +600,16 @@ config_value(config *dst, config_option option, char *value, error **err)
                              true, &dst->disk_floor, err);
     }
 
+    if (option == OPT_MEMORY_FLOOR) {
+        return config_number("memory-floor", value, FLOOR_MIN,
+                             UINT64_MAX >> 1, true, &dst->memory_floor, err);
+    }
+
+    if (option == OPT_MEMORY_BUDGET) {
+        return config_number("memory-budget", value, FLOOR_MIN,
+                             UINT64_MAX >> 1, true, &dst->memory_budget, err);
+    }
+
     if (option == OPT_STARTS) {
         if (config_number("starts", value, 1, STARTS_MAX, false, &n, err) < 0)
         {
@@ -725,6 +743,7 @@ config_parse(config *dst, int argc, char **argv, error **err)
     dst->level = LOG_INFO;
     dst->driver_count = 1;
     dst->disk_floor = FLOOR_DEFAULT;
+    dst->memory_floor = FLOOR_DEFAULT;
     dst->network_refresh = NETWORK_REFRESH_DEFAULT;
     dst->pool.batch = 1;
     dst->pool.interval_ms = POOL_INTERVAL_DEFAULT;

@@ -20,6 +20,8 @@ static void cleanups_pump(lifecycle *lc);
 void
 lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state)
 {
+    admit_enter(lc, sb, state);
+
     if (!spec_external(sb->spec)) {
         lc->up += (state == RUN_UP) - (sb->run.state == RUN_UP);
     }
@@ -369,7 +371,7 @@ start_allowed(lifecycle *lc, sandbox *sb, error **err)
         return -1;
     }
 
-    return 0;
+    return admit_check(lc, sb, err);
 }
 
 

@@ -70,8 +70,11 @@ struct lifecycle {
     int             run_dir;        /* of the run files */
     driver_limits   defaults;
     unsigned        starts_max;
+    uint64_t        memory_budget;  /* bytes for all that run; 0: no bound */
+    uint64_t        memory_floor;   /* of the host's that starts leave */
 
     unsigned        up;             /* sandboxes that run */
+    uint64_t        promised;       /* memory, to those that run, by limits */
     start_counts    counts;
 
     sandbox_queue   starts;

@@ -1,6 +1,5 @@
 /*
- * Shared by lifecycle.c, lifecycle_adopt.c, lifecycle_close.c and
- * lifecycle_wait.c; the contract is lifecycle.h.
+ * Shared by the files of the lifecycle, whose contract is lifecycle.h.
  */
 
 #ifndef SANDBOXD_LIFECYCLE_PART_H
@@ -29,6 +28,11 @@ void waiters_succeed(lifecycle *lc, sandbox *sb);
 void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
 void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
 void lifecycle_sleep_run(lifecycle *lc, sandbox *sb);
+
+/* Is there memory for it to run?  Else 503 (lifecycle_admit.c). */
+int admit_check(lifecycle *lc, sandbox *sb, error **err);
+/* It is about to enter the state. */
+void admit_enter(lifecycle *lc, sandbox *sb, run_state state);
 
 /* When a sandbox is looked at again (lifecycle_idle.c). */
 void idle_used(lifecycle *lc, sandbox *sb);

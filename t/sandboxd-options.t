@@ -32,7 +32,7 @@ is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help tells of --$_") for qw(state-dir run-dir
     secret-file agent driver kernel qemu accel crun image default-image dev
     socket-group stop-on-exit
-    starts disk-floor pool pool-batch pool-interval log-level version);
+    starts disk-floor memory-floor memory-budget pool pool-batch pool-interval log-level version);
 ($status, $out) = run_command([$sandboxd, '--version']);
 like($out, qr/^sandboxd \d+\.\d+\.\d+$/, '--version');
 
@@ -46,6 +46,10 @@ refused([@base, '--dev', '--starts', '0'], qr/--starts.*from 1 to 256/,
 refused([@base, '--dev', '--starts', '12x'], qr/--starts.*"12x"/, 'starts');
 refused([@base, '--dev', '--disk-floor', '1M'], qr/--disk-floor/,
     'a low disk floor');
+refused([@base, '--dev', '--memory-floor', '1M'], qr/--memory-floor/,
+    'a low floor of memory');
+refused([@base, '--dev', '--memory-budget', 'much'], qr/--memory-budget/,
+    'a budget without a number');
 refused([@base, '--dev', '--pool', '1001'], qr/--pool.*from 0 to 1000/,
     'a large pool');
 refused([@base, '--dev', '--pool', 'x'], qr/--pool.*"x"/, 'a pool of letters');
@@ -154,5 +158,47 @@ is($r->{code}, 'insufficient_storage', 'its code');
 is($w->call('start', sandbox => 'big', create => JSON::PP::true)->{status},
     507, 'an implicit creation too');
 is(daemon_stop($second), 0, 'the end');
+
+# ---- memory
+
+my $third = daemon_start(dir => tmp_dir(), args => ['--memory-budget', '300M']);
+
+$w = worker($third);
+$r = $w->call('create', options => { id => "m$_",
+    resources => { memory => '200M' } }) for 1, 2;
+is($r->{created}, JSON::PP::true, 'what doesn\'t run needs no memory');
+$r = $w->call('start', sandbox => 'm1');
+is($r->{records}[0]{state}, 'running', 'one starts');
+$r = $w->call('start', sandbox => 'm2');
+is("$r->{status} $r->{code} $r->{field} $r->{limit}",
+    '503 insufficient_memory memory ' . (300 << 20), 'another is too much');
+like($r->{message}, qr/200 MiB .* 300 MiB/, 'which is said');
+ok($r->{retry_after}, 'and when to come back');
+$w->call('destroy', sandbox => 'm1');
+ok(wait_for(sub { $w->call('start', sandbox => 'm2')->{records} }, 20),
+    'it starts when the first is gone');
+$w->call('create', options => { id => 'm3', resources => { memory => '301M' } });
+is($w->call('start', sandbox => 'm3')->{code}, 'insufficient_memory',
+    'one that alone is too much');
+daemon_kill($third);
+
+my $fourth = daemon_start(dir => $third->{dir},
+    args => ['--memory-budget', '300M', '--stop-on-exit']);
+
+$w = worker($fourth);
+$w->call('create', options => { id => 'm4', resources => { memory => '200M' } });
+is($w->call('start', sandbox => 'm4')->{code}, 'insufficient_memory',
+    'what was taken over counts');
+is(daemon_stop($fourth), 0, 'the end');
+
+my $fifth = daemon_start(dir => $third->{dir},
+    args => ['--memory-floor', '4096T']);
+
+$w = worker($fifth);
+$r = $w->call('start', sandbox => 'm2');
+is("$r->{status} $r->{code}", '503 insufficient_memory',
+    'below the floor of free memory');
+like($r->{message}, qr/kept for what runs/, 'which is said');
+is(daemon_stop($fifth), 0, 'the end');
 
 done_testing();

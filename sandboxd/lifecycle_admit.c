@@ -1,0 +1,112 @@
+/*
+ * Whether there is memory for one more that runs: by what those that run were
+ * promised, their limits, and by what the host has left.  Those that were
+ * taken over count, even if they are more than may be by now.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandboxd/lifecycle_part.h"
+
+#define ADMIT_RETRY_S  5
+
+
+static uint64_t
+admit_promise(lifecycle *lc, sandbox *sb)
+{
+    driver_limits  limits;
+
+    spec_limits(sb->spec, &limits);
+
+    return limits.memory != 0 ? limits.memory : lc->defaults.memory;
+}
+
+
+void
+admit_enter(lifecycle *lc, sandbox *sb, run_state state)
+{
+    bool  runs;
+
+    runs = state != RUN_NONE && state != RUN_CLEANUP
+           && !spec_external(sb->spec);
+
+    if (runs && !sb->run.admitted) {
+        sb->run.promised = admit_promise(lc, sb);
+        lc->promised += sb->run.promised;
+
+    } else if (!runs && sb->run.admitted) {
+        lc->promised -= sb->run.promised;
+    }
+
+    sb->run.admitted = runs;
+}
+
+
+/* What can be had without swapping; UINT64_MAX: it isn't known. */
+static uint64_t
+memory_available(void)
+{
+    int                 fd;
+    char                text[1024], *p;
+    ssize_t             n;
+    unsigned long long  kib;
+
+    fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    if (fd == -1) {
+        return UINT64_MAX;
+    }
+
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    p = strstr(text, "\nMemAvailable:");
+
+    return p != NULL && sscanf(p, "\nMemAvailable: %llu kB", &kib) == 1
+           ? kib * 1024 : UINT64_MAX;
+}
+
+
+int
+admit_check(lifecycle *lc, sandbox *sb, error **err)
+{
+    uint64_t  memory, available;
+
+    memory = admit_promise(lc, sb);
+
+    if (lc->memory_budget != 0
+        && (memory > lc->memory_budget
+            || lc->promised > lc->memory_budget - memory))
+    {
+        error_set_field(err, 503, "insufficient_memory", "memory",
+                        (long long) lc->memory_budget, "its %llu MiB of "
+                        "memory are not left of the %llu MiB that all which "
+                        "run on this host may have together",
+                        (unsigned long long) memory >> 20,
+                        (unsigned long long) lc->memory_budget >> 20);
+        (*err)->retry_after = ADMIT_RETRY_S;
+        return -1;
+    }
+
+    if (lc->memory_floor == 0) {
+        return 0;
+    }
+
+    available = memory_available();
+
+    if (available < lc->memory_floor) {
+        error_set_field(err, 503, "insufficient_memory", "memory",
+                        (long long) lc->memory_floor, "only %llu MiB of this "
+                        "host's memory are left, %llu MiB are kept for what "
+                        "runs", (unsigned long long) available >> 20,
+                        (unsigned long long) lc->memory_floor >> 20);
+        (*err)->retry_after = ADMIT_RETRY_S;
+        return -1;
+    }
+
+    return 0;
+}
