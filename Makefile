@@ -192,8 +192,8 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
                 seccomp*.c userns*.c mount*.c agent_log.c agent_probe.c \
-                agent_socket.c disk_file.c initramfs.c slot_lock.c qemu*.c \
-                vm_*.c))
+                agent_socket.c box*.c disk_file.c initramfs.c machine*.c \
+                slot_lock.c qemu*.c vm_*.c vmm*.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
                 log.o utf8.o)

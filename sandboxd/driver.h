@@ -182,7 +182,7 @@ struct driver_host {
     const char     *run_dir;        /* <run_dir>/s/<8 hex> are the sockets */
     const char     *agent_path;     /* the static agent binary */
     const char     *crun_path;
-    const char     *qemu_path;      /* NULL: the usual place */
+    const char     *vmm_path;       /* of machines; NULL: the usual place */
     const char     *kernel_dir;     /* with vmlinux and modules/; or NULL */
     const char     *accel;          /* "kvm", "tcg", or "auto": by trying */
     gid_t           socket_gid;     /* of the agent sockets, mode 0660;
@@ -198,7 +198,8 @@ struct driver_host {
 /* Makes the oci driver, or fails with the reason why it can't work here. */
 driver *driver_oci_create(const driver_host *host, error **err);
 
-/* The same of the qemu driver. */
-driver *driver_qemu_create(const driver_host *host, error **err);
+/* The same of the driver of virtual machines, run by this VMM ("qemu"). */
+driver *driver_machine_create(const driver_host *host, const char *vmm,
+    error **err);
 
 #endif

@@ -48,6 +48,20 @@ images_share(drivers *ds, const config *cf)
 }
 
 
+static driver *
+driver_open(driver_host *host, const config *cf, config_driver kind,
+    error **err)
+{
+    switch (kind) {
+    case CONFIG_QEMU:
+        host->vmm_path = cf->qemu;
+        return driver_machine_create(host, "qemu", err);
+    default:
+        return driver_oci_create(host, err);
+    }
+}
+
+
 int
 drivers_open(drivers *ds, const config *cf, const driver_host *base,
     error **err)
@@ -67,9 +81,7 @@ drivers_open(drivers *ds, const config *cf, const driver_host *base,
 
     for (i = 0; i < cf->driver_count; i++) {
         host = &ds->hosts[i];
-        ds->all[i] = cf->drivers[i] == CONFIG_QEMU
-                     ? driver_qemu_create(host, err)
-                     : driver_oci_create(host, err);
+        ds->all[i] = driver_open(host, cf, cf->drivers[i], err);
 
         if (ds->all[i] == NULL) {
             return -1;

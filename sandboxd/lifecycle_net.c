@@ -11,8 +11,6 @@
 #include "sandboxd/agent_call.h"
 #include "sandboxd/lifecycle_part.h"
 
-#define MACHINES  "qemu"            /* the driver whose sandboxes those are */
-
 
 typedef struct {
     lifecycle          *lc;
@@ -213,7 +211,7 @@ network_is(sandbox *sb)
 static bool
 network_machine(lifecycle *lc, sandbox *sb)
 {
-    return strcmp(lifecycle_driver(lc, sb)->name, MACHINES) == 0;
+    return lifecycle_driver(lc, sb)->kernel_isolation;
 }
 
 

@@ -201,7 +201,6 @@ daemon_drivers(daemon_state *d, error **err)
     base.run_dir = d->h.run_dir;
     base.agent_path = d->cf.agent;
     base.crun_path = crun_find(&d->cf);
-    base.qemu_path = d->cf.qemu;
     base.kernel_dir = d->cf.kernel;
     base.accel = d->cf.accel;
     base.socket_gid = d->h.socket_gid;

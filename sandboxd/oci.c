@@ -1,83 +1,20 @@
 /* The oci driver; see driver.h and oci.h. */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "sandboxd/cgroup_layout.h"
 #include "sandboxd/oci.h"
 #include "sandboxd/oci_disk.h"
-#include "sandboxd/oci_prepare.h"
 #include "sandboxd/oci_wire.h"
 #include "sandboxd/seccomp.h"
 
 #define NOFILE_MAX  524288
-
-
-void
-oci_slot_name(uint32_t slot, char name[9])
-{
-    snprintf(name, 9, "%08" PRIx32, slot);
-}
-
-
-void
-oci_socket_path(const oci_driver *o, uint32_t slot, char *path, size_t size)
-{
-    snprintf(path, size, "%s/%08" PRIx32, o->sockets, slot);
-}
-
-
-oci_box *
-oci_box_find(oci_driver *o, uint32_t slot)
-{
-    oci_box  *box;
-
-    for (box = o->boxes[slot % OCI_BUCKETS]; box != NULL; box = box->next) {
-        if (box->slot == slot) {
-            return box;
-        }
-    }
-
-    return NULL;
-}
-
-
-oci_box *
-oci_box_add(oci_driver *o, uint32_t slot)
-{
-    oci_box  *box;
-
-    box = calloc(1, sizeof(oci_box));
-    if (box == NULL) {
-        return NULL;
-    }
-
-    box->o = o;
-    box->slot = slot;
-    box->state = OCI_STARTING;
-    box->pidfd = -1;
-    box->lock = -1;
-    box->boot = -1;
-    box->status = -1;
-    o->sizes[slot % OCI_SIZES].stale = true;
-    box->next = o->boxes[slot % OCI_BUCKETS];
-    o->boxes[slot % OCI_BUCKETS] = box;
-
-    return box;
-}
 
 
 int
@@ -97,7 +34,8 @@ oci_request_send(oci_driver *o, const void *head, size_t head_len,
     oci_helper_stop(&o->helper);
     oci_images_note(o);
 
-    if (oci_helper_start(&o->helper, &o->host, o->layers, &o->map, err) == -1)
+    if (oci_helper_start(&o->helper, &o->base.host, o->base.dirs, &o->map, err)
+        == -1)
     {
         return -1;
     }
@@ -113,253 +51,17 @@ oci_request_send(oci_driver *o, const void *head, size_t head_len,
 }
 
 
-static bool
-oci_adopt(driver *d, uint32_t slot, const driver_handle *handle)
-{
-    int           pidfd;
-    char          path[4200], name[9];
-    oci_box      *box;
-    oci_driver   *o;
-    struct stat   st;
-
-    o = (oci_driver *) d;
-
-    if (handle->pid <= 1 || oci_box_find(o, slot) != NULL) {
-        return false;
-    }
-
-    oci_socket_path(o, slot, path, sizeof(path));
-
-    if (lstat(path, &st) == -1 || !S_ISSOCK(st.st_mode)) {
-        return false;
-    }
-
-    /* The descriptor names whatever has the number now; the start time, read
-     * after that, tells whether it is the same process. */
-    pidfd = pidfd_open(handle->pid, 0);
-    if (pidfd == -1) {
-        return false;
-    }
-
-    if (process_start_time(handle->pid) != handle->start_time) {
-        close(pidfd);
-        return false;
-    }
-
-    box = oci_box_add(o, slot);
-    if (box == NULL) {
-        close(pidfd);
-        return false;
-    }
-
-    oci_slot_name(slot, name);
-    snprintf(path, sizeof(path), "%s/%s/lock", o->layers, name);
-    box->lock = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-
-    if (box->lock != -1) {
-        (void) flock(box->lock, LOCK_EX | LOCK_NB);
-        slot_lock_write(box->lock, o->boot_id, handle->pid,
-                       handle->start_time);
-    }
-
-    box->state = OCI_RUNNING;
-    box->reported = true;
-    box->log = agent_log_start(o->host.loop, slot, agent_log_find(handle->pid));
-
-    if (oci_box_watch(box, handle->pid, handle->start_time, pidfd) == -1) {
-        log_error("oci: slot %08x can't be watched", slot);
-    }
-
-    return true;
-}
-
-
-/* Sandboxes go on running; only this process forgets them. */
 static void
-boxes_forget(oci_driver *o)
+oci_free(box_driver *bd)
 {
-    unsigned   i;
-    oci_box   *box;
+    oci_driver  *o;
 
-    for (i = 0; i < OCI_BUCKETS; i++) {
-        for (box = o->boxes[i]; box != NULL; box = box->next) {
-            agent_log_end(box->log);
-
-            if (box->watched) {
-                uv_poll_stop(&box->exit);
-                uv_close((uv_handle_t *) &box->exit, NULL);
-                uv_close((uv_handle_t *) &box->retry, NULL);
-            }
-        }
-    }
-}
-
-
-static void
-driver_destroy(oci_driver *o)
-{
-    unsigned   i;
-    oci_box   *box, *next;
-
-    for (i = 0; i < OCI_BUCKETS; i++) {
-        for (box = o->boxes[i]; box != NULL; box = next) {
-            next = box->next;
-
-            if (box->pidfd != -1) {
-                close(box->pidfd);
-            }
-
-            if (box->lock != -1) {
-                close(box->lock);
-            }
-
-            if (box->boot != -1) {
-                close(box->boot);
-            }
-
-            free(box);
-        }
-    }
+    o = (oci_driver *) bd;
 
     oci_helper_stop(&o->helper);
-    cgroup_close(o->cg);
     free(o->identities);
     free(o->sizes);
     free(o->seccomp);
-    free(o->layers);
-    free(o->sockets);
-    free(o);
-}
-
-
-static void
-driver_closed(uv_handle_t *handle)
-{
-    oci_driver  *o;
-
-    o = handle->data;
-    free(handle);
-    driver_destroy(o);
-}
-
-
-/* libuv runs the callbacks of one turn in reverse order of closing: the handle
- * that is closed first frees everything. */
-static void
-free_now(oci_driver *o)
-{
-    uv_idle_t  *last;
-
-    last = calloc(1, sizeof(uv_idle_t));
-
-    if (last == NULL) {
-        abort();
-    }
-
-    uv_idle_init(o->host.loop, last);
-    last->data = o;
-
-    uv_close((uv_handle_t *) last, driver_closed);
-    boxes_forget(o);
-}
-
-
-void
-oci_hold(oci_driver *o)
-{
-    o->held++;
-}
-
-
-void
-oci_release(oci_driver *o)
-{
-    if (--o->held == 0 && o->freed) {
-        free_now(o);
-    }
-}
-
-
-static void
-oci_free(driver *d)
-{
-    oci_driver  *o;
-
-    o = (oci_driver *) d;
-
-    oci_hold(o);
-    o->freed = true;
-    oci_stop_abandon(o);
-    oci_release(o);
-}
-
-
-static int
-dir_make(const char *path, mode_t mode, error **err)
-{
-    struct stat  st;
-
-    if (mkdir(path, mode) == -1 && errno != EEXIST) {
-        return error_set(err, 500, "driver", "%s: %s", path, strerror(errno));
-    }
-
-    if (lstat(path, &st) == -1 || !S_ISDIR(st.st_mode)
-        || st.st_uid != geteuid())
-    {
-        return error_set(err, 500, "driver", "%s is not a directory of ours",
-                         path);
-    }
-
-    /* Whatever the umask was. */
-    if (chmod(path, mode) == -1) {
-        return error_set(err, 500, "driver", "%s: %s", path, strerror(errno));
-    }
-
-    return 0;
-}
-
-
-/* Layers: the sandboxes' root passes through, but lists nothing.  Sockets: the
- * workers pass through; each socket has its own permissions. */
-static int
-paths_make(oci_driver *o, error **err)
-{
-    if (asprintf(&o->layers, "%s/sandboxes", o->host.state_dir) == -1
-        || asprintf(&o->sockets, "%s/s", o->host.run_dir) == -1)
-    {
-        return error_set(err, 500, "internal", "out of memory");
-    }
-
-    if (o->layers[0] != '/' || o->sockets[0] != '/') {
-        return error_set(err, 500, "driver", "the directories for state and "
-                         "run have to be absolute");
-    }
-
-    if (strlen(o->sockets) + 9 > AGENT_SOCKET_MAX) {
-        return error_set_field(err, 500, "driver", "run_dir", AGENT_SOCKET_MAX,
-                               "%s is too long for the agents' sockets",
-                               o->host.run_dir);
-    }
-
-    if (dir_make(o->layers, 0711, err) == -1) {
-        return -1;
-    }
-
-    return dir_make(o->sockets, 0711, err);
-}
-
-
-/* Two sandboxds of one host differ in their directories. */
-static uint64_t
-path_hash(const char *path)
-{
-    uint64_t  hash;
-
-    for (hash = 14695981039346656037ULL; *path != '\0'; path++) {
-        hash = (hash ^ (unsigned char) *path) * 1099511628211ULL;
-    }
-
-    return hash;
 }
 
 
@@ -367,22 +69,14 @@ static void
 limits_probe(oci_driver *o)
 {
     long           cpus;
-    char           tag[24];
     unsigned       enforced;
     struct rlimit  rl;
 
-    snprintf(tag, sizeof(tag), "%016" PRIx64, path_hash(o->layers));
-    o->cg = cgroup_open(tag);
-
-    if (o->cg == NULL) {
-        abort();
-    }
-
-    enforced = cgroup_enforced(o->cg);
-    o->d.enforces_cpu = enforced & CGROUP_CPU;
-    o->d.enforces_memory = enforced & CGROUP_MEMORY;
-    o->d.enforces_pids = enforced & CGROUP_PIDS;
-    o->d.enforces_disk = o->map.root && oci_disk_works(o->layers);
+    enforced = cgroup_enforced(o->base.cg);
+    o->base.d.enforces_cpu = enforced & CGROUP_CPU;
+    o->base.d.enforces_memory = enforced & CGROUP_MEMORY;
+    o->base.d.enforces_pids = enforced & CGROUP_PIDS;
+    o->base.d.enforces_disk = o->map.root && oci_disk_works(o->base.dirs);
 
     o->nofile = NOFILE_MAX;
 
@@ -396,8 +90,6 @@ limits_probe(oci_driver *o)
 }
 
 
-/* A disk that the kernel has made read-only, or a run directory that was
- * cleared away, fails every start. */
 static int
 oci_health(driver *d, error **err)
 {
@@ -405,14 +97,8 @@ oci_health(driver *d, error **err)
 
     o = (oci_driver *) d;
 
-    if (access(o->layers, W_OK | X_OK) == -1) {
-        return error_set(err, 503, "driver", "the directory of the sandboxes' "
-                         "layers can't be written: %s", strerror(errno));
-    }
-
-    if (access(o->sockets, W_OK | X_OK) == -1) {
-        return error_set(err, 503, "driver", "the directory of the sandboxes' "
-                         "sockets can't be written: %s", strerror(errno));
+    if (box_driver_health(&o->base, err) == -1) {
+        return -1;
     }
 
     if (o->helper.pid <= 0) {
@@ -427,22 +113,42 @@ oci_health(driver *d, error **err)
 static void
 driver_fill(oci_driver *o)
 {
-    o->d.name = "oci";
-    o->d.kernel_isolation = false;
-    o->d.memory_snapshot = false;
-    o->d.start = oci_start_run;
-    o->d.stop = oci_stop_run;
-    o->d.destroy = oci_destroy_run;
-    o->d.adopt = oci_adopt;
-    o->d.prepare = oci_prepare_run;
-    o->d.prepared = oci_prepared;
-    o->d.stats = oci_stats_run;
-    o->d.health = oci_health;
-    o->d.sweep = oci_sweep_run;
-    o->d.free = oci_free;
+    driver  *d;
+
+    d = &o->base.d;
+    d->name = "oci";
+    d->kernel_isolation = false;
+    d->memory_snapshot = false;
+    d->start = oci_start_run;
+    d->prepare = oci_prepare_run;
+    d->prepared = oci_prepared;
+    d->stats = oci_stats_run;
+    d->health = oci_health;
     o->waiting_end = &o->waiting;
     o->doomed_end = &o->doomed;
 }
+
+
+static const box_ops  oci_ops = {
+    .box_size = sizeof(oci_box),
+    .box_init = oci_box_init,
+    .clean = oci_box_clean,
+    .cleaned = oci_box_cleaned,
+    .box_free = oci_box_free,
+    .start_abort = oci_start_abort,
+    .start_where = oci_start_where,
+    .start_end = oci_start_end,
+    .stop_size = sizeof(oci_stop),
+    .stop_end = oci_stop_end,
+    .destroy = oci_stop_destroy,
+    .sweep_find = oci_sweep_find,
+    .sweep_other = oci_sweep_other,
+    .sweep_kill = oci_sweep_kill,
+    .sweep_remove = oci_sweep_remove,
+    .sweep_end = oci_sweep_end,
+    .abandon = oci_stop_abandon,
+    .driver_free = oci_free,
+};
 
 
 driver *
@@ -452,11 +158,9 @@ driver_oci_create(const driver_host *host, error **err)
 
     o = calloc(1, sizeof(oci_driver));
     if (o == NULL) {
-        error_set(err, 500, "internal", "out of memory");
-        return NULL;
+        abort();
     }
 
-    o->host = *host;
     o->sizes = calloc(OCI_SIZES, sizeof(oci_size));
 
     if (o->sizes == NULL) {
@@ -465,9 +169,11 @@ driver_oci_create(const driver_host *host, error **err)
 
     driver_fill(o);
     userns_map_choose(&o->map);
-    boot_id_read(o->boot_id);
 
-    if (paths_make(o, err) == -1) {
+    /* The root of a sandbox passes through, but lists nothing. */
+    if (box_driver_init(&o->base, host, &oci_ops, "sandboxes", 0711, err)
+        == -1)
+    {
         goto failed;
     }
 
@@ -478,11 +184,13 @@ driver_oci_create(const driver_host *host, error **err)
 
     oci_images_note(o);
 
-    if (oci_helper_start(&o->helper, &o->host, o->layers, &o->map, err) == -1)
+    if (oci_helper_start(&o->helper, &o->base.host, o->base.dirs, &o->map, err)
+        == -1)
     {
         goto failed;
     }
 
+    box_driver_groups(&o->base);
     limits_probe(o);
 
     /* A sandbox's first process becomes ours when its launch is over, and so
@@ -491,17 +199,11 @@ driver_oci_create(const driver_host *host, error **err)
         log_warn("oci: prctl: %s", strerror(errno));
     }
 
-    return &o->d;
+    return &o->base.d;
 
 failed:
 
-    oci_helper_stop(&o->helper);
-    free(o->identities);
-    free(o->sizes);
-    free(o->seccomp);
-    free(o->layers);
-    free(o->sockets);
-    free(o);
+    box_driver_destroy(&o->base);
 
     return NULL;
 }

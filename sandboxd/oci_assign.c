@@ -29,39 +29,41 @@ typedef struct {
 
 
 static bool
-box_fits(const oci_box *box, const driver_spec *spec)
+box_fits(const oci_box *ob, const driver_spec *spec)
 {
-    uint32_t        image;
     error          *err;
+    uint32_t        image;
+    oci_driver     *o;
     driver_limits   limits;
 
     err = NULL;
+    o = (oci_driver *) ob->base.bd;
 
-    if (oci_spec_image(box->o, spec->image, &image, &err) == -1) {
+    if (oci_spec_image(o, spec->image, &image, &err) == -1) {
         error_free(err);
         return false;
     }
 
     memset(&limits, 0, sizeof(limits));
-    oci_spec_limits(box->o, spec, &limits);
+    oci_spec_limits(o, spec, &limits);
 
-    return box->state == OCI_PREPARED && box->image == image
-           && box->limits.cpu == limits.cpu
-           && box->limits.memory == limits.memory
-           && box->limits.disk == limits.disk
-           && box->limits.pids == limits.pids
-           && oci_image_identity(box->o, image) == box->identity;
+    return ob->base.state == BOX_PREPARED && ob->image == image
+           && ob->limits.cpu == limits.cpu
+           && ob->limits.memory == limits.memory
+           && ob->limits.disk == limits.disk
+           && ob->limits.pids == limits.pids
+           && oci_image_identity(o, image) == ob->identity;
 }
 
 
 bool
 oci_prepared(driver *d, const driver_spec *spec)
 {
-    oci_box  *box;
+    box  *b;
 
-    box = oci_box_find((oci_driver *) d, spec->slot);
+    b = box_find((box_driver *) d, spec->slot);
 
-    return box != NULL && box->unused && box_fits(box, spec);
+    return b != NULL && b->unused && box_fits((oci_box *) b, spec);
 }
 
 
@@ -73,8 +75,8 @@ boot_write(oci_start *s)
     size_t   len;
     ssize_t  n;
 
-    fd = s->box->boot;
-    s->box->boot = -1;
+    fd = start_box(s)->boot;
+    start_box(s)->boot = -1;
     len = strlen(s->boot);
 
     if (len > BOOT_PIPE_LEN) {
@@ -85,7 +87,7 @@ boot_write(oci_start *s)
     close(fd);
 
     if (n != (ssize_t) len) {
-        return error_set(&s->err, 503, "start_failed", "the agent can't be "
+        return error_set(&s->base.err, 503, "start_failed", "the agent can't be "
                          "told whose sandbox it is");
     }
 
@@ -110,24 +112,24 @@ assign_named(uv_poll_t *handle, int status, int events)
 
     uv_poll_stop(handle);
 
-    if (s->err != NULL || s->box->state != OCI_STARTING) {
+    if (s->base.err != NULL || s->base.box->state != BOX_STARTING) {
         return;
     }
 
     if (n != sizeof(a) || a.type != OCI_DONE) {
         a.message[sizeof(a.message) - 1] = '\0';
-        error_set(&s->err, 503, "start_failed", "%s", n == sizeof(a)
+        error_set(&s->base.err, 503, "start_failed", "%s", n == sizeof(a)
                   ? a.message : "the sandbox could not be given its name");
-        oci_start_abort(s);
+        box_start_abort(&s->base);
         return;
     }
 
     if (boot_write(s) == -1) {
-        oci_start_abort(s);
+        box_start_abort(&s->base);
         return;
     }
 
-    oci_start_probe(s);
+    box_start_probe(&s->base);
 }
 
 
@@ -138,19 +140,20 @@ name_send(oci_start *s)
     oci_request  r;
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) == -1) {
-        return error_set(&s->err, 500, "start_failed", "socketpair: %s",
+        return error_set(&s->base.err, 500, "start_failed", "socketpair: %s",
                          strerror(errno));
     }
 
     memset(&r, 0, sizeof(r));
     r.op = OCI_OP_NAME;
-    oci_slot_name(s->box->slot, r.dir);
+    box_slot_name(s->base.slot, r.dir);
     memcpy(r.hostname, s->hostname, sizeof(r.hostname));
 
     fds[0] = socks[1];
-    fds[1] = s->box->pidfd;
+    fds[1] = s->base.box->pidfd;
 
-    rc = oci_request_send(s->o, &r, sizeof(r), NULL, 0, fds, 2, &s->err);
+    rc = oci_request_send(start_driver(s), &r, sizeof(r), NULL, 0, fds, 2,
+                          &s->base.err);
     close(socks[1]);
 
     if (rc == -1) {
@@ -160,7 +163,7 @@ name_send(oci_start *s)
 
     s->answer = socks[0];
     s->launched = true;
-    uv_poll_init(s->o->host.loop, &s->poll, s->answer);
+    uv_poll_init(s->base.bd->host.loop, &s->poll, s->answer);
     s->poll.data = s;
     uv_poll_start(&s->poll, UV_READABLE, assign_named);
 
@@ -169,26 +172,28 @@ name_send(oci_start *s)
 
 
 static void
-assign_box(oci_box *box, const driver_spec *spec, uint64_t timeout_ms,
+assign_box(oci_box *ob, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
     oci_start  *s;
 
-    s = oci_start_create(box->o, spec, timeout_ms, cb, data);
+    s = oci_start_create((oci_driver *) ob->base.bd, spec, timeout_ms, cb,
+                         data);
 
     /* From here on its end is the end of this start. */
-    s->box = box;
-    box->start = s;
-    box->state = OCI_STARTING;
-    box->unused = false;
-    box->reported = false;
+    s->base.box = &ob->base;
+    ob->base.start = &s->base;
+    ob->base.state = BOX_STARTING;
+    ob->base.unused = false;
+    ob->base.reported = false;
+    box_start_deadline(&s->base);
 
-    log_debug("oci: slot %08x is \"%s\" now", box->slot, spec->id);
+    log_debug("oci: slot %08x is \"%s\" now", spec->slot, spec->id);
 
-    s->boot = oci_spec_boot(spec, &s->err);
+    s->boot = oci_spec_boot(spec, &s->base.err);
 
     if (s->boot == NULL || name_send(s) == -1) {
-        oci_start_abort(s);
+        box_start_abort(&s->base);
     }
 }
 
@@ -213,28 +218,29 @@ again_stopped(void *data, error *err)
 
 
 void
-oci_assign_run(oci_box *box, const driver_spec *spec, uint64_t timeout_ms,
+oci_assign_run(oci_box *ob, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
     assign_again  *again;
 
-    if (box_fits(box, spec)) {
-        assign_box(box, spec, timeout_ms, cb, data);
+    if (box_fits(ob, spec)) {
+        assign_box(ob, spec, timeout_ms, cb, data);
         return;
     }
 
-    log_info("oci: slot %08x was prepared for something else", box->slot);
+    log_info("oci: slot %08x was prepared for something else",
+             spec->slot);
 
     again = calloc(1, sizeof(assign_again));
     if (again == NULL) {
         abort();
     }
 
-    again->o = box->o;
+    again->o = (oci_driver *) ob->base.bd;
     again->spec = *spec;
     again->timeout_ms = timeout_ms;
     again->cb = cb;
     again->data = data;
 
-    oci_stop_run(&box->o->d, box->slot, 0, again_stopped, again);
+    box_stop_run(&ob->base.bd->d, spec->slot, 0, again_stopped, again);
 }

@@ -50,8 +50,8 @@ oci_image_identity(const oci_driver *o, uint32_t image)
 
     hash = 14695981039346656037ULL;
 
-    if (image < o->host.image_count) {
-        return dir_hash(hash, o->host.image_dirs[image]);
+    if (image < o->base.host.image_count) {
+        return dir_hash(hash, o->base.host.image_dirs[image]);
     }
 
     for (i = 0; i < sizeof(host_dirs) / sizeof(host_dirs[0]); i++) {
@@ -68,14 +68,14 @@ oci_images_note(oci_driver *o)
     unsigned  i;
 
     if (o->identities == NULL) {
-        o->identities = calloc(o->host.image_count + 1, sizeof(uint64_t));
+        o->identities = calloc(o->base.host.image_count + 1, sizeof(uint64_t));
 
         if (o->identities == NULL) {
             abort();
         }
     }
 
-    for (i = 0; i <= o->host.image_count; i++) {
+    for (i = 0; i <= o->base.host.image_count; i++) {
         o->identities[i] = oci_image_identity(o, i);
     }
 }
@@ -113,7 +113,7 @@ oci_image_refresh(oci_driver *o, uint32_t image, error **err)
     memset(&o->helper, 0, sizeof(o->helper));
     oci_images_note(o);
 
-    if (oci_helper_start(&o->helper, &o->host, o->layers, &o->map, err) == -1)
+    if (oci_helper_start(&o->helper, &o->base.host, o->base.dirs, &o->map, err) == -1)
     {
         o->helper = old;
         o->identities[image] = had;

@@ -5,14 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "sandboxd/oci_disk.h"
 #include "sandboxd/oci_prepare.h"
-
-#define LOCK_TRIES  200         /* of 10 ms: a starter of before may be dying */
 
 
 void
@@ -23,94 +20,13 @@ oci_prepare_init(oci_prepare *p)
     p->disk = -1;
     p->owned = false;
     p->fresh = false;
-    p->err = NULL;
-}
-
-
-static int
-failed(oci_prepare *p, const char *what)
-{
-    return error_set(&p->err, errno == ENOSPC || errno == EDQUOT ? 507 : 500,
-                     "start_failed", "%s: %s", what, strerror(errno));
-}
-
-
-/* A directory of root's, in which only the layer belongs to the sandbox. */
-static int
-dir_open(oci_prepare *p)
-{
-    int   layers, dir;
-    char  name[9], machine[4200];
-
-    oci_slot_name(p->slot, name);
-
-    /* It would start without them. */
-    snprintf(machine, sizeof(machine), "%s/machines/%s", p->o->host.state_dir,
-             name);
-
-    if (access(machine, F_OK) == 0) {
-        return error_set(&p->err, 409, "start_failed", "its files are those "
-                         "of a virtual machine (sandboxd --driver qemu)");
-    }
-
-    layers = open(p->o->layers, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (layers == -1) {
-        return failed(p, "layers");
-    }
-
-    if (mkdirat(layers, name, 0711) == -1 && errno != EEXIST) {
-        failed(p, "can't make the sandbox's directory");
-        close(layers);
-        return -1;
-    }
-
-    dir = openat(layers, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC
-                 | O_NOFOLLOW);
-    close(layers);
-
-    return dir != -1 ? dir : failed(p, "sandbox's directory");
-}
-
-
-static int
-lock_take(oci_prepare *p, int dir)
-{
-    int       tries;
-    pid_t     pid;
-    uint64_t  start_time;
-
-    p->lock = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-                     0600);
-    if (p->lock == -1) {
-        return failed(p, "lock");
-    }
-
-    for (tries = 0; flock(p->lock, LOCK_EX | LOCK_NB) == -1; tries++) {
-        if (errno != EWOULDBLOCK || tries == LOCK_TRIES) {
-            return failed(p, "the sandbox's directory is in use");
-        }
-
-        usleep(10000);
-    }
-
-    /* Before anything that a running sandbox needs is touched. */
-    pid = slot_lock_read(p->lock, p->o->boot_id, &start_time);
-
-    if (pid != 0) {
-        return error_set(&p->err, 409, "already_running",
-                         "the sandbox runs already (process %d)", (int) pid);
-    }
-
-    p->owned = true;
-
-    return 0;
 }
 
 
 /* upper is made last: it tells a complete layer.  The file "unused" stays until
  * the layer has the name of the sandbox that runs in it. */
 static int
-layer_make(oci_prepare *p, int dir)
+layer_make(oci_prepare *p, int dir, error **err)
 {
     int     fd;
     size_t  i;
@@ -135,7 +51,7 @@ layer_make(oci_prepare *p, int dir)
             || fchownat(dir, names[i], uid, gid, AT_SYMLINK_NOFOLLOW) == -1
             || fchmodat(dir, names[i], i < 2 ? 0700 : 0755, 0) == -1)
         {
-            return failed(p, "can't make the writable layer");
+            return box_failed(err, "can't make the writable layer");
         }
 
         if (i == 0) {
@@ -143,7 +59,7 @@ layer_make(oci_prepare *p, int dir)
                         | O_NOFOLLOW, 0600);
 
             if (fd == -1) {
-                return failed(p, "can't make the writable layer");
+                return box_failed(err, "can't make the writable layer");
             }
 
             close(fd);
@@ -157,47 +73,47 @@ layer_make(oci_prepare *p, int dir)
 
 
 static int
-disk_make(oci_prepare *p, int dir)
+disk_make(oci_prepare *p, int dir, error **err)
 {
     if (p->limits.disk == 0
         && faccessat(dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW) == -1)
     {
-        return layer_make(p, dir);
+        return layer_make(p, dir, err);
     }
 
     p->disk = oci_disk_open(dir, p->limits.disk, p->o->map.uid,
-                            p->o->map.gid, &p->fresh, &p->err);
+                            p->o->map.gid, &p->fresh, err);
 
     return p->disk == -1 ? -1 : 0;
 }
 
 
 static int
-socket_make(oci_prepare *p)
+socket_make(oci_prepare *p, error **err)
 {
     char  path[AGENT_SOCKET_MAX + 32];
 
-    oci_socket_path(p->o, p->slot, path, sizeof(path));
-    p->listen = agent_socket(path, p->o->host.socket_gid, &p->err);
+    box_socket_path(&p->o->base, p->slot, path, sizeof(path));
+    p->listen = agent_socket(path, p->o->base.host.socket_gid, err);
 
     return p->listen == -1 ? -1 : 0;
 }
 
 
 void
-oci_prepare_work(oci_prepare *p)
+oci_prepare_work(oci_prepare *p, error **err)
 {
     int  dir;
 
-    dir = dir_open(p);
+    dir = box_dir_open(&p->o->base, p->slot, err);
     if (dir == -1) {
         return;
     }
 
-    if (lock_take(p, dir) == 0 && disk_make(p, dir) == 0
-        && socket_make(p) == 0)
+    if (box_lock_take(&p->o->base, dir, &p->lock, &p->owned, err) == 0
+        && disk_make(p, dir, err) == 0 && socket_make(p, err) == 0)
     {
-        (void) cgroup_create(p->o->cg, p->slot, &p->limits, &p->err);
+        (void) cgroup_create(p->o->base.cg, p->slot, &p->limits, err);
     }
 
     close(dir);

@@ -22,10 +22,10 @@ typedef struct {
     int                disk;
     bool               owned;       /* the lock is ours and nobody runs */
     bool               fresh;       /* nobody has run in the layer yet */
-    error             *err;
 } oci_prepare;
 
 void oci_prepare_init(oci_prepare *p);
-void oci_prepare_work(oci_prepare *p);
+/* err: set if it failed. */
+void oci_prepare_work(oci_prepare *p, error **err);
 
 #endif

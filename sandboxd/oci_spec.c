@@ -15,15 +15,15 @@ oci_spec_image(const oci_driver *o, const char *name, uint32_t *image,
 {
     unsigned  i;
 
-    for (i = 0; i < o->host.image_count; i++) {
-        if (strcmp(o->host.image_names[i], name) == 0) {
+    for (i = 0; i < o->base.host.image_count; i++) {
+        if (strcmp(o->base.host.image_names[i], name) == 0) {
             *image = i;
             return 0;
         }
     }
 
     if (strcmp(name, "host") == 0) {
-        if (o->host.dev) {
+        if (o->base.host.dev) {
             *image = i;
             return 0;
         }
@@ -45,20 +45,20 @@ oci_spec_limits(const oci_driver *o, const driver_spec *spec,
 {
     memset(l, 0, sizeof(driver_limits));
 
-    if (o->d.enforces_cpu) {
+    if (o->base.d.enforces_cpu) {
         l->cpu = spec->limits.cpu > 0 ? spec->limits.cpu : spec->defaults.cpu;
     }
 
-    if (o->d.enforces_memory) {
+    if (o->base.d.enforces_memory) {
         l->memory = spec->limits.memory ? spec->limits.memory
                                         : spec->defaults.memory;
     }
 
-    if (o->d.enforces_pids) {
+    if (o->base.d.enforces_pids) {
         l->pids = spec->limits.pids ? spec->limits.pids : spec->defaults.pids;
     }
 
-    if (o->d.enforces_disk) {
+    if (o->base.d.enforces_disk) {
         l->disk = spec->limits.disk ? spec->limits.disk : spec->defaults.disk;
     }
 }
@@ -69,10 +69,10 @@ oci_spec_check(const oci_driver *o, const driver_limits *l, error **err)
 {
     const char  *name;
 
-    name = l->cpu > 0 && !o->d.enforces_cpu ? "cpu"
-           : l->memory && !o->d.enforces_memory ? "memory"
-           : l->pids && !o->d.enforces_pids ? "pids"
-           : l->disk && !o->d.enforces_disk ? "disk" : NULL;
+    name = l->cpu > 0 && !o->base.d.enforces_cpu ? "cpu"
+           : l->memory && !o->base.d.enforces_memory ? "memory"
+           : l->pids && !o->base.d.enforces_pids ? "pids"
+           : l->disk && !o->base.d.enforces_disk ? "disk" : NULL;
 
     if (name == NULL) {
         return 0;
@@ -126,7 +126,7 @@ oci_spec_config(const oci_driver *o, const driver_spec *spec, uint64_t memory,
     config.ids = o->map.count;
     config.memory = memory;
     config.nofile = o->nofile;
-    config.limit_nproc = !o->d.enforces_pids;
+    config.limit_nproc = !o->base.d.enforces_pids;
 
     text = oci_config_build(&config);
 

@@ -1,18 +1,14 @@
 /*
  * Start of a sandbox: prepare (thread pool), wait for a turn, launch (a child
- * of the helper), join the group (thread pool), ping.  Whatever fails, and
- * when the time is over, everything that was made is removed before the
- * callback runs.
+ * of the helper), join the group (thread pool), ping.
  */
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -20,10 +16,6 @@
 #include "sandboxd/oci_spec.h"
 #include "sandboxd/oci_start_part.h"
 #include "sandboxd/oci_wire.h"
-
-/* A connection that breaks may be the first sign of an agent's end, whose
- * status says more. */
-#define LAST_WORDS_MS  500
 
 static void  launch_next(oci_driver *o);
 
@@ -39,16 +31,27 @@ close_fd(int *fd)
 
 
 static void
-start_closed(uv_handle_t *handle)
+start_uncount(oci_start *s)
 {
-    oci_start   *s;
-    oci_driver  *o;
+    if (s->counted) {
+        s->counted = false;
+        start_driver(s)->launches--;
+        launch_next(start_driver(s));
+    }
+}
 
-    s = handle->data;
-    o = s->o;
 
-    if (--s->closing > 0) {
-        return;
+void
+oci_start_end(box_start *base)
+{
+    oci_start  *s;
+
+    s = (oci_start *) base;
+    start_uncount(s);
+
+    if (s->launched) {
+        s->base.closing++;
+        uv_close((uv_handle_t *) &s->poll, box_start_closed);
     }
 
     close_fd(&s->answer);
@@ -56,77 +59,6 @@ start_closed(uv_handle_t *handle)
     close_fd(&s->boot_write);
     free(s->boot);
     free(s->config);
-    free(s);
-
-    oci_release(o);
-}
-
-
-static void
-start_uncount(oci_start *s)
-{
-    if (s->counted) {
-        s->counted = false;
-        s->o->launches--;
-        launch_next(s->o);
-    }
-}
-
-
-/* The end, good or bad; the box is either running or gone. */
-static void
-start_finish(oci_start *s, oci_box *box)
-{
-    error          *err;
-    void           *data;
-    driver_handle   handle;
-    driver_started  cb;
-
-    err = s->err;
-    cb = s->cb;
-    data = s->data;
-
-    agent_probe_stop(s->probe);
-    start_uncount(s);
-
-    s->closing = 1;
-    uv_close((uv_handle_t *) &s->timer, start_closed);
-
-    if (s->launched) {
-        s->closing++;
-        uv_close((uv_handle_t *) &s->poll, start_closed);
-    }
-
-    if (err != NULL) {
-        cb(data, NULL, err);
-        return;
-    }
-
-    handle.pid = box->pid;
-    handle.start_time = box->start_time;
-    cb(data, &handle, NULL);
-}
-
-
-void
-oci_start_ended(oci_start *s, int status)
-{
-    s->box = NULL;
-
-    if (s->err == NULL || s->weak) {
-        if (status == -1) {
-            error_set(&s->err, 503, "start_failed",
-                      "the agent ended before it answered");
-        } else if (WIFSIGNALED(status)) {
-            error_set(&s->err, 503, "start_failed", "the agent was ended by "
-                      "signal %d before it answered", WTERMSIG(status));
-        } else {
-            error_set(&s->err, 503, "start_failed", "the agent ended with "
-                      "status %d before it answered", WEXITSTATUS(status));
-        }
-    }
-
-    start_finish(s, NULL);
 }
 
 
@@ -135,12 +67,12 @@ queue_remove(oci_start *s)
 {
     oci_start  **p;
 
-    for (p = &s->o->waiting; *p != NULL; p = &(*p)->next) {
+    for (p = &start_driver(s)->waiting; *p != NULL; p = &(*p)->next) {
         if (*p == s) {
             *p = s->next;
 
             if (*p == NULL) {
-                s->o->waiting_end = p;
+                start_driver(s)->waiting_end = p;
             }
 
             s->waiting = false;
@@ -150,15 +82,14 @@ queue_remove(oci_start *s)
 }
 
 
-/* Takes back what has been done so far, as far as it can at once: what is in
- * other hands (a thread, the helper's child, a dying PID 1) comes back here or
- * to oci_start_ended(). */
-void
-oci_start_abort(oci_start *s)
+/* What is in other hands (a thread, the helper's child, a dying PID 1) comes
+ * back by itself. */
+bool
+oci_start_abort(box_start *base)
 {
-    if (s->working) {
-        return;
-    }
+    oci_start  *s;
+
+    s = (oci_start *) base;
 
     if (s->waiting) {
         queue_remove(s);
@@ -168,105 +99,33 @@ oci_start_abort(oci_start *s)
     close_fd(&s->prepare.disk);
     close_fd(&s->boot_fd);
 
-    if (s->box->pidfd != -1) {
-        if (s->box->state == OCI_STARTING) {
-            s->box->state = OCI_STOPPING;
-            oci_box_signal(s->box, SIGKILL);
-        }
-        return;
+    if (s->base.box->pidfd != -1) {
+        return false;
     }
 
     if (s->launched && s->answer != -1) {
         (void) shutdown(s->answer, SHUT_WR);
-        return;
+        return true;
     }
 
-    s->box->lock = s->prepare.lock;
-    s->box->foreign = !s->prepare.owned;
+    s->base.box->lock = s->prepare.lock;
+    s->base.box->foreign = !s->prepare.owned;
     s->prepare.lock = -1;
-    oci_box_clean(s->box);
+
+    return false;
 }
 
 
-static void
-start_timeout(uv_timer_t *timer)
+const char *
+oci_start_where(const box_start *base)
 {
-    oci_start  *s;
+    const oci_start  *s;
 
-    s = timer->data;
+    s = (const oci_start *) base;
 
-    if (s->err == NULL && s->box->state == OCI_STARTING) {
-        error_set(&s->err, 503, "start_timeout", "the sandbox didn't start in "
-                  "time (%s)", s->waiting ? "waiting for its turn"
-                  : s->box->pidfd != -1 ? "the agent didn't answer"
-                  : s->launched ? "crun didn't finish" : "preparing");
-        oci_start_abort(s);
-    }
-}
-
-
-static void
-start_give_up(uv_timer_t *timer)
-{
-    oci_start  *s;
-
-    s = timer->data;
-
-    if (s->box->state == OCI_STARTING) {
-        s->weak = false;
-        oci_start_abort(s);
-    }
-}
-
-
-static void
-start_doubt(oci_start *s)
-{
-    s->weak = true;
-    uv_timer_start(&s->timer, start_give_up, LAST_WORDS_MS, 0);
-}
-
-
-static void
-start_probed(void *data, error *err)
-{
-    oci_start  *s;
-    oci_box    *box;
-
-    s = data;
-    box = s->box;
-
-    if (s->err != NULL || box->state != OCI_STARTING) {
-        error_free(err);
-        return;
-    }
-
-    if (err != NULL) {
-        s->err = err;
-        start_doubt(s);
-        return;
-    }
-
-    box->state = OCI_RUNNING;
-    box->reported = true;
-    box->start = NULL;
-
-    start_finish(s, box);
-}
-
-
-void
-oci_start_probe(oci_start *s)
-{
-    char  path[AGENT_SOCKET_MAX + 32];
-
-    oci_socket_path(s->o, s->box->slot, path, sizeof(path));
-    s->probe = agent_probe_start(s->o->host.loop, path, s->key, start_probed, s,
-                               &s->err);
-
-    if (s->probe == NULL) {
-        start_doubt(s);
-    }
+    return s->waiting ? "waiting for its turn"
+           : s->launched && s->base.box->pidfd == -1 ? "crun didn't finish"
+           : NULL;
 }
 
 
@@ -274,95 +133,72 @@ oci_start_probe(oci_start *s)
 static void
 start_unused(oci_start *s)
 {
-    oci_box  *box;
+    oci_box  *ob;
 
-    box = s->box;
-    box->state = OCI_PREPARED;
-    box->unused = true;
-    box->reported = true;
-    box->boot = s->boot_write;
+    ob = start_box(s);
+    ob->boot = s->boot_write;
     s->boot_write = -1;
-    box->image = s->image;
-    box->limits = s->prepare.limits;
-    box->start = NULL;
+    ob->image = s->image;
+    ob->limits = s->prepare.limits;
 
-    start_finish(s, box);
+    box_start_prepared(&s->base);
 }
 
 
 static void
 answer_started(oci_start *s, const oci_answer *a, int pidfd)
 {
-    oci_box  *box;
+    box  *b;
 
-    box = s->box;
-    box->child = true;
-    box->log = agent_log_start(s->o->host.loop, box->slot, s->log_fd);
+    b = s->base.box;
+    b->child = true;
+    b->log = agent_log_start(b->bd->host.loop, b->slot, s->log_fd);
     s->log_fd = -1;
-    box->lock = s->prepare.lock;
+    b->lock = s->prepare.lock;
     s->prepare.lock = -1;
 
     /* Without our own, a dead agent refuses connections. */
     close_fd(&s->prepare.listen);
-    slot_lock_write(box->lock, s->o->boot_id, a->pid, a->start_time);
+    slot_lock_write(b->lock, b->bd->boot_id, a->pid, a->start_time);
 
     /* The helper's child has nothing more to say; its turn is over. */
     uv_poll_stop(&s->poll);
     start_uncount(s);
 
-    if (oci_box_watch(box, a->pid, a->start_time, pidfd) == -1) {
-        error_set(&s->err, 500, "internal", "can't watch the sandbox");
-        oci_box_signal(box, SIGKILL);
-        oci_box_clean(box);
-        return;
-    }
-
-    if (s->err != NULL) {
-        oci_start_abort(s);
+    if (!box_start_process(&s->base, a->pid, a->start_time, pidfd)) {
         return;
     }
 
     if (s->unused) {
         start_unused(s);
     } else {
-        oci_start_probe(s);
+        box_start_probe(&s->base);
     }
 }
 
 
 static void
-join_work(uv_work_t *work)
+join_work(box_start *base)
 {
-    oci_start  *s;
-
-    s = work->data;
-    (void) cgroup_join(s->o->cg, s->box->slot, s->join_pid, &s->prepare.err);
+    (void) cgroup_join(base->bd->cg, base->slot,
+                       ((oci_start *) base)->join_pid, &base->work_err);
 }
 
 
 static void
-start_joined(uv_work_t *work, int status)
+start_joined(box_start *base)
 {
     oci_start  *s;
 
-    s = work->data;
-    s->working = false;
+    s = (oci_start *) base;
 
-    if (s->err == NULL) {
-        s->err = s->prepare.err;
-    } else {
-        error_free(s->prepare.err);
-    }
-
-    s->prepare.err = NULL;
-
-    if (s->err != NULL) {
-        oci_start_abort(s);
+    if (base->err != NULL) {
+        box_start_abort(base);
         return;
     }
 
     if (send(s->answer, "+", 1, MSG_NOSIGNAL) != 1) {
-        log_warn("oci: slot %08x: the launch is gone", s->box->slot);
+        log_warn("oci: slot %08x: the launch is gone", base->slot);
     }
 }
 
@@ -375,14 +211,14 @@ answer_failed(oci_start *s, const char *message)
     close_fd(&s->answer);
     start_uncount(s);
 
-    if (s->err == NULL) {
-        error_set(&s->err, 503, "start_failed", "%s", message);
+    if (s->base.err == NULL) {
+        error_set(&s->base.err, 503, "start_failed", "%s", message);
     }
 
-    s->box->lock = s->prepare.lock;
+    s->base.box->lock = s->prepare.lock;
     s->prepare.lock = -1;
     close_fd(&s->prepare.listen);
-    oci_box_clean(s->box);
+    box_clean(s->base.box);
 }
 
 
@@ -403,24 +239,23 @@ start_answer(uv_poll_t *handle, int status, int events)
     }
 
     if (n != sizeof(a)) {
-        s->box->orphaned = true;
+        start_box(s)->orphaned = true;
         answer_failed(s, "the launch died");
         return;
     }
 
-    if (a.type == OCI_READY && !s->working) {
-        if (s->err != NULL) {
+    if (a.type == OCI_READY && !s->base.working) {
+        if (s->base.err != NULL) {
             return;
         }
 
-        if (cgroup_enforced(s->o->cg) == 0) {
+        if (cgroup_enforced(s->base.bd->cg) == 0) {
             (void) !send(s->answer, "+", 1, MSG_NOSIGNAL);
             return;
         }
 
-        s->working = true;
         s->join_pid = a.pid;
-        uv_queue_work(s->o->host.loop, &s->work, join_work, start_joined);
+        box_start_work(&s->base, join_work, start_joined);
 
     } else if (a.type == OCI_STARTED && pidfd != -1) {
         answer_started(s, &a, pidfd);
@@ -440,7 +275,7 @@ boot_pipe(oci_start *s)
     size_t  len;
 
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) == -1) {
-        return error_set(&s->err, 500, "start_failed", "pipe: %s",
+        return error_set(&s->base.err, 500, "start_failed", "pipe: %s",
                          strerror(errno));
     }
 
@@ -462,7 +297,7 @@ boot_pipe(oci_start *s)
 
     if (write(fds[1], s->boot, len) != (ssize_t) len) {
         close(fds[1]);
-        return error_set(&s->err, 500, "start_failed", "the environment "
+        return error_set(&s->base.err, 500, "start_failed", "the environment "
                          "doesn't fit into a pipe of this host");
     }
 
@@ -472,43 +307,52 @@ boot_pipe(oci_start *s)
 }
 
 
+static void
+launch_request(const oci_start *s, oci_request *r)
+{
+    memset(r, 0, sizeof(*r));
+    r->op = OCI_OP_START;
+    r->image = s->image;
+    r->fresh = s->prepare.fresh;
+    r->disk = s->prepare.disk != -1;
+    r->config_len = (uint32_t) strlen(s->config);
+    box_slot_name(s->base.slot, r->dir);
+    memcpy(r->hostname, s->hostname, sizeof(r->hostname));
+}
+
+
 static int
 launch_send(oci_start *s)
 {
     int          rc, socks[2], pipes[2], fds[OCI_REQUEST_FDS];
+    oci_driver  *o;
     oci_request  r;
 
-    if (oci_image_refresh(s->o, s->image, &s->err) == -1
+    o = start_driver(s);
+
+    if (oci_image_refresh(o, s->image, &s->base.err) == -1
         || boot_pipe(s) == -1)
     {
         return -1;
     }
 
-    s->box->identity = s->o->identities[s->image];
+    start_box(s)->identity = o->identities[s->image];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) == -1) {
-        return error_set(&s->err, 500, "start_failed", "socketpair: %s",
+        return error_set(&s->base.err, 500, "start_failed", "socketpair: %s",
                          strerror(errno));
     }
 
     if (agent_log_pipe(pipes) == -1) {
         close(socks[0]);
         close(socks[1]);
-        return error_set(&s->err, 500, "start_failed", "pipe: %s",
+        return error_set(&s->base.err, 500, "start_failed", "pipe: %s",
                          strerror(errno));
     }
 
     s->log_fd = pipes[0];
 
-    memset(&r, 0, sizeof(r));
-    r.op = OCI_OP_START;
-    r.image = s->image;
-    r.fresh = s->prepare.fresh;
-    r.disk = s->prepare.disk != -1;
-    r.config_len = (uint32_t) strlen(s->config);
-    oci_slot_name(s->box->slot, r.dir);
-    memcpy(r.hostname, s->hostname, sizeof(r.hostname));
-
+    launch_request(s, &r);
     fds[0] = socks[1];
     fds[1] = s->prepare.lock;
     fds[2] = s->prepare.listen;
@@ -516,8 +360,8 @@ launch_send(oci_start *s)
     fds[4] = pipes[1];
     fds[5] = s->prepare.disk;
 
-    rc = oci_request_send(s->o, &r, sizeof(r), s->config, r.config_len, fds,
-                          r.disk ? 6 : 5, &s->err);
+    rc = oci_request_send(o, &r, sizeof(r), s->config, r.config_len, fds,
+                          r.disk ? 6 : 5, &s->base.err);
     close(socks[1]);
     close(pipes[1]);
 
@@ -530,7 +374,7 @@ launch_send(oci_start *s)
     close_fd(&s->prepare.disk);
 
     s->answer = socks[0];
-    uv_poll_init(s->o->host.loop, &s->poll, s->answer);
+    uv_poll_init(o->base.host.loop, &s->poll, s->answer);
     s->poll.data = s;
     s->launched = true;
     uv_poll_start(&s->poll, UV_READABLE, start_answer);
@@ -561,97 +405,67 @@ launch_next(oci_driver *o)
         if (launch_send(s) == -1) {
             s->counted = false;
             o->launches--;
-            oci_start_abort(s);
+            box_start_abort(&s->base);
         }
     }
 }
 
 
 static void
-prepare_work(uv_work_t *work)
+prepare_work(box_start *base)
 {
-    oci_start  *s;
-
-    s = work->data;
-
-    if (s->err == NULL) {
-        oci_prepare_work(&s->prepare);
-    }
+    oci_prepare_work(&((oci_start *) base)->prepare, &base->work_err);
 }
 
 
 static void
-start_prepared(uv_work_t *work, int status)
+start_prepared(box_start *base)
 {
-    oci_start  *s;
+    oci_start   *s;
+    oci_driver  *o;
 
-    s = work->data;
-    s->working = false;
-
-    if (s->err == NULL) {
-        s->err = s->prepare.err;
-    } else {
-        error_free(s->prepare.err);
-    }
-
-    s->prepare.err = NULL;
-
-    /* The box of somebody else, or none at all: nothing to clean. */
-    if (s->box == NULL) {
-        start_finish(s, NULL);
+    if (base->err != NULL) {
+        box_start_abort(base);
         return;
     }
 
-    if (s->err != NULL) {
-        oci_start_abort(s);
-        return;
-    }
-
+    s = (oci_start *) base;
+    o = start_driver(s);
     s->waiting = true;
-    *s->o->waiting_end = s;
-    s->o->waiting_end = &s->next;
+    *o->waiting_end = s;
+    o->waiting_end = &s->next;
 
-    launch_next(s->o);
+    launch_next(o);
 }
 
 
 static void
 start_check(oci_start *s, const driver_spec *spec)
 {
-    if (oci_box_find(s->o, spec->slot) != NULL) {
-        error_set(&s->err, 409, "busy", "the sandbox is starting, running or "
-                  "ending already");
-        return;
-    }
+    oci_driver  *o;
 
-    if (oci_spec_image(s->o, spec->image, &s->image, &s->err) == -1
-        || oci_spec_check(s->o, &spec->limits, &s->err) == -1)
+    o = start_driver(s);
+
+    if (oci_spec_image(o, spec->image, &s->image, &s->base.err) == -1
+        || oci_spec_check(o, &spec->limits, &s->base.err) == -1)
     {
         return;
     }
 
     if (!s->unused) {
-        s->boot = oci_spec_boot(spec, &s->err);
+        s->boot = oci_spec_boot(spec, &s->base.err);
 
         if (s->boot == NULL) {
             return;
         }
     }
 
-    s->config = oci_spec_config(s->o, spec, s->prepare.limits.memory, &s->err);
+    s->config = oci_spec_config(o, spec, s->prepare.limits.memory,
+                                &s->base.err);
 
-    if (s->config == NULL) {
-        return;
+    if (s->config != NULL && box_start_box(&s->base)) {
+        box_start_deadline(&s->base);
     }
-
-    s->box = oci_box_add(s->o, spec->slot);
-
-    if (s->box == NULL) {
-        error_set(&s->err, 500, "internal", "out of memory");
-        return;
-    }
-
-    s->box->start = s;
 }
 
 
@@ -666,25 +480,13 @@ oci_start_create(oci_driver *o, const driver_spec *spec, uint64_t timeout_ms,
         abort();
     }
 
-    oci_hold(o);
-
-    s->o = o;
-    s->cb = cb;
-    s->data = data;
+    box_start_init(&s->base, &o->base, spec, timeout_ms, cb, data);
     s->answer = -1;
     s->boot_fd = -1;
     s->boot_write = -1;
     s->log_fd = -1;
-    snprintf(s->key, sizeof(s->key), "%s", spec->key);
     snprintf(s->hostname, sizeof(s->hostname), "%s", spec->id);
     oci_prepare_init(&s->prepare);
-
-    uv_timer_init(o->host.loop, &s->timer);
-    s->timer.data = s;
-
-    if (timeout_ms != 0) {
-        uv_timer_start(&s->timer, start_timeout, timeout_ms, 0);
-    }
 
     return s;
 }
@@ -704,18 +506,9 @@ oci_start_fresh(oci_driver *o, const driver_spec *spec, bool unused,
 
     start_check(s, spec);
 
-    /* Nothing has begun that would have to be ended in time. */
-    if (s->box == NULL) {
-        uv_timer_stop(&s->timer);
-    }
-
     log_debug("oci: slot %08x: start of \"%s\"", spec->slot, spec->id);
 
-    /* Through the thread pool in any case: the callback never comes before
-     * this function has returned. */
-    s->working = true;
-    s->work.data = s;
-    uv_queue_work(o->host.loop, &s->work, prepare_work, start_prepared);
+    box_start_work(&s->base, prepare_work, start_prepared);
 }
 
 
@@ -723,14 +516,14 @@ void
 oci_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
-    oci_box     *box;
+    box         *b;
     oci_driver  *o;
 
     o = (oci_driver *) d;
-    box = oci_box_find(o, spec->slot);
+    b = box_find(&o->base, spec->slot);
 
-    if (box != NULL && box->unused) {
-        oci_assign_run(box, spec, timeout_ms, cb, data);
+    if (b != NULL && b->unused) {
+        oci_assign_run((oci_box *) b, spec, timeout_ms, cb, data);
     } else {
         oci_start_fresh(o, spec, false, timeout_ms, cb, data);
     }

@@ -6,12 +6,9 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -74,7 +71,7 @@ stats_closed(uv_handle_t *handle)
     }
 
     free(s);
-    oci_release(o);
+    box_release(&o->base);
 }
 
 
@@ -130,7 +127,7 @@ size_answer(uv_poll_t *handle, int status, int events)
 
     /* A start may have come between. */
     if (n == sizeof(a) && a.type == OCI_DONE
-        && oci_box_find(s->o, s->slot) == NULL)
+        && box_find(&s->o->base, s->slot) == NULL)
     {
         size = size_entry(s);
         size->slot = s->slot;
@@ -163,7 +160,7 @@ size_ask(oci_stats *s)
     error       *err;
     oci_request  r;
 
-    if (s->o->sizings >= OCI_SIZINGS_MAX || s->o->freed
+    if (s->o->sizings >= OCI_SIZINGS_MAX || s->o->base.freed
         || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) == -1)
     {
         return false;
@@ -171,7 +168,7 @@ size_ask(oci_stats *s)
 
     memset(&r, 0, sizeof(r));
     r.op = OCI_OP_SIZE;
-    oci_slot_name(s->slot, r.dir);
+    box_slot_name(s->slot, r.dir);
 
     err = NULL;
     rc = oci_request_send(s->o, &r, sizeof(r), NULL, 0, &socks[1], 1, &err);
@@ -187,7 +184,7 @@ size_ask(oci_stats *s)
     s->o->sizings++;
     s->answer = socks[0];
     s->polled = true;
-    uv_poll_init(s->o->host.loop, &s->poll, s->answer);
+    uv_poll_init(s->o->base.host.loop, &s->poll, s->answer);
     s->poll.data = s;
     uv_poll_start(&s->poll, UV_READABLE, size_answer);
     uv_timer_start(&s->timer, size_timeout, SIZE_WAIT_MS, 0);
@@ -199,25 +196,16 @@ size_ask(oci_stats *s)
 static void
 stats_work(uv_work_t *work)
 {
-    char         path[4200], name[9];
-    oci_stats   *s;
-    struct stat  st;
+    oci_stats  *s;
 
     s = work->data;
 
     if (s->stats.running) {
-        cgroup_stats(s->o->cg, s->slot, &s->stats);
+        cgroup_stats(s->o->base.cg, s->slot, &s->stats);
     }
 
-    oci_slot_name(s->slot, name);
-    snprintf(path, sizeof(path), "%s/%s/disk", s->o->layers, name);
-
-    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-        s->bounded = true;
-        s->stats.disk = (int64_t) st.st_blocks * 512;
-        s->stats.disk_limit = (int64_t) st.st_size;
-        s->stats.disk_at = now_ms();
-    }
+    box_disk_stats(&s->o->base, s->slot, &s->stats);
+    s->bounded = s->stats.disk != -1;
 }
 
 
@@ -230,7 +218,7 @@ stats_worked(uv_work_t *work, int status)
 
     if (s->idle && !s->bounded
         && (size_entry(s)->slot != s->slot || size_entry(s)->stale)
-        && oci_box_find(s->o, s->slot) == NULL && size_ask(s))
+        && box_find(&s->o->base, s->slot) == NULL && size_ask(s))
     {
         return;
     }
@@ -242,7 +230,7 @@ stats_worked(uv_work_t *work, int status)
 void
 oci_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data)
 {
-    oci_box    *box;
+    box        *b;
     oci_stats  *s;
 
     s = calloc(1, sizeof(oci_stats));
@@ -256,15 +244,15 @@ oci_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data)
     s->data = data;
     s->answer = -1;
 
-    box = oci_box_find(s->o, slot);
-    s->idle = box == NULL;
+    b = box_find(&s->o->base, slot);
+    s->idle = b == NULL;
 
     driver_stats_clear(&s->stats);
-    s->stats.running = box != NULL && box->state == OCI_RUNNING;
+    s->stats.running = b != NULL && b->state == BOX_RUNNING;
 
-    oci_hold(s->o);
-    uv_timer_init(s->o->host.loop, &s->timer);
+    box_hold(&s->o->base);
+    uv_timer_init(s->o->base.host.loop, &s->timer);
     s->timer.data = s;
     s->work.data = s;
-    uv_queue_work(s->o->host.loop, &s->work, stats_work, stats_worked);
+    uv_queue_work(s->o->base.host.loop, &s->work, stats_work, stats_worked);
 }

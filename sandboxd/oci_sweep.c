@@ -1,35 +1,15 @@
 /*
- * What an earlier sandboxd has left: sandboxes that no record knows or that
- * their record says don't run, with everything that is theirs.  A sandbox is
- * found by its directory, its socket, its group, and by who holds its socket,
- * so that none is missed that was started a moment before sandboxd was killed.
+ * What an earlier sandboxd has left: who holds a socket is a sandbox, whatever
+ * else there is of it; and layers, which are deleted in the background.
  */
 
-#include <ctype.h>
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
-#include "common/log.h"
 #include "sandboxd/oci.h"
-#include "sandboxd/oci_prepare.h"
-#include "sandboxd/oci_wire.h"
-
-#define KILL_WAIT_MS  5000
-#define LOCK_TRIES    300       /* of 10 ms: a launch of before is giving up */
-
-typedef struct {
-    uint32_t        *slots;
-    size_t           count, size;
-} slot_list;
 
 /* A listening or connected socket with one of our paths. */
 typedef struct {
@@ -39,101 +19,25 @@ typedef struct {
     uint64_t         start_time;    /* of the holder */
 } socket_entry;
 
-typedef struct {
+typedef struct oci_sockets {
     socket_entry    *entries;
     size_t           count, size;
 } socket_list;
 
 
-static void
-slot_add(void *data, uint32_t slot)
-{
-    size_t      i;
-    uint32_t   *more;
-    slot_list  *list;
-
-    list = data;
-
-    for (i = 0; i < list->count; i++) {
-        if (list->slots[i] == slot) {
-            return;
-        }
-    }
-
-    if (list->count == list->size) {
-        list->size = list->size ? list->size * 2 : 64;
-        more = realloc(list->slots, list->size * sizeof(uint32_t));
-
-        if (more == NULL) {
-            abort();
-        }
-
-        list->slots = more;
-    }
-
-    list->slots[list->count++] = slot;
-}
-
-
-static bool
-slot_parse(const char *name, uint32_t *slot)
-{
-    size_t  i;
-
-    for (i = 0; i < 8; i++) {
-        if (!isxdigit((unsigned char) name[i])
-            || isupper((unsigned char) name[i]))
-        {
-            return false;
-        }
-    }
-
-    *slot = (uint32_t) strtoul(name, NULL, 16);
-
-    return name[8] == '\0';
-}
-
-
-/* Entries of a directory that are named like slots; others are passed to
- * other(), if there is one. */
-static void
-dir_slots(const char *path, slot_list *list, oci_driver *o,
-    void (*other)(oci_driver *o, const char *name))
-{
-    DIR            *dir;
-    uint32_t        slot;
-    struct dirent  *entry;
-
-    dir = opendir(path);
-
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (slot_parse(entry->d_name, &slot)) {
-            slot_add(list, slot);
-
-        } else if (other != NULL) {
-            other(o, entry->d_name);
-        }
-    }
-
-    if (dir != NULL) {
-        closedir(dir);
-    }
-}
-
-
-static void
-trash_found(oci_driver *o, const char *name)
+void
+oci_sweep_other(box_driver *bd, const char *name)
 {
     if (strncmp(name, "trash-", 6) == 0 && strlen(name) < 30
         && strspn(name + 6, "0123456789abcdef-") == strlen(name + 6))
     {
-        oci_trash_remove(o, name);
+        oci_trash_remove((oci_driver *) bd, name);
     }
 }
 
 
 static void
-sockets_read(const oci_driver *o, socket_list *list)
+sockets_read(const box_driver *bd, socket_list *list)
 {
     FILE          *f;
     char          *line, *path;
@@ -148,14 +52,14 @@ sockets_read(const oci_driver *o, socket_list *list)
 
     line = NULL;
     size = 0;
-    len = strlen(o->sockets);
+    len = strlen(bd->sockets);
 
     while (getline(&line, &size, f) > 0) {
         line[strcspn(line, "\n")] = '\0';
         path = strchr(line, '/');
 
-        if (path == NULL || strncmp(path, o->sockets, len) != 0
-            || path[len] != '/' || !slot_parse(path + len + 1, &slot)
+        if (path == NULL || strncmp(path, bd->sockets, len) != 0
+            || path[len] != '/' || !box_slot_parse(path + len + 1, &slot)
             || sscanf(line, "%*s %*s %*s %*s %*s %*s %lu", &inode) != 1)
         {
             continue;
@@ -266,122 +170,56 @@ holders_find(socket_list *list)
 }
 
 
-/* The descriptor names whatever has the number now: only then is looked whether
- * that is the process which was meant. */
-static void
-kill_wait(pid_t pid, uint64_t start_time)
+void
+oci_sweep_find(box_driver *bd, box_slots *found)
 {
-    int            fd;
-    struct pollfd  p;
+    size_t        i;
+    socket_list  *list;
 
-    fd = pidfd_open(pid, 0);
-    if (fd == -1) {
-        return;
+    list = calloc(1, sizeof(socket_list));
+    if (list == NULL) {
+        abort();
     }
 
-    if (process_start_time(pid) != start_time) {
-        close(fd);
-        return;
+    sockets_read(bd, list);
+    holders_find(list);
+
+    for (i = 0; i < list->count; i++) {
+        box_slot_add(found, list->entries[i].slot);
     }
 
-    log_info("oci: killing process %d, left by an earlier sandboxd",
-             (int) pid);
-
-    (void) pidfd_send_signal(fd, SIGKILL, NULL, 0);
-
-    p.fd = fd;
-    p.events = POLLIN;
-    (void) poll(&p, 1, KILL_WAIT_MS);
-    close(fd);
+    ((oci_driver *) bd)->sockets = list;
 }
 
 
-static void
-kill_member(void *data, pid_t pid)
+void
+oci_sweep_kill(box_driver *bd, uint32_t slot)
 {
-    kill_wait(pid, process_start_time(pid));
-}
+    size_t        i;
+    socket_list  *list;
 
+    list = ((oci_driver *) bd)->sockets;
 
-/* A launch that its sandboxd has left kills what it has started and ends; it
- * holds the lock until then. */
-static int
-lock_wait(const oci_driver *o, uint32_t slot)
-{
-    int   fd, tries;
-    char  path[4200], name[9];
-
-    oci_slot_name(slot, name);
-    snprintf(path, sizeof(path), "%s/%s/lock", o->layers, name);
-
-    fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    if (fd == -1) {
-        return -1;
-    }
-
-    for (tries = 0; flock(fd, LOCK_EX | LOCK_NB) == -1; tries++) {
-        if (errno != EWOULDBLOCK || tries == LOCK_TRIES) {
-            log_error("oci: slot %s is locked by another process", name);
-            break;
-        }
-
-        usleep(10000);
-    }
-
-    return fd;
-}
-
-
-static void
-run_remove(oci_driver *o, uint32_t slot, const socket_list *sockets)
-{
-    int       lock;
-    char      path[AGENT_SOCKET_MAX + 32];
-    pid_t     pid;
-    size_t    i;
-    uint64_t  start_time;
-
-    lock = lock_wait(o, slot);
-
-    if (lock != -1) {
-        pid = slot_lock_read(lock, o->boot_id, &start_time);
-
-        if (pid != 0) {
-            kill_wait(pid, start_time);
-        }
-
-        (void) !ftruncate(lock, 0);
-    }
-
-    for (i = 0; i < sockets->count; i++) {
-        if (sockets->entries[i].slot == slot && sockets->entries[i].holder) {
-            kill_wait(sockets->entries[i].holder,
-                      sockets->entries[i].start_time);
+    for (i = 0; i < list->count; i++) {
+        if (list->entries[i].slot == slot && list->entries[i].holder) {
+            box_kill_wait(bd, list->entries[i].holder,
+                          list->entries[i].start_time);
         }
     }
-
-    cgroup_thaw(o->cg, slot);
-    cgroup_processes(o->cg, slot, kill_member, NULL);
-    (void) cgroup_remove(o->cg, slot);
-
-    oci_socket_path(o, slot, path, sizeof(path));
-    (void) unlink(path);
-
-    if (lock != -1) {
-        close(lock);
-    }
 }
 
 
-static void
-layer_remove(oci_driver *o, uint32_t slot)
+void
+oci_sweep_remove(box_driver *bd, uint32_t slot)
 {
-    char  from[4200], to[4200], name[9], trash[30];
+    char         from[BOX_PATH], to[BOX_PATH], name[9], trash[30];
+    oci_driver  *o;
 
-    oci_slot_name(slot, name);
+    o = (oci_driver *) bd;
+    box_slot_name(slot, name);
     snprintf(trash, sizeof(trash), "trash-%s-%x", name, o->trash++);
-    snprintf(from, sizeof(from), "%s/%s", o->layers, name);
-    snprintf(to, sizeof(to), "%s/%s", o->layers, trash);
+    snprintf(from, sizeof(from), "%s/%s", bd->dirs, name);
+    snprintf(to, sizeof(to), "%s/%s", bd->dirs, trash);
 
     if (rename(from, to) == 0) {
         oci_trash_remove(o, trash);
@@ -389,67 +227,13 @@ layer_remove(oci_driver *o, uint32_t slot)
 }
 
 
-/* Those that were being launched when their sandboxd was killed. */
-static void
-launches_wait(oci_driver *o, const slot_list *list)
-{
-    int     lock;
-    size_t  i;
-
-    for (i = 0; i < list->count; i++) {
-        if (oci_box_find(o, list->slots[i]) == NULL) {
-            lock = lock_wait(o, list->slots[i]);
-
-            if (lock != -1) {
-                close(lock);
-            }
-        }
-    }
-}
-
-
 void
-oci_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,
-    bool *running), void *data)
+oci_sweep_end(box_driver *bd)
 {
-    bool          kept, running;
-    size_t        i;
-    slot_list     list;
-    oci_driver   *o;
-    socket_list   sockets;
+    oci_driver  *o;
 
-    o = (oci_driver *) d;
-    memset(&list, 0, sizeof(list));
-    memset(&sockets, 0, sizeof(sockets));
-
-    dir_slots(o->layers, &list, o, trash_found);
-    dir_slots(o->sockets, &list, o, NULL);
-    cgroup_slots(o->cg, slot_add, &list);
-
-    launches_wait(o, &list);
-    sockets_read(o, &sockets);
-    holders_find(&sockets);
-
-    for (i = 0; i < sockets.count; i++) {
-        slot_add(&list, sockets.entries[i].slot);
-    }
-
-    for (i = 0; i < list.count; i++) {
-        running = false;
-        kept = keep(data, list.slots[i], &running);
-
-        /* Those that others run have no box, but a socket. */
-        if (kept && (running || oci_box_find(o, list.slots[i]) != NULL)) {
-            continue;
-        }
-
-        run_remove(o, list.slots[i], &sockets);
-
-        if (!kept) {
-            layer_remove(o, list.slots[i]);
-        }
-    }
-
-    free(list.slots);
-    free(sockets.entries);
+    o = (oci_driver *) bd;
+    free(o->sockets->entries);
+    free(o->sockets);
+    o->sockets = NULL;
 }

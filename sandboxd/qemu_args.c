@@ -1,14 +1,10 @@
-/* The arguments of QEMU; see qemu_args.h. */
+/* The arguments of QEMU; see qemu.h. */
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "sandboxd/qemu_args.h"
-#include "sandboxd/vm.h"
-
-#define CPUS_MAX      64
-#define CPUS_DEFAULT  4
+#include "sandboxd/qemu.h"
 
 #define STRING(x)     STRING_OF(x)
 #define STRING_OF(x)  #x
@@ -92,25 +88,8 @@ add_disk(list *l, const char *name, int fd, const char *more)
 }
 
 
-unsigned
-qemu_args_cpus(double cpu, bool kvm, unsigned host)
-{
-    unsigned  n;
-
-    if (cpu <= 0) {
-        n = kvm ? CPUS_DEFAULT : 1;
-
-    } else {
-        n = cpu > CPUS_MAX ? CPUS_MAX : (unsigned) cpu;
-        n += n < cpu && n < CPUS_MAX;
-    }
-
-    return n > host && host > 0 ? host : n;
-}
-
-
 int
-qemu_args_build(const qemu_args *a, char *dst, size_t size, uint32_t *argc,
+qemu_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
     uint32_t *len)
 {
     list  l;
@@ -119,18 +98,18 @@ qemu_args_build(const qemu_args *a, char *dst, size_t size, uint32_t *argc,
     l.p = dst;
     l.size = size;
 
-    add(&l, "%s", a->qemu);
-    add_name(&l, a->name);
+    add(&l, "%s", m->program);
+    add_name(&l, m->name);
     add(&l, "-M");
     add(&l, "microvm,rtc=on,pit=on,pic=on");
     add(&l, "-accel");
-    add(&l, "%s", a->kvm ? "kvm" : "tcg,tb-size=64");
+    add(&l, "%s", m->kvm ? "kvm" : "tcg,tb-size=64");
     add(&l, "-cpu");
-    add(&l, "%s", a->kvm ? "host" : "max");
+    add(&l, "%s", m->kvm ? "host" : "max");
     add(&l, "-m");
-    add(&l, "%lluM", (unsigned long long) (a->memory >> 20));
+    add(&l, "%lluM", (unsigned long long) (m->memory >> 20));
     add(&l, "-smp");
-    add(&l, "%u", a->cpus);
+    add(&l, "%u", m->cpus);
     add(&l, "-nodefaults");
     add(&l, "-no-user-config");
     add(&l, "-no-reboot");
@@ -154,11 +133,11 @@ qemu_args_build(const qemu_args *a, char *dst, size_t size, uint32_t *argc,
     add(&l, "virtio-net-device,netdev=net,mac=" VM_GUEST_MAC);
 
     add(&l, "-chardev");
-    add(&l, "socket,id=qmp,fd=%d", VM_FD_QMP);
+    add(&l, "socket,id=monitor,fd=%d", VM_FD_MONITOR);
     add(&l, "-mon");
-    add(&l, "chardev=qmp,mode=control");
+    add(&l, "chardev=monitor,mode=control");
 
-    if (a->again) {
+    if (m->again) {
         add(&l, "-incoming");
         add(&l, "fd:%d", VM_FD_KEPT);
     }
@@ -168,7 +147,7 @@ qemu_args_build(const qemu_args *a, char *dst, size_t size, uint32_t *argc,
     add(&l, "-initrd");
     add(&l, VM_INITRAMFS);
     add(&l, "-append");
-    add(&l, "%s%s", LINE, a->kvm ? "" : LINE_TCG);
+    add(&l, "%s%s", LINE, m->kvm ? "" : LINE_TCG);
 
     *argc = l.argc;
     *len = (uint32_t) l.len;

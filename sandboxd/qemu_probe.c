@@ -34,7 +34,7 @@ now_ms(void)
 
 
 static pid_t
-probe_start(const qemu_driver *q, int *console)
+probe_start(const vmm_trial *t, int *console)
 {
     int    fds[2], null;
     pid_t  pid;
@@ -50,11 +50,11 @@ probe_start(const qemu_driver *q, int *console)
         dup2(null, 0);
         dup2(fds[1], 1);
         dup2(null, 2);
-        execl(q->qemu, q->qemu, "-M", "microvm,rtc=on,pit=on,pic=on",
+        execl(t->program, t->program, "-M", "microvm,rtc=on,pit=on,pic=on",
               "-accel", "kvm", "-cpu", "host", "-m", "128", "-nodefaults",
               "-no-user-config", "-no-reboot", "-display", "none", "-monitor",
               "none", "-serial", "stdio", "-sandbox", "on,spawn=deny",
-              "-kernel", q->kernel, "-initrd", q->initramfs, "-append",
+              "-kernel", t->kernel, "-initrd", t->initramfs, "-append",
               "console=ttyS0 reboot=t panic=-1 quiet SANDBOX_INIT=1",
               (char *) NULL);
         _exit(127);
@@ -110,26 +110,13 @@ probe_hear(int console)
 
 
 bool
-qemu_probe_kvm(const qemu_driver *q)
+qemu_probe_kvm(const vmm_trial *t)
 {
-    int          fd, console;
-    bool         works;
-    pid_t        pid;
-    const char  *accel;
+    int    console;
+    bool   works;
+    pid_t  pid;
 
-    accel = q->host.accel;
-
-    if (accel != NULL && strcmp(accel, "auto") != 0) {
-        return strcmp(accel, "kvm") == 0;
-    }
-
-    fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-    if (fd == -1) {
-        return false;
-    }
-
-    close(fd);
-    pid = probe_start(q, &console);
+    pid = probe_start(t, &console);
 
     if (pid == -1) {
         return false;

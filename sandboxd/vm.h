@@ -11,7 +11,6 @@
  *   vm_net.c      the TAP and its addresses
  *   vm_forward.c  connections to the agent
  *   vm_console.c  what the guest says on its console
- *   vm_sleep.c    keeping the machine's memory in a file
  *   vm_ask.c      what the agent is asked for by the keeper itself
  *
  * What it is told comes through descriptors, as below, of which the order is
@@ -38,12 +37,14 @@
 #define VM_FD_BOOT        6         /* the boot object, for the VMM */
 #define VM_FD_ROOT        7         /* the image, for the VMM */
 #define VM_FD_DISK        8         /* the disk, for the VMM */
-#define VM_FD_MEMORY      9         /* a file: what sleep keeps */
-#define VM_FD_KEPT        10        /* the same of the last sleep, or null */
-#define VM_FDS            11
-#define VM_FD_TAP         11        /* for the VMM, made here */
-#define VM_FD_QMP         12        /* the same: its end of a socket pair */
-#define VM_FD_LAST        VM_FD_QMP
+#define VM_FD_MEMORY      9         /* files: what sleep keeps, as its VMM */
+#define VM_FD_STATE       10        /* makes use of them */
+#define VM_FD_KEPT        11        /* the same of the last sleep, or null, */
+#define VM_FD_KEPT_STATE  12        /* for the VMM */
+#define VM_FDS            13
+#define VM_FD_TAP         13        /* for the VMM, made here */
+#define VM_FD_MONITOR     14        /* the same, if it has one: its end */
+#define VM_FD_LAST        VM_FD_MONITOR
 
 #define VM_PATH_MAX       4096
 #define VM_ARGS_MAX       128
@@ -74,6 +75,7 @@
  * machine that goes on, the boot object for its agent, whose key is the former
  * one. */
 typedef struct {
+    char      vmm[16];
     uint32_t  argc;
     uint32_t  args_len;
     uint32_t  boot_len;                 /* 0: it begins */
@@ -84,7 +86,9 @@ typedef struct {
     char      key[33];
     char      former[33];               /* the agent's, if it goes on */
     char      asleep[VM_END_MAX];       /* the last word of one that sleeps */
-    char      jail[VM_PATH_MAX];        /* an empty directory */
+    char      dir[VM_PATH_MAX];         /* the machine's: lock, disk, ... */
+    char      jail[VM_PATH_MAX];        /* an empty directory in it */
+    char      image[VM_PATH_MAX];       /* what VM_FD_ROOT is of */
     char      kernel[VM_PATH_MAX];
     char      initramfs[VM_PATH_MAX];
 } vm_order;
@@ -92,28 +96,30 @@ typedef struct {
 /* Never returns. */
 void vm_main(void) __attribute__((noreturn));
 
-/* vm_jail.c: from here on nothing else of the host can be opened. */
-int vm_jail(const vm_order *order, error **err);
+/* vm_main.c: under the number that the VMM is told. */
+void vm_fd_place(int fd, int want);
+
+/* vm_jail.c: from here on nothing else of the host can be opened.  more() adds
+ * what a VMM needs; NULL: nothing. */
+int vm_jail(const vm_order *order,
+    int (*more)(const vm_order *order, error **err), error **err);
+/* For more(): a file of the host's in the new root, which is the current
+ * directory; -1: errno. */
+int vm_jail_file(const char *source, const char *target, uint64_t attributes);
 
 /* vm_net.c: returns the TAP. */
 int vm_net(error **err);
 
 /* vm_forward.c: works in an epoll set of vm_main.c's, with pointers that it
- * tells apart from those of others. */
-int vm_forward_open(int epoll, error **err);
+ * tells apart from those of others; way(): how the agent is connected to, if
+ * not by TCP. */
+int vm_forward_open(int epoll, int (*way)(void), error **err);
 /* The agent listens: let them in. */
 void vm_forward_ready(void);
 /* false: not one of its pointers. */
 bool vm_forward_event(void *ptr, uint32_t events);
 /* A connection to the agent, being made; -1: errno. */
 int vm_forward_connect(void);
-
-/* vm_sleep.c: SIGUSR1 asks for it.  The VMM's monitor is a socket pair. */
-void vm_sleep_open(int fd);
-void vm_sleep_begin(void);
-bool vm_sleep_asked(void);
-/* 1: the memory is in the file; 0: not yet; -1: it can't be kept. */
-int vm_sleep_event(void);
 
 /* vm_ask.c: one request, on a connection of its own.  1: answered with 200;
  * 0: not yet; -1: not at all. */

@@ -50,6 +50,7 @@ struct conn {
 };
 
 static int       forward_epoll = -1;
+static int   (*forward_way)(void);   /* NULL: TCP */
 static int       forward_listen;        /* its address is our pointer */
 static bool      forward_paused;
 static unsigned  forward_count;
@@ -327,6 +328,10 @@ vm_forward_connect(void)
     int                 fd, on, tries;
     struct sockaddr_in  in;
 
+    if (forward_way != NULL) {
+        return forward_way();
+    }
+
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1) {
         return -1;
@@ -420,10 +425,11 @@ listen_event(void)
 
 /* Until the agent listens, clients wait in the socket's own queue. */
 int
-vm_forward_open(int epoll, error **err)
+vm_forward_open(int epoll, int (*way)(void), error **err)
 {
     int  rc;
 
+    forward_way = way;
     forward_epoll = epoll;
     rc = fcntl(VM_FD_LISTEN, F_SETFL, O_NONBLOCK);
 

@@ -27,8 +27,8 @@ jail_failed(const char *what, error **err)
 
 
 /* In the jail's directory, which is the current one. */
-static int
-jail_file(const char *source, const char *target, uint64_t attributes)
+int
+vm_jail_file(const char *source, const char *target, uint64_t attributes)
 {
     int  fd;
 
@@ -83,13 +83,14 @@ static int
 jail_devices(const vm_order *order, error **err)
 {
     if (mkdir("dev", 0755) != 0
-        || jail_file("/dev/null", "dev/null", MOUNT_ATTR_NOEXEC) != 0
-        || jail_file("/dev/urandom", "dev/urandom", MOUNT_ATTR_NOEXEC) != 0)
+        || vm_jail_file("/dev/null", "dev/null", MOUNT_ATTR_NOEXEC) != 0
+        || vm_jail_file("/dev/urandom", "dev/urandom", MOUNT_ATTR_NOEXEC) != 0)
     {
         return jail_failed("devices", err);
     }
 
-    if (order->kvm && jail_file("/dev/kvm", "dev/kvm", MOUNT_ATTR_NOEXEC) != 0)
+    if (order->kvm
+        && vm_jail_file("/dev/kvm", "dev/kvm", MOUNT_ATTR_NOEXEC) != 0)
     {
         return jail_failed("/dev/kvm", err);
     }
@@ -99,7 +100,8 @@ jail_devices(const vm_order *order, error **err)
 
 
 int
-vm_jail(const vm_order *order, error **err)
+vm_jail(const vm_order *order,
+    int (*more)(const vm_order *order, error **err), error **err)
 {
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
         || mount("jail", order->jail, "tmpfs", MS_NOSUID | MS_NODEV,
@@ -114,10 +116,14 @@ vm_jail(const vm_order *order, error **err)
     }
 
     if (mkdir("vm", 0755) != 0
-        || jail_file(order->kernel, "." VM_KERNEL, READ_ONLY) != 0
-        || jail_file(order->initramfs, "." VM_INITRAMFS, READ_ONLY) != 0)
+        || vm_jail_file(order->kernel, "." VM_KERNEL, READ_ONLY) != 0
+        || vm_jail_file(order->initramfs, "." VM_INITRAMFS, READ_ONLY) != 0)
     {
         return jail_failed("kernel", err);
+    }
+
+    if (more != NULL && more(order, err) != 0) {
+        return -1;
     }
 
     if (syscall(SYS_pivot_root, ".", ".") != 0

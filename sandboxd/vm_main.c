@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sandboxd/vm.h"
+#include "sandboxd/vmm.h"
 
 #define EVENTS         64
 #define LOOK_MS        500      /* for an agent that didn't say that it listens */
@@ -28,8 +28,9 @@
 static vm_console   vm_text;
 static pid_t        vm_vmm;
 static int          vm_epoll, vm_signals, vm_console_fd, vm_look = -1;
-static int          vm_monitor;         /* our end of the VMM's */
-static bool         vm_ready, vm_stopping;
+static const vmm   *vm_kind;
+static int          vm_monitor;         /* of the VMM */
+static bool         vm_ready, vm_stopping, vm_sleeping;
 static vm_ask       vm_again = { .fd = -1 };    /* to go on */
 static vm_ask       vm_stop = { .fd = -1 };     /* to end */
 static vm_ask       vm_sync = { .fd = -1 };     /* to write, before a sleep */
@@ -157,7 +158,7 @@ vmm_exec(vm_order *order, int console)
     /* Ours are close-on-exec; these are the VMM's.  What sleep keeps is handed
      * over when it is asked for. */
     for (fd = VM_FD_BOOT; fd <= VM_FD_LAST; fd++) {
-        if (fd != VM_FD_MEMORY) {
+        if (fd != VM_FD_MEMORY && fd != VM_FD_STATE) {
             (void) fcntl(fd, F_SETFD, 0);
         }
     }
@@ -383,23 +384,38 @@ again_look(void)
 }
 
 
+static void
+sleep_save(void)
+{
+    if (vm_sleeping) {
+        return;
+    }
+
+    vm_sleeping = true;
+
+    if (vm_kind->save() != 0) {
+        stop_begin();
+    }
+}
+
+
 /* First to the disk: who can't go on with the memory boots from that. */
 static void
 sleep_begin(void)
 {
-    if (!vm_ready || vm_stopping) {
+    if (!vm_ready || vm_stopping || vm_kind->save == NULL) {
         stop_begin();
         return;
     }
 
-    if (vm_sync.fd != -1 || vm_sleep_asked()) {
+    if (vm_sync.fd != -1 || vm_sleeping) {
         return;
     }
 
     if (vm_ask_begin(&vm_sync, vm_key, "POST", "/internal/sync", "", 0) == 0) {
         ask_poll(&vm_sync);
     } else {
-        vm_sleep_begin();
+        sleep_save();
     }
 }
 
@@ -409,27 +425,35 @@ sync_event(void)
 {
     if (vm_ask_event(&vm_sync) != 0) {
         vm_ask_end(&vm_sync);
-        vm_sleep_begin();
+        sleep_save();
     }
 }
 
 
 /* Where memory can't be kept, the disk is. */
 static void
-sleep_event(void)
+monitor_event(void)
 {
-    switch (vm_sleep_event()) {
-    case 1:
-        if (fdatasync(VM_FD_MEMORY) == 0) {
-            vm_end(VM_ASLEEP, vm_asleep);
-        }
-        /* Fall through. */
-    case -1:
-        (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_monitor, NULL);
+    vmm_news  news;
 
-        if (vm_sleep_asked()) {
-            stop_begin();
-        }
+    news = vm_kind->event();
+
+    if (news == VMM_NOTHING) {
+        return;
+    }
+
+    if (news == VMM_SAVED && vm_sleeping && fdatasync(VM_FD_MEMORY) == 0
+        && fdatasync(VM_FD_STATE) == 0)
+    {
+        vm_end(VM_ASLEEP, vm_asleep);
+    }
+
+    if (news == VMM_BROKEN) {
+        (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_monitor, NULL);
+    }
+
+    if (vm_sleeping) {
+        stop_begin();
     }
 }
 
@@ -520,7 +544,7 @@ vm_event(void *ptr, uint32_t events)
         }
 
     } else if (ptr == &vm_monitor) {
-        sleep_event();
+        monitor_event();
 
     } else {
         vm_forward_event(ptr, events);
@@ -592,9 +616,8 @@ descriptors_keep(void)
 }
 
 
-/* Under the number that the VMM is told. */
-static void
-fd_place(int fd, int want)
+void
+vm_fd_place(int fd, int want)
 {
     if (fd != want) {
         (void) dup3(fd, want, O_CLOEXEC);
@@ -603,10 +626,45 @@ fd_place(int fd, int want)
 }
 
 
+/* What is made as root, before there is a VMM. */
+static void
+host_make(const vm_order *order)
+{
+    int     tap;
+    error  *err;
+
+    err = NULL;
+    tap = vm_net(&err);
+
+    if (tap == -1 || vm_jail(order, vm_kind->jail, &err) != 0) {
+        vm_failed(err);
+    }
+
+    vm_fd_place(tap, VM_FD_TAP);
+
+    if (vm_kind->open != NULL && vm_kind->open(order, &err) != 0) {
+        vm_failed(err);
+    }
+}
+
+
+/* Those are the VMM's alone. */
+static void
+descriptors_close(void)
+{
+    close(VM_FD_BOOT);
+    close(VM_FD_ROOT);
+    close(VM_FD_DISK);
+    close(VM_FD_KEPT);
+    close(VM_FD_KEPT_STATE);
+    close(VM_FD_TAP);
+    close(VM_FD_MONITOR);
+}
+
+
 void
 vm_main(void)
 {
-    int        tap, pair[2];
     error     *err;
     sigset_t   signals;
     vm_order  *order;
@@ -616,43 +674,33 @@ vm_main(void)
     descriptors_keep();
     setsid();
     order = order_read();
+    vm_kind = vmm_find(order->vmm);
+
+    if (vm_kind == NULL) {
+        vm_end(1, "an unknown VMM");
+    }
+
     memcpy(vm_key, order->key, sizeof(vm_key));
-
-    tap = vm_net(&err);
-
-    if (tap == -1 || vm_jail(order, &err) != 0) {
-        vm_failed(err);
-    }
-
-    fd_place(tap, VM_FD_TAP);
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-        vm_end(1, "no socket pair");
-    }
-
-    vm_monitor = fcntl(pair[0], F_DUPFD_CLOEXEC, VM_FD_LAST + 1);
-    close(pair[0]);
-    fd_place(pair[1], VM_FD_QMP);
-    vm_sleep_open(vm_monitor);
     memcpy(vm_asleep, order->asleep, sizeof(vm_asleep));
+    host_make(order);
 
     vm_signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     vm_epoll = epoll_create1(EPOLL_CLOEXEC);
     vmm_start(order, &err);
 
-    if (err != NULL || vm_epoll == -1 || vm_signals == -1
-        || vm_forward_open(vm_epoll, &err) != 0)
+    if (err != NULL || vm_signals == -1 || vm_epoll == -1
+        || vm_forward_open(vm_epoll, vm_kind->connect, &err) != 0)
     {
         vm_failed(err);
     }
 
-    close(VM_FD_BOOT);
-    close(VM_FD_ROOT);
-    close(VM_FD_DISK);
-    close(VM_FD_KEPT);
-    close(VM_FD_TAP);
-    close(VM_FD_QMP);
+    descriptors_close();
     ids_become(order->own_uid);
+    vm_monitor = vm_kind->begin(order, &err);
+
+    if (vm_monitor == -1) {
+        vm_failed(err);
+    }
 
     if (order->boot_len != 0) {
         again_begin(order);

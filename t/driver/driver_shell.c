@@ -18,6 +18,7 @@
  */
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -334,6 +335,9 @@ main(int argc, char **argv)
         log_set_level(LOG_DEBUG);
     }
 
+    /* As sandboxd does. */
+    signal(SIGPIPE, SIG_IGN);
+
     uv_loop_init(&loop);
 
     memset(&host, 0, sizeof(host));
@@ -353,8 +357,9 @@ main(int argc, char **argv)
     host.accel = "tcg";
 
     err = NULL;
-    d = getenv("DRIVER") != NULL ? driver_qemu_create(&host, &err)
-                                 : driver_oci_create(&host, &err);
+    d = getenv("DRIVER") != NULL
+        ? driver_machine_create(&host, getenv("DRIVER"), &err)
+        : driver_oci_create(&host, &err);
 
     if (d == NULL) {
         print(json_pack("{s:s, s:s}", "error", err->code,

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-#include "sandboxd/qemu_args.h"
-#include "sandboxd/vm.h"
+#include "sandboxd/qemu.h"
 #include "t/unit/tap.h"
 
 static char      text[8192];
@@ -52,16 +51,16 @@ main(void)
 {
     char       *p;
     uint32_t    i;
-    qemu_args   a;
+    vmm_machine   a;
 
     memset(&a, 0, sizeof(a));
-    a.qemu = "/bin/qemu";
+    a.program = "/bin/qemu";
     a.name = "/x,readonly=off/1";
     a.memory = 160ull << 20;
     a.cpus = 2;
 
-    ok(qemu_args_build(&a, text, sizeof(text), &argc, &len) == 0
-       && strcmp(text, a.qemu) == 0, "a program");
+    ok(qemu_args(&a, text, sizeof(text), &argc, &len) == 0
+       && strcmp(text, a.program) == 0, "a program");
     for (i = 0, p = text; i < argc; i++) {
         p += strlen(p) + 1;
     }
@@ -77,17 +76,11 @@ main(void)
 
     a.kvm = true;
     a.again = true;
-    qemu_args_build(&a, text, sizeof(text), &argc, &len);
+    qemu_args(&a, text, sizeof(text), &argc, &len);
     ok(strcmp(after("-accel"), "kvm") == 0
        && strstr(after("-append"), "tsc_early_khz") == NULL, "with KVM");
     ok(strncmp(after("-incoming"), "fd:", 3) == 0, "it goes on");
-    ok(qemu_args_build(&a, text, 100, &argc, &len) == -1, "no room for them");
-
-    ok(qemu_args_cpus(0, false, 8) == 1 && qemu_args_cpus(0, true, 8) == 4
-       && qemu_args_cpus(0, true, 2) == 2, "processors, not asked for");
-    ok(qemu_args_cpus(0.5, true, 8) == 1 && qemu_args_cpus(1.5, true, 8) == 2
-       && qemu_args_cpus(3, true, 8) == 3 && qemu_args_cpus(1024, true, 8) == 8,
-       "as many as are needed, at most as many as there are");
+    ok(qemu_args(&a, text, 100, &argc, &len) == -1, "no room for them");
 
     return done_testing();
 }

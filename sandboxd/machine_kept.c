@@ -1,7 +1,7 @@
 /*
  * The memory that a sleep has kept belongs to one machine: that of the same
  * arguments, program, kernel and image.  For any other it is of no use.  See
- * qemu.h.
+ * machine.h.
  */
 
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "sandboxd/qemu.h"
+#include "sandboxd/machine.h"
 
 
 static uint64_t
@@ -52,22 +52,22 @@ hash_file(uint64_t hash, const char *path)
 
 
 void
-qemu_kept_word(const qemu_launch *l, const char *args, size_t len,
+machine_kept_word(const machine_launch *l, const char *args, size_t len,
     const char *image, char word[VM_END_MAX])
 {
     uint64_t  hash;
 
     hash = hash_bytes(14695981039346656037ULL, args, len);
-    hash = hash_file(hash, l->q->qemu);
-    hash = hash_file(hash, l->q->kernel);
+    hash = hash_file(hash, l->m->program);
+    hash = hash_file(hash, l->m->kernel);
     hash = hash_file(hash, image);
 
-    snprintf(word, VM_END_MAX, QEMU_KEPT "%016" PRIx64 " %s", hash, l->key);
+    snprintf(word, VM_END_MAX, MACHINE_KEPT "%016" PRIx64 " %s", hash, l->key);
 }
 
 
 int
-qemu_kept_open(int dir, const char *word, char former[33])
+machine_kept_open(int dir, const char *word, char former[33], int *state)
 {
     int      fd, memory;
     char     text[VM_END_MAX];
@@ -82,16 +82,18 @@ qemu_kept_open(int dir, const char *word, char former[33])
     }
 
     text[n > 0 ? n : 0] = '\0';
-    same = sizeof(QEMU_KEPT) - 1 + 16 + 1;
+    same = sizeof(MACHINE_KEPT) - 1 + 16 + 1;
     memory = -1;
 
     if (strlen(text) == same + 32 && memcmp(text, word, same) == 0) {
         memory = openat(dir, "memory", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        *state = openat(dir, "state", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         memcpy(former, text + same, 33);
     }
 
     explicit_bzero(text, sizeof(text));
     (void) unlinkat(dir, "memory", 0);
+    (void) unlinkat(dir, "state", 0);
 
     return memory;
 }

@@ -1,0 +1,220 @@
+/* The driver of virtual machines; see driver.h and machine.h. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "sandboxd/cgroup_layout.h"
+#include "sandboxd/initramfs.h"
+#include "sandboxd/machine.h"
+
+
+static void
+machine_free(box_driver *bd)
+{
+    machine_driver  *m;
+
+    m = (machine_driver *) bd;
+    free(m->kernel);
+    free(m->initramfs);
+}
+
+
+/* What a start would only find out later. */
+static int
+host_check(machine_driver *m, error **err)
+{
+    if (geteuid() != 0) {
+        return error_set(err, 500, "driver", "virtual machines need root, who "
+                         "makes their networks");
+    }
+
+    if (m->base.host.kernel_dir == NULL) {
+        return error_set(err, 500, "driver", "virtual machines need a kernel: "
+                         "give --kernel (scripts/kernel.sh makes one)");
+    }
+
+    if (access(m->program, X_OK) == -1) {
+        return error_set(err, 500, "driver", "%s: %s (%s)", m->program,
+                         strerror(errno), m->vmm->package);
+    }
+
+    if (access("/dev/net/tun", R_OK | W_OK) == -1) {
+        return error_set(err, 500, "driver", "/dev/net/tun: %s",
+                         strerror(errno));
+    }
+
+    return 0;
+}
+
+
+static int
+boot_make(machine_driver *m, error **err)
+{
+    char               modules[BOX_PATH];
+    const driver_host  *host;
+
+    host = &m->base.host;
+
+    if (asprintf(&m->initramfs, "%s/initramfs", host->state_dir) == -1
+        || asprintf(&m->kernel, "%s/vmlinux", host->kernel_dir) == -1)
+    {
+        abort();
+    }
+
+    if (access(m->kernel, R_OK) == -1) {
+        return error_set(err, 500, "driver", "%s: %s", m->kernel,
+                         strerror(errno));
+    }
+
+    snprintf(modules, sizeof(modules), "%s/modules", host->kernel_dir);
+
+    return initramfs_write(m->initramfs, host->agent_path, modules, err);
+}
+
+
+/* What fails every start; a package that was removed, too. */
+static int
+machine_health(driver *d, error **err)
+{
+    size_t           i;
+    machine_driver  *m;
+
+    m = (machine_driver *) d;
+
+    const struct {
+        const char  *path;
+        int          mode;
+        const char  *what;
+    } needed[] = {
+        { m->kernel, R_OK, "the machines' kernel can't be read" },
+        { m->initramfs, R_OK, "what the machines boot from can't be read" },
+        { m->program, X_OK, "the program that runs machines can't be run" },
+    };
+
+    if (box_driver_health(&m->base, err) == -1) {
+        return -1;
+    }
+
+    for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (access(needed[i].path, needed[i].mode) == -1) {
+            return error_set(err, 503, "driver", "%s: %s", needed[i].what,
+                             strerror(errno));
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+limits_probe(machine_driver *m)
+{
+    long     cpus;
+    driver  *d;
+
+    /* The machine's own size is the limit of all but the processor's time. */
+    d = &m->base.d;
+    d->enforces_cpu = cgroup_enforced(m->base.cg) & CGROUP_CPU;
+    d->enforces_memory = true;
+    d->enforces_pids = true;
+    d->enforces_disk = true;
+
+    cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    m->cpus = cpus < 1 ? 1 : (unsigned) cpus;
+}
+
+
+/* That /dev/kvm opens says little: where this machine is a virtual one itself,
+ * its guests may end before their kernel has said a word. */
+static int
+kvm_probe(machine_driver *m, error **err)
+{
+    const char  *accel;
+    vmm_trial    trial;
+
+    accel = m->base.host.accel;
+    trial.program = m->program;
+    trial.kernel = m->kernel;
+    trial.initramfs = m->initramfs;
+
+    if (m->vmm->check != NULL && m->vmm->check(&trial, err) == -1) {
+        return -1;
+    }
+
+    if (accel != NULL && strcmp(accel, "auto") != 0) {
+        m->kvm = strcmp(accel, "kvm") == 0;
+
+    } else {
+        m->kvm = access("/dev/kvm", R_OK | W_OK) == 0
+                 && (m->vmm->probe_kvm == NULL || m->vmm->probe_kvm(&trial));
+    }
+
+    if (!m->kvm && !m->vmm->emulates) {
+        return error_set(err, 500, "driver", "%s needs KVM, and no guest runs "
+                         "with it here", m->vmm->name);
+    }
+
+    log_info("%s: virtual machines run %s", m->vmm->name, m->kvm ? "with KVM"
+             : "under emulation, which is slow");
+
+    return 0;
+}
+
+
+static void
+driver_fill(machine_driver *m)
+{
+    driver  *d;
+
+    d = &m->base.d;
+    d->name = m->vmm->name;
+    d->kernel_isolation = true;
+    d->memory_snapshot = m->vmm->memory;
+    d->start = machine_start_run;
+    d->sleep = m->vmm->memory ? box_sleep_run : NULL;
+    d->stats = machine_stats_run;
+    d->health = machine_health;
+}
+
+
+static const box_ops  machine_ops = {
+    .clean = machine_clean,
+    .start_again = machine_start_again,
+    .start_end = machine_start_end,
+    .destroy = machine_destroy,
+    .sweep_remove = machine_sweep_remove,
+    .driver_free = machine_free,
+};
+
+
+driver *
+driver_machine_create(const driver_host *host, const char *name, error **err)
+{
+    machine_driver  *m;
+
+    m = calloc(1, sizeof(machine_driver));
+    if (m == NULL) {
+        abort();
+    }
+
+    m->vmm = vmm_find(name);
+    m->program = host->vmm_path != NULL ? host->vmm_path : m->vmm->program;
+    driver_fill(m);
+
+    if (box_driver_init(&m->base, host, &machine_ops, m->vmm->dir, 0700, err)
+        == -1 || host_check(m, err) == -1 || boot_make(m, err) == -1
+        || kvm_probe(m, err) == -1)
+    {
+        box_driver_destroy(&m->base);
+        return NULL;
+    }
+
+    box_driver_groups(&m->base);
+    limits_probe(m);
+
+    return &m->base.d;
+}

@@ -1,0 +1,101 @@
+/*
+ * The driver of virtual machines: what is different about its boxes (box.h).
+ * Each machine has a keeper (vm.h), which is the process that the lifecycle
+ * knows; what runs it is a VMM (vmm.h).
+ *
+ *   machine.c         the driver object
+ *   machine_size.c    how large a machine is
+ *   machine_launch.c  start: directory, lock, disk, group, the keeper
+ *   machine_kept.c    whose memory it was that sleep has kept
+ *   machine_start.c   start: the order of its steps, the boot object
+ *   machine_stop.c    the end of a machine and of its files; what it uses
+ */
+
+#ifndef SANDBOXD_MACHINE_H
+#define SANDBOXD_MACHINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "sandboxd/box.h"
+#include "sandboxd/vmm.h"
+
+#define MACHINE_MEMORY_MIN  (96ull << 20)   /* Debian's kernel starts with it */
+#define MACHINE_MEMORY      (512ull << 20)
+#define MACHINE_DISK        (10ull << 30)   /* sparse */
+#define MACHINE_DISK_MIN    (64ull << 20)
+
+/* Users without a name: of the VMM and of its keeper.  What one of them breaks
+ * out of, the other doesn't share, nor another sandbox's. */
+#define MACHINE_UID_VMM     0x7f000000u
+#define MACHINE_UID_KEEPER  0x7f400000u
+#define MACHINE_UID_MASK    0x003fffffu
+
+typedef struct {
+    box_driver   base;              /* first */
+    const vmm   *vmm;
+    const char  *program;
+    char        *kernel;
+    char        *initramfs;
+    bool         kvm;
+    unsigned     cpus;              /* of the host */
+} machine_driver;
+
+/* What a start needs from the host; the work fills it. */
+typedef struct {
+    /* in */
+    const machine_driver  *m;
+    uint32_t               slot;
+    unsigned               image;
+    driver_limits          limits;
+    char                   key[33];
+    char                  *boot;    /* the boot object */
+
+    /* out; the descriptors are the caller's, whether it failed or not */
+    bool                   again;   /* it goes on with its memory */
+    int                    lock;
+    int                    log;
+    int                    pidfd;
+    pid_t                  pid;     /* 0: there is no keeper */
+    uint64_t               start_time;
+    bool                   owned;   /* the lock is ours and nobody runs */
+} machine_launch;
+
+/* machine_launch.c: err is set if it failed. */
+void machine_launch_init(machine_launch *l);
+void machine_launch_work(machine_launch *l, error **err);
+
+/* machine_kept.c: what a machine says last when its memory was kept, which
+ * tells which machine it was, and what its agent's key; and the memory's files
+ * if the last word of the directory is that of such a machine (-1: it isn't).
+ * What is opened is gone: no machine goes on twice. */
+#define MACHINE_KEPT  "asleep "
+
+void machine_kept_word(const machine_launch *l, const char *args, size_t len,
+    const char *image, char word[VM_END_MAX]);
+int machine_kept_open(int dir, const char *word, char former[33],
+    int *state);
+
+/* machine_size.c: the limits of a machine, those of the spec or of the driver;
+ * fails where one of the spec can't be had. */
+int machine_limits(const machine_driver *m, const driver_spec *spec,
+    driver_limits *l, error **err);
+/* How many processors a guest has for what its sandbox may use; a machine
+ * without KVM starts the faster the fewer they are. */
+unsigned machine_cpus(double cpu, bool kvm, unsigned host);
+
+/* machine_start.c */
+void machine_start_run(driver *d, const driver_spec *spec,
+    uint64_t timeout_ms, driver_started cb, void *data);
+bool machine_start_again(box_start *base, const char *why);
+void machine_start_end(box_start *base);
+
+/* machine_stop.c: members of box_ops and of the driver. */
+void machine_clean(box *b);
+void machine_destroy(box_stop *base);
+void machine_sweep_remove(box_driver *bd, uint32_t slot);
+void machine_stats_run(driver *d, uint32_t slot, driver_measured cb,
+    void *data);
+
+#endif

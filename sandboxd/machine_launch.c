@@ -1,0 +1,457 @@
+/*
+ * What a start does to the host, in the thread pool: the sandbox's directory
+ * and its lock, the disk, the agent's socket, the group; then the keeper, in
+ * namespaces of its own, which waits for its order until it is in the group.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sandboxd/disk_file.h"
+#include "sandboxd/machine.h"
+
+#define BOOT_DISK      (VM_BOOT_MAX + 65536)    /* it ends with zeros */
+#define MEMORY_MORE    (128ull << 20)   /* of a machine, beside its memory */
+#define THREADS_MAX    512          /* of a VMM, on the host */
+
+
+void
+machine_launch_init(machine_launch *l)
+{
+    l->lock = -1;
+    l->log = -1;
+    l->pid = 0;
+    l->pidfd = -1;
+    l->owned = false;
+}
+
+
+static int
+dir_open(machine_launch *l, error **err)
+{
+    int  dir;
+
+    dir = box_dir_open(&l->m->base, l->slot, err);
+
+    if (dir != -1 && mkdirat(dir, "jail", 0700) == -1 && errno != EEXIST) {
+        box_failed(err, "sandbox's directory");
+        close(dir);
+        return -1;
+    }
+
+    return dir;
+}
+
+
+static int
+disk_open(machine_launch *l, int dir, error **err)
+{
+    int       fd;
+    uint64_t  size;
+
+    fd = openat(dir, "disk", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd == -1 && errno == ENOENT) {
+        size = l->limits.disk < MACHINE_DISK_MIN ? MACHINE_DISK_MIN
+                                                 : l->limits.disk;
+        return disk_file_create(dir, "disk", size & ~0xfffffull, err);
+    }
+
+    return fd != -1 ? fd : box_failed(err, "disk");
+}
+
+
+static int
+image_open(machine_launch *l, error **err)
+{
+    int          fd;
+    const char  *path;
+    struct stat  st;
+
+    path = l->m->base.host.image_dirs[l->image];
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd == -1) {
+        return box_failed(err, path);
+    }
+
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return error_set(err, 500, "start_failed", "the image %s is not a "
+                         "file: a virtual machine needs a file system in one",
+                         l->m->base.host.image_names[l->image]);
+    }
+
+    return fd;
+}
+
+
+/* It is in no file: only the guest, and we, ever see it.  A machine that goes
+ * on has read it once. */
+static int
+boot_open(machine_launch *l, error **err)
+{
+    int     fd;
+    size_t  len;
+
+    len = l->again ? 0 : strlen(l->boot);
+    fd = memfd_create("boot", MFD_CLOEXEC);
+
+    if (fd == -1 || ftruncate(fd, BOOT_DISK) == -1
+        || pwrite(fd, l->boot, len, 0) != (ssize_t) len)
+    {
+        box_failed(err, "boot object");
+        if (fd != -1) {
+            close(fd);
+        }
+        return -1;
+    }
+
+    return fd;
+}
+
+
+static int
+order_args(machine_launch *l, vm_order *order, const char *name, error **err)
+{
+    vmm_machine  machine;
+
+    machine.program = l->m->program;
+    machine.name = name;
+    machine.kvm = l->m->kvm;
+    machine.memory = l->limits.memory;
+    machine.cpus = machine_cpus(l->limits.cpu, machine.kvm, l->m->cpus);
+    machine.again = l->again;
+
+    return l->m->vmm->args(&machine, (char *) (order + 1), VM_TEXT_MAX,
+                           &order->argc, &order->args_len) == 0 ? 0
+           : error_set(err, 500, "internal", "too many arguments");
+}
+
+
+/* Who runs it, what it sees, and as whom. */
+static void
+order_host(const machine_launch *l, vm_order *order)
+{
+    snprintf(order->vmm, sizeof(order->vmm), "%s", l->m->vmm->name);
+    order->vmm_uid = MACHINE_UID_VMM + (l->slot & MACHINE_UID_MASK);
+    order->own_uid = MACHINE_UID_KEEPER + (l->slot & MACHINE_UID_MASK);
+    order->kvm = l->m->kvm;
+    memcpy(order->key, l->key, sizeof(order->key));
+    box_path(&l->m->base, l->slot, NULL, order->dir, sizeof(order->dir));
+    box_path(&l->m->base, l->slot, "jail", order->jail, sizeof(order->jail));
+    snprintf(order->image, sizeof(order->image), "%s",
+             l->m->base.host.image_dirs[l->image]);
+    snprintf(order->kernel, sizeof(order->kernel), "%s", l->m->kernel);
+    snprintf(order->initramfs, sizeof(order->initramfs), "%s",
+             l->m->initramfs);
+}
+
+
+/* Its name is no part of what a machine is; with that, whether it goes on is
+ * known. */
+static int
+order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
+    error **err)
+{
+    char         *rest;
+    struct stat   st;
+
+    order_host(l, order);
+
+    if (order_args(l, order, "", err) != 0) {
+        return -1;
+    }
+
+    machine_kept_word(l, (char *) (order + 1), order->args_len, order->image,
+                      order->asleep);
+    fds[VM_FD_KEPT] = machine_kept_open(dir, order->asleep, order->former,
+                                        &fds[VM_FD_KEPT_STATE]);
+    l->again = fds[VM_FD_KEPT] != -1;
+
+    if (order_args(l, order, order->dir, err) != 0) {
+        return -1;
+    }
+
+    if (l->again) {
+        order->boot_len = (uint32_t) strlen(l->boot);
+        rest = (char *) (order + 1) + order->args_len;
+        memcpy(rest, l->boot, order->boot_len);
+    }
+
+    /* The disk may be of an earlier, larger size. */
+    order->file_max = l->limits.memory + MEMORY_MORE;
+
+    if (fstatat(dir, "disk", &st, AT_SYMLINK_NOFOLLOW) == -1) {
+        st.st_size = (off_t) l->limits.disk;
+    }
+
+    if (order->file_max < (uint64_t) st.st_size) {
+        order->file_max = (uint64_t) st.st_size;
+    }
+
+    if (order->file_max < MACHINE_DISK_MIN) {
+        order->file_max = MACHINE_DISK_MIN;
+    }
+
+    return 0;
+}
+
+
+/* In the child of a process with threads: only what is safe there. */
+static void __attribute__((noreturn))
+keeper_exec(const int fds[VM_FDS], char *const argv[])
+{
+    int       i, high[VM_FDS];
+    sigset_t  none;
+
+    static char *const  env[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+
+    /* None of them is lost under another one's new number. */
+    for (i = 0; i < VM_FDS; i++) {
+        high[i] = fcntl(fds[i], F_DUPFD, VM_FDS);
+        if (high[i] == -1) {
+            _exit(126);
+        }
+    }
+
+    for (i = 0; i < VM_FDS; i++) {
+        dup2(high[i], i);
+    }
+
+    syscall(SYS_close_range, VM_FDS, ~0u, 0);
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execve("/proc/self/exe", argv, env);
+    _exit(126);
+}
+
+
+static int
+keeper_clone(machine_launch *l, const int fds[VM_FDS], error **err)
+{
+    long               pid;
+    char               path[BOX_PATH];
+    char              *argv[] = { VM_NAME, path, NULL };
+    struct clone_args  args;
+
+    box_path(&l->m->base, l->slot, NULL, path, sizeof(path));
+
+    memset(&args, 0, sizeof(args));
+    args.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC
+                 | CLONE_NEWUTS | CLONE_PIDFD;
+    args.pidfd = (uint64_t) (uintptr_t) &l->pidfd;
+    args.exit_signal = SIGCHLD;
+
+    pid = syscall(SYS_clone3, &args, sizeof(args));
+
+    if (pid == 0) {
+        keeper_exec(fds, argv);
+    }
+
+    if (pid == -1) {
+        l->pidfd = -1;
+        return box_failed(err, "clone3");
+    }
+
+    (void) fcntl(l->pidfd, F_SETFD, FD_CLOEXEC);
+    l->pid = (pid_t) pid;
+    l->start_time = process_start_time(l->pid);
+
+    return 0;
+}
+
+
+/* The run is in the lock file before it has begun: none is ever lost. */
+static int
+keeper_order(machine_launch *l, int to, const vm_order *order, error **err)
+{
+    size_t       len, sent;
+    ssize_t      n;
+    const char  *text;
+
+    if (cgroup_join(l->m->base.cg, l->slot, l->pid, err) == -1) {
+        return -1;
+    }
+
+    slot_lock_write(l->lock, l->m->base.boot_id, l->pid, l->start_time);
+    text = (const char *) order;
+    len = sizeof(*order) + order->args_len + order->boot_len;
+
+    /* It reads as fast as this can write, or is dead. */
+    for (sent = 0; sent < len; sent += (size_t) n) {
+        n = write(to, text + sent, len - sent);
+
+        if (n == -1 && errno == EINTR) {
+            n = 0;
+
+        } else if (n <= 0) {
+            return box_failed(err, "the keeper's order");
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+group_make(machine_launch *l, error **err)
+{
+    driver_limits  limits;
+
+    /* On the host; in the guest the machine itself is the limit. */
+    limits = l->limits;
+    limits.disk = 0;
+    limits.pids = THREADS_MAX;
+    limits.memory += l->m->kvm ? l->m->vmm->overhead_kvm
+                               : l->m->vmm->overhead_emulated;
+
+    if (!l->m->base.d.enforces_cpu) {
+        limits.cpu = 0;
+    }
+
+    return cgroup_create(l->m->base.cg, l->slot, &limits, err);
+}
+
+
+static int
+file_make(int dir, const char *name)
+{
+    return openat(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC
+                  | O_NOFOLLOW, 0600);
+}
+
+
+static int
+files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
+{
+    int   i;
+    char  path[AGENT_SOCKET_MAX + 32];
+
+    box_socket_path(&l->m->base, l->slot, path, sizeof(path));
+
+    fds[VM_FD_DISK] = disk_open(l, dir, err);
+    if (fds[VM_FD_DISK] == -1) {
+        return -1;
+    }
+
+    fds[VM_FD_ROOT] = image_open(l, err);
+    if (fds[VM_FD_ROOT] == -1) {
+        return -1;
+    }
+
+    fds[VM_FD_BOOT] = boot_open(l, err);
+    if (fds[VM_FD_BOOT] == -1) {
+        return -1;
+    }
+
+    fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fds[VM_FD_MEMORY] = file_make(dir, "memory");
+    fds[VM_FD_STATE] = file_make(dir, "state");
+    fds[VM_FD_END] = file_make(dir, "end");
+
+    for (i = VM_FD_KEPT; i <= VM_FD_KEPT_STATE; i++) {
+        if (fds[i] == -1) {
+            fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        }
+    }
+
+    for (i = VM_FD_END; i < VM_FDS; i++) {
+        if (fds[i] == -1) {
+            return box_failed(err, "sandbox's directory");
+        }
+    }
+
+    fds[VM_FD_LISTEN] = agent_socket(path, l->m->base.host.socket_gid, err);
+
+    return fds[VM_FD_LISTEN] == -1 ? -1 : 0;
+}
+
+
+static void
+keeper_start(machine_launch *l, const vm_order *order, int fds[VM_FDS],
+    error **err)
+{
+    int  log[2], to[2];
+
+    if (agent_log_pipe(log) == -1) {
+        box_failed(err, "pipe");
+        return;
+    }
+
+    l->log = log[0];
+    fds[1] = log[1];
+    fds[VM_FD_LOG] = log[1];
+
+    if (pipe2(to, O_CLOEXEC) == -1) {
+        box_failed(err, "pipe");
+
+    } else {
+        fds[VM_FD_ORDER] = to[0];
+
+        if (keeper_clone(l, fds, err) == 0) {
+            (void) keeper_order(l, to[1], order, err);
+        }
+
+        close(to[0]);
+        close(to[1]);
+    }
+
+    close(log[1]);
+    fds[1] = -1;
+    fds[VM_FD_LOG] = -1;
+    fds[VM_FD_ORDER] = -1;
+}
+
+
+void
+machine_launch_work(machine_launch *l, error **err)
+{
+    int        i, dir, fds[VM_FDS];
+    vm_order  *order;
+
+    order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX + VM_BOOT_MAX);
+    if (order == NULL) {
+        abort();
+    }
+
+    for (i = 0; i < VM_FDS; i++) {
+        fds[i] = -1;
+    }
+
+    dir = dir_open(l, err);
+
+    if (dir != -1
+        && box_lock_take(&l->m->base, dir, &l->lock, &l->owned, err) == 0
+        && order_build(l, dir, fds, order, err) == 0
+        && files_open(l, dir, fds, err) == 0 && group_make(l, err) == 0)
+    {
+        keeper_start(l, order, fds, err);
+    }
+
+    for (i = 0; i < VM_FDS; i++) {
+        if (fds[i] != -1) {
+            close(fds[i]);
+        }
+    }
+
+    if (dir != -1) {
+        close(dir);
+    }
+
+    explicit_bzero(order, sizeof(vm_order) + order->args_len
+                          + order->boot_len);
+    free(order);
+}

@@ -1,0 +1,228 @@
+/*
+ * Start of a sandbox: what machine_launch.c does in the thread pool, then the
+ * agent's first answer.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "sandboxd/machine.h"
+
+#define BOOT_MAX  (1024 * 1024)
+#define ENTROPY   32
+
+typedef struct {
+    box_start       base;       /* first */
+    machine_launch  launch;
+} machine_start;
+
+
+static void  start_launch(machine_start *s);
+
+
+void
+machine_start_end(box_start *base)
+{
+    machine_start  *s;
+
+    s = (machine_start *) base;
+
+    if (s->launch.boot != NULL) {
+        explicit_bzero(s->launch.boot, strlen(s->launch.boot));
+        free(s->launch.boot);
+    }
+}
+
+
+/* What was kept is gone by now: this time it boots. */
+bool
+machine_start_again(box_start *base, const char *why)
+{
+    machine_start  *s;
+
+    s = (machine_start *) base;
+
+    if (!s->launch.again) {
+        return false;
+    }
+
+    log_info("%s: slot %08x: it doesn't go on, and boots: %s",
+             base->bd->d.name, base->slot, why);
+    s->launch.again = false;
+
+    if (box_start_box(base)) {
+        box_start_deadline(base);
+    }
+
+    start_launch(s);
+
+    return true;
+}
+
+
+static void
+launch_work(box_start *base)
+{
+    machine_launch_work(&((machine_start *) base)->launch, &base->work_err);
+}
+
+
+static void
+start_launched(box_start *base)
+{
+    machine_launch  *l;
+
+    l = &((machine_start *) base)->launch;
+    base->box->lock = l->lock;
+    base->box->foreign = !l->owned;
+    base->box->log = agent_log_start(base->bd->host.loop, base->slot, l->log);
+
+    if (l->pid == 0) {
+        box_start_abort(base);
+
+    } else if (box_start_process(base, l->pid, l->start_time, l->pidfd)) {
+        box_start_probe(base);
+    }
+}
+
+
+static void
+start_launch(machine_start *s)
+{
+    machine_launch_init(&s->launch);
+    box_start_work(&s->base, launch_work, start_launched);
+}
+
+
+static int
+image_find(const machine_driver *m, const char *name, unsigned *image,
+    error **err)
+{
+    unsigned  i;
+
+    for (i = 0; i < m->base.host.image_count; i++) {
+        if (strcmp(m->base.host.image_names[i], name) == 0) {
+            *image = i;
+            return 0;
+        }
+    }
+
+    if (strcmp(name, "host") == 0) {
+        return error_set_field(err, 422, "unknown_image", "image", 0,
+                               "the image \"host\" is none for virtual "
+                               "machines");
+    }
+
+    return error_set_field(err, 422, "unknown_image", "image", 0,
+                           "there is no image \"%s\"", name);
+}
+
+
+static json_t *
+boot_entropy(void)
+{
+    char           text[2 * ENTROPY + 1];
+    size_t         i;
+    unsigned char  bytes[ENTROPY];
+
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
+        abort();
+    }
+
+    for (i = 0; i < sizeof(bytes); i++) {
+        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+
+    return json_string(text);
+}
+
+
+static char *
+boot_build(const driver_spec *spec, const driver_limits *limits, error **err)
+{
+    char             *text;
+    json_t           *boot;
+    struct timespec   now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+
+    boot = json_pack("{s:i, s:s, s:I, s:s, s:s, s:O, s:s, s:I, s:o, s:I,"
+                     " s:{s:s, s:s, s:i, s:s}}",
+                     "version", 1, "id", spec->id,
+                     "epoch", (json_int_t) spec->epoch, "key", spec->key,
+                     "hostname", spec->id, "env", spec->env,
+                     "cwd", "/workspace",
+                     "time", (json_int_t) now.tv_sec * 1000
+                             + now.tv_nsec / 1000000,
+                     "entropy", boot_entropy(),
+                     "processes", (json_int_t) limits->pids,
+                     "network", "interface", VM_GUEST_DEVICE,
+                     "address", VM_GUEST_ADDRESS, "prefix", VM_PREFIX,
+                     "gateway", VM_HOST_ADDRESS);
+    text = boot != NULL ? json_dumps(boot, JSON_COMPACT) : NULL;
+    json_decref(boot);
+
+    if (text == NULL) {
+        error_set(err, 500, "internal", "can't build the boot object");
+        return NULL;
+    }
+
+    if (strlen(text) > BOOT_MAX) {
+        error_set_field(err, 413, "too_large", "env", BOOT_MAX,
+                        "the environment is too large");
+        free(text);
+        return NULL;
+    }
+
+    return text;
+}
+
+
+static void
+start_check(machine_start *s, const driver_spec *spec)
+{
+    error           **err;
+    machine_launch   *l;
+
+    l = &s->launch;
+    err = &s->base.err;
+
+    if (image_find(l->m, spec->image, &l->image, err) == -1
+        || machine_limits(l->m, spec, &l->limits, err) == -1)
+    {
+        return;
+    }
+
+    l->boot = boot_build(spec, &l->limits, err);
+
+    if (l->boot != NULL && box_start_box(&s->base)) {
+        box_start_deadline(&s->base);
+    }
+}
+
+
+void
+machine_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    machine_start  *s;
+
+    s = calloc(1, sizeof(machine_start));
+    if (s == NULL) {
+        abort();
+    }
+
+    box_start_init(&s->base, (box_driver *) d, spec, timeout_ms, cb, data);
+    s->launch.m = (machine_driver *) d;
+    s->launch.slot = spec->slot;
+    snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
+    start_check(s, spec);
+
+    log_debug("%s: slot %08x: start of \"%s\"", d->name, spec->slot, spec->id);
+
+    start_launch(s);
+}

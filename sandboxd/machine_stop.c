@@ -1,0 +1,177 @@
+/* The end of a machine and of its files; what it uses; see machine.h. */
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "sandboxd/machine.h"
+
+typedef struct {
+    machine_driver   *m;
+    uint32_t          slot;
+    driver_measured   cb;
+    void             *data;
+    driver_stats      stats;
+    uv_work_t         work;
+} machine_stats;
+
+
+/* Words of the keeper's, of the VMM's, or of the guest's kernel. */
+void
+machine_clean(box *b)
+{
+    int      fd;
+    char     path[BOX_PATH];
+    size_t   i;
+    ssize_t  n;
+
+    if (b->foreign || b->pid == 0) {
+        return;
+    }
+
+    box_path(b->bd, b->slot, "end", path, sizeof(path));
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    n = fd == -1 ? -1 : read(fd, b->why, sizeof(b->why) - 1);
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    b->why[n > 0 ? n : 0] = '\0';
+
+    /* That is no reason, and holds a key. */
+    if (strncmp(b->why, MACHINE_KEPT, sizeof(MACHINE_KEPT) - 1) == 0) {
+        b->kept = true;
+        explicit_bzero(b->why, sizeof(b->why));
+    }
+
+    for (i = 0; b->why[i] != '\0'; i++) {
+        if (!isprint((unsigned char) b->why[i])) {
+            b->why[i] = '?';
+        }
+    }
+}
+
+
+/* Nothing in it was written to by a guest as files. */
+static int
+dir_remove(const box_driver *bd, uint32_t slot, error **err)
+{
+    int     dir;
+    char    path[BOX_PATH];
+    size_t  i;
+
+    static const char *const  names[] = { "disk", "disk.new", "end", "lock",
+                                          "memory", "state" };
+
+    box_path(bd, slot, NULL, path, sizeof(path));
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (dir == -1) {
+        return errno == ENOENT ? 0
+               : error_set(err, 500, "internal", "%s: %s", path,
+                           strerror(errno));
+    }
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        (void) unlinkat(dir, names[i], 0);
+    }
+
+    (void) unlinkat(dir, "jail", AT_REMOVEDIR);
+    close(dir);
+
+    return rmdir(path) == 0 ? 0
+           : error_set(err, 500, "internal", "can't remove %s: %s", path,
+                       strerror(errno));
+}
+
+
+static void
+destroy_work(box_stop *base)
+{
+    (void) dir_remove(base->bd, base->slot, &base->err);
+}
+
+
+void
+machine_destroy(box_stop *base)
+{
+    box_stop_work(base, destroy_work, NULL);
+}
+
+
+void
+machine_sweep_remove(box_driver *bd, uint32_t slot)
+{
+    error  *err;
+
+    err = NULL;
+
+    if (dir_remove(bd, slot, &err) != 0) {
+        log_warn("%s: what a sandbox has left stays: %s", bd->d.name,
+                 err->message);
+        error_free(err);
+    }
+}
+
+
+static void
+stats_work(uv_work_t *work)
+{
+    machine_stats  *s;
+
+    s = work->data;
+
+    /* Of the VMM with all that it has in memory, the guest's among it. */
+    if (s->stats.running) {
+        cgroup_stats(s->m->base.cg, s->slot, &s->stats);
+        s->stats.pids = -1;
+        s->stats.pids_limit = -1;
+    }
+
+    box_disk_stats(&s->m->base, s->slot, &s->stats);
+}
+
+
+static void
+stats_done(uv_work_t *work, int status)
+{
+    box_driver     *bd;
+    machine_stats  *s;
+
+    s = work->data;
+    bd = &s->m->base;
+    s->cb(s->data, &s->stats, NULL);
+    free(s);
+    box_release(bd);
+}
+
+
+void
+machine_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data)
+{
+    box            *b;
+    machine_stats  *s;
+
+    s = calloc(1, sizeof(machine_stats));
+    if (s == NULL) {
+        abort();
+    }
+
+    s->m = (machine_driver *) d;
+    s->slot = slot;
+    s->cb = cb;
+    s->data = data;
+
+    b = box_find(&s->m->base, slot);
+    driver_stats_clear(&s->stats);
+    s->stats.running = b != NULL && b->state == BOX_RUNNING;
+
+    box_hold(&s->m->base);
+    s->work.data = s;
+    uv_queue_work(s->m->base.host.loop, &s->work, stats_work, stats_done);
+}

@@ -1,0 +1,110 @@
+/*
+ * A VMM: what is different between the programs that run virtual machines.
+ * The driver (machine.h) and the keeper (vm.h) drive any of them; the first
+ * half of the table is the driver's, in sandboxd, the second the keeper's, in
+ * a process of its own for each machine.
+ *
+ *   vmm.c            which there are
+ *   qemu.c           QEMU: its table, and what the driver asks
+ *   qemu_args.c      its arguments
+ *   qemu_probe.c     does KVM run guests with it here?
+ *   qemu_monitor.c   what the keeper tells it
+ */
+
+#ifndef SANDBOXD_VMM_H
+#define SANDBOXD_VMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/error.h"
+#include "sandboxd/vm.h"
+
+typedef struct vmm  vmm;
+
+/* One machine, as its VMM's arguments are made of. */
+typedef struct {
+    const char  *program;
+    const char  *name;          /* for those who look at processes */
+    bool         kvm;
+    uint64_t     memory;        /* bytes, whole MiB */
+    unsigned     cpus;
+    bool         again;         /* it goes on from what was kept of it */
+} vmm_machine;
+
+/* With what a VMM is tried. */
+typedef struct {
+    const char  *program;
+    const char  *kernel;
+    const char  *initramfs;
+} vmm_trial;
+
+/* What a VMM's monitor has said. */
+typedef enum {
+    VMM_NOTHING,
+    VMM_SAVED,                  /* the machine stands still and is in its
+                                   files */
+    VMM_NOT_SAVED,              /* it couldn't be; it runs on, or is broken */
+    VMM_BROKEN                  /* nothing can be asked for any more */
+} vmm_news;
+
+struct vmm {
+    const char  *name;          /* of its driver: "qemu" */
+    const char  *dir;           /* of its machines, below the state directory */
+    const char  *program;       /* the usual place */
+    const char  *package;       /* who has it: "Debian's package ..." */
+    bool         memory;        /* sleep keeps a machine's memory */
+    bool         emulates;      /* it can do without KVM */
+    uint64_t     overhead_kvm;  /* bytes on the host, beside the guest's */
+    uint64_t     overhead_emulated;
+
+    /*
+     * The driver's half; what blocks runs in the thread pool, or when the
+     * driver is made.
+     */
+
+    /* Why it can't be used here, beside what every VMM needs; NULL: there is
+     * nothing more. */
+    int (*check)(const vmm_trial *t, error **err);
+    /* Does a guest run with KVM here?  Blocks for some seconds at most.
+     * NULL: where there is /dev/kvm it does. */
+    bool (*probe_kvm)(const vmm_trial *t);
+    /* argv, as strings each ended by a zero; -1 if they don't fit. */
+    int (*args)(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
+        uint32_t *len);
+
+    /*
+     * The keeper's half.  Its descriptors are those of vm.h; one machine per
+     * process, so that what is to be remembered may be static.
+     */
+
+    /* Still root and in the jail's new root, which is the current directory
+     * and will be read-only: what the VMM has to see beside its programs,
+     * the devices, VM_KERNEL and VM_INITRAMFS.  NULL: nothing. */
+    int (*jail)(const vm_order *order, error **err);
+    /* Before the VMM starts: makes VM_FD_MONITOR, which it inherits, if it
+     * needs that.  NULL: nothing. */
+    int (*open)(const vm_order *order, error **err);
+    /* The VMM has been started.  Tells it what it isn't told by arguments,
+     * from now on by events; returns a descriptor for the keeper's epoll set,
+     * or -1: error set.  The keeper is no longer root. */
+    int (*begin)(const vm_order *order, error **err);
+    /* The descriptor can be read, or is broken. */
+    vmm_news (*event)(void);
+    /* Stops the machine and writes it to VM_FD_MEMORY and VM_FD_STATE, from
+     * their beginning; event() says when it is there.  -1: it can't be. */
+    int (*save)(void);
+    /* It goes on after that. */
+    void (*resume)(void);
+    /* A connection to the agent's port in the guest, being made; -1: errno.
+     * NULL: TCP over the TAP. */
+    int (*connect)(void);
+};
+
+extern const vmm  vmm_qemu;
+
+/* NULL: there is none of this name. */
+const vmm *vmm_find(const char *name);
+
+#endif
