@@ -7,6 +7,11 @@
  * The best of thirty rounds, of processor time.
  *
  *   lookup [SANDBOXES [ZONE-MEGABYTES]]
+ *
+ * With a number of changes it doesn't measure: it makes them, at random, and
+ * looks whether the zone then holds what it should.
+ *
+ *   lookup SANDBOXES ZONE-MEGABYTES CHANGES
  */
 
 #include "ngx_http_sandbox.h"
@@ -64,9 +69,12 @@ ngx_slab_calloc_locked(ngx_slab_pool_t *pool, size_t size)
 }
 
 
+/* Nothing is used again, and what is used after its end is noticed. */
+
 void
 ngx_slab_free_locked(ngx_slab_pool_t *pool, void *p)
 {
+    ngx_memset(p, 0xdd, 16);
 }
 
 
@@ -244,6 +252,217 @@ fill(ngx_http_sandbox_zone_t *zone, ngx_uint_t count)
 }
 
 
+/* Changes at random, and what has to come of them. */
+
+typedef struct {
+    uint32_t    slot;
+    uint32_t    epoch;
+    ngx_uint_t  there;
+    ngx_uint_t  exposed[EXPOSURES];
+} box_t;
+
+
+static uint64_t  random_state = 88172645463325252ULL;
+static uint64_t  seq;
+static uint32_t  slots;
+
+
+static ngx_uint_t
+pick(ngx_uint_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+
+    return (ngx_uint_t) (random_state >> 8) % n;
+}
+
+
+static void
+tell_box(ngx_http_sandbox_zone_t *zone, box_t *box, ngx_uint_t i)
+{
+    char                       text[64];
+    ngx_http_sandbox_record_t  rec;
+
+    ngx_memzero(&rec, sizeof(rec));
+    rec.seq = ++seq;
+    rec.slot = box->slot;
+    rec.epoch = box->epoch;
+    rec.gone = !box->there;
+    rec.state = NGX_HTTP_SANDBOX_RUNNING;
+    rec.name.data = (u_char *) text;
+    rec.name.len = (size_t) sprintf(text, "box%06u", (unsigned) i);
+
+    if (ngx_http_sandbox_zone_apply(zone, &rec) != NGX_OK) {
+        fprintf(stderr, "lookup: the zone is too small\n");
+        exit(1);
+    }
+}
+
+
+static void
+tell_exposure(ngx_http_sandbox_zone_t *zone, box_t *box, ngx_uint_t i,
+    ngx_uint_t k)
+{
+    char                       text[64];
+    ngx_http_sandbox_record_t  rec;
+
+    ngx_memzero(&rec, sizeof(rec));
+    rec.seq = ++seq;
+    rec.slot = box->slot;
+    rec.exposure = 1;
+    rec.gone = !box->exposed[k];
+    rec.port = (uint16_t) (8000 + k);
+    rec.access = NGX_HTTP_SANDBOX_TOKEN;
+    rec.host = NGX_HTTP_SANDBOX_HOST_LOCAL;
+    rec.name.data = (u_char *) text;
+    rec.name.len = name(text, i, k);
+
+    if (ngx_http_sandbox_zone_apply(zone, &rec) != NGX_OK) {
+        fprintf(stderr, "lookup: the zone is too small\n");
+        exit(1);
+    }
+}
+
+
+static void
+change(ngx_http_sandbox_zone_t *zone, box_t *box, ngx_uint_t i)
+{
+    ngx_uint_t  k;
+
+    k = pick(EXPOSURES + 2);
+
+    if (k < EXPOSURES && box->there) {
+        box->exposed[k] = !box->exposed[k];
+        tell_exposure(zone, box, i, k);
+        return;
+    }
+
+    if (k == EXPOSURES && box->there) {
+        box->epoch++;
+
+    } else {
+        box->there = !box->there;
+        ngx_memzero(box->exposed, sizeof(box->exposed));
+
+        if (box->there) {
+            box->slot = ++slots;
+        }
+    }
+
+    tell_box(zone, box, i);
+}
+
+
+/* As after a start of sandboxd with another database: all comes once more. */
+
+static void
+tell_all(ngx_http_sandbox_zone_t *zone, box_t *boxes, ngx_uint_t count)
+{
+    u_char      incarnation[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
+    ngx_uint_t  i, k, first, position;
+
+    ngx_memset(incarnation, 'a' + (int) pick(26), sizeof(incarnation));
+    ngx_http_sandbox_zone_stale(zone, incarnation, NGX_HTTP_SANDBOX_NO_SEQ);
+
+    for (i = 0; i < count; i++) {
+        first = pick(2);
+
+        if (boxes[i].there && first) {
+            tell_box(zone, &boxes[i], i);
+        }
+
+        for (k = 0; k < EXPOSURES; k++) {
+            if (boxes[i].exposed[k]) {
+                tell_exposure(zone, &boxes[i], i, k);
+            }
+        }
+
+        if (boxes[i].there && !first) {
+            tell_box(zone, &boxes[i], i);
+        }
+    }
+
+    ngx_http_sandbox_zone_synced(zone, seq, 1);
+
+    position = 0;
+    while (ngx_http_sandbox_zone_sweep(zone, &position)) { /* void */ }
+}
+
+
+static ngx_uint_t
+wrong(ngx_http_sandbox_zone_t *zone, box_t *box, ngx_uint_t i, ngx_uint_t k)
+{
+    char                         text[64], id[16];
+    ngx_int_t                    rc;
+    ngx_str_t                    label;
+    ngx_http_sandbox_info_t      info;
+    ngx_http_sandbox_exposure_t  exposure;
+
+    label.data = (u_char *) text;
+    label.len = name(text, i, k);
+
+    rc = ngx_http_sandbox_zone_label(zone, &label, &exposure, &info);
+
+    if (!box->exposed[k]) {
+        return rc != NGX_DECLINED;
+    }
+
+    return rc != NGX_OK || exposure.port != 8000 + k
+           || exposure.slot != box->slot || info.slot != box->slot
+           || info.epoch != box->epoch
+           || info.id_len != sprintf(id, "box%06u", (unsigned) i)
+           || ngx_memcmp(info.id, id, info.id_len) != 0;
+}
+
+
+static int
+check(ngx_http_sandbox_zone_t *zone, ngx_uint_t count, ngx_uint_t changes)
+{
+    box_t                           *boxes;
+    ngx_uint_t                       i, k, n, bad;
+    ngx_http_sandbox_zone_status_t   status;
+
+    boxes = calloc(count, sizeof(box_t));
+    ngx_http_sandbox_zone_synced(zone, 0, 1);
+    bad = boxes == NULL;
+
+    for (n = 0; n < changes && !bad; n++) {
+        i = pick(count);
+        change(zone, &boxes[i], i);
+
+        for (k = 0; k < EXPOSURES; k++) {
+            bad += wrong(zone, &boxes[i], i, k);
+        }
+
+        if (pick(1000) == 0) {
+            ngx_http_sandbox_zone_synced(zone, seq, 0);
+        }
+
+        if (n % 50000 == 49999) {
+            tell_all(zone, boxes, count);
+        }
+    }
+
+    tell_all(zone, boxes, count);
+
+    for (i = n = 0; i < count && boxes; i++) {
+        for (k = 0; k < EXPOSURES; k++) {
+            bad += wrong(zone, &boxes[i], i, k);
+            n += boxes[i].exposed[k];
+        }
+    }
+
+    ngx_http_sandbox_zone_status(zone, &status);
+    bad += status.exposures != n || status.tombstones != 0;
+
+    printf("%u changes, %u exposures, %u wrong\n", (unsigned) changes,
+           (unsigned) n, (unsigned) bad);
+
+    return bad != 0;
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -267,6 +486,10 @@ main(int argc, char **argv)
     if (zone == NULL || picks == NULL || count > 1000000) {
         fprintf(stderr, "lookup: no memory for a zone\n");
         return 1;
+    }
+
+    if (argc > 3) {
+        return check(zone, count, strtoul(argv[3], NULL, 10));
     }
 
     fill(zone, count);

@@ -4,7 +4,7 @@
  *
  *   _module.c    directives, configuration, variables, start of a worker
  *   _zone.c      the shared cache of sandboxd's records
- *   _node.c      the records in it
+ *   _node.c      the records in it               _entry.c  those of exposures
  *   _domain.c    host names, and domains that the API has added
  *   _daemon.c    the worker's connection to sandboxd: hello and frames
  *   _call.c      calls over it
@@ -97,7 +97,9 @@ typedef enum {
     NGX_HTTP_SANDBOX_FAIL_CONNECT,      /* the agent can't be reached */
     NGX_HTTP_SANDBOX_FAIL_CLOSED,       /* closed before the first line */
     NGX_HTTP_SANDBOX_FAIL_PROTOCOL,     /* the app doesn't speak HTTP */
-    NGX_HTTP_SANDBOX_FAIL_DESTROYED     /* the sandbox, under way */
+    NGX_HTTP_SANDBOX_FAIL_DESTROYED,    /* the sandbox, under way */
+    NGX_HTTP_SANDBOX_FAIL_BROKEN,       /* perhaps since it has ended */
+    NGX_HTTP_SANDBOX_FAIL_ENDED         /* it has; ctx->error says why */
 } ngx_http_sandbox_failure_e;
 
 
@@ -215,7 +217,7 @@ typedef struct {
 /* A sandbox or an exposure, copied out of the zone or out of a frame. */
 
 typedef struct {
-    uint64_t                      seq;
+    uint64_t                      seq;         /* 0: by a label */
     uint32_t                      slot;
     uint32_t                      epoch;
     u_char                        state;
@@ -227,7 +229,6 @@ typedef struct {
 
 
 typedef struct {
-    uint64_t                      seq;
     uint32_t                      slot;
     uint32_t                      gen;         /* of what is signed for it */
     uint16_t                      port;
@@ -637,6 +638,10 @@ ngx_int_t ngx_http_sandbox_error_init(ngx_conf_t *cf);
 /* _headers.c: the first one of a name in lower case, or NULL. */
 ngx_str_t *ngx_http_sandbox_request_header(ngx_http_request_t *r,
     const char *name, size_t len);
+
+
+/* _interrupt.c, for _error.c: NGX_DONE if the answer is given later. */
+ngx_int_t ngx_http_sandbox_interrupt_answer(ngx_http_request_t *r);
 
 
 /* _page.c */

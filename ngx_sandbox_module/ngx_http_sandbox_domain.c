@@ -69,37 +69,30 @@ ngx_http_sandbox_zone_host(ngx_http_sandbox_zone_t *zone, ngx_str_t *host,
     ngx_http_sandbox_exposure_t *exposure, ngx_http_sandbox_info_t *info)
 {
     ngx_int_t                  rc;
-    ngx_uint_t                 hash, unsure;
-    ngx_http_sandbox_node_t   *node;
+    ngx_uint_t                 unsure;
+    ngx_http_sandbox_hash_t    hash;
     ngx_http_sandbox_entry_t  *entry;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
     unsure = 0;
 
-    hash = ngx_http_sandbox_hash(sh, host->data, host->len);
+    ngx_http_sandbox_hash_label(sh, host, &hash);
 
     ngx_http_sandbox_zone_lock(zone);
 
-    entry = ngx_http_sandbox_find_entry(sh, host, hash);
+    entry = ngx_http_sandbox_find_entry(sh, &hash);
 
-    if (entry == NULL || entry->mark != sh->mark || entry->node == 0) {
+    if (entry == NULL || entry->mark != sh->mark || !entry->linked) {
         unsure = !sh->complete || sh->full;
         entry = ngx_http_sandbox_below(sh, host, &unsure);
     }
 
-    node = entry ? ngx_http_sandbox_at(sh, entry->node) : NULL;
-
-    if (node == NULL || entry->access == 0) {
+    if (entry == NULL || entry->access == 0) {
         rc = unsure ? NGX_AGAIN : NGX_DECLINED;
 
-    } else if (node->id_len == 0 || node->mark != sh->mark) {
-        rc = NGX_AGAIN;
-
     } else {
-        ngx_http_sandbox_copy_exposure(exposure, entry, node);
-        ngx_http_sandbox_copy_info(sh, info, node);
-        rc = NGX_OK;
+        rc = ngx_http_sandbox_copy_entry(sh, entry, host, exposure, info);
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
@@ -119,7 +112,7 @@ ngx_http_sandbox_below(ngx_http_sandbox_shctx_t *sh, ngx_str_t *host,
 {
     u_char                    *dot;
     ngx_str_t                  name;
-    ngx_uint_t                 hash;
+    ngx_http_sandbox_hash_t    hash;
     ngx_http_sandbox_node_t   *node;
     ngx_http_sandbox_entry_t  *domain, *entry;
 
@@ -136,28 +129,28 @@ ngx_http_sandbox_below(ngx_http_sandbox_shctx_t *sh, ngx_str_t *host,
     name.data = dot;
     name.len = host->data + host->len - dot;
 
-    hash = ngx_http_sandbox_hash(sh, name.data, name.len);
-    domain = ngx_http_sandbox_find_entry(sh, &name, hash);
+    ngx_http_sandbox_hash_label(sh, &name, &hash);
+    domain = ngx_http_sandbox_find_entry(sh, &hash);
 
-    if (domain == NULL || domain->mark != sh->mark || domain->node == 0) {
+    if (domain == NULL || domain->mark != sh->mark || !domain->linked) {
         return NULL;
     }
 
     name.data = host->data;
     name.len = dot - host->data;
 
-    hash = ngx_http_sandbox_hash(sh, name.data, name.len);
-    entry = ngx_http_sandbox_find_entry(sh, &name, hash);
+    ngx_http_sandbox_hash_label(sh, &name, &hash);
+    entry = ngx_http_sandbox_find_entry(sh, &hash);
 
-    if (entry == NULL || entry->mark != sh->mark || entry->node == 0) {
+    if (entry == NULL || entry->mark != sh->mark || !entry->linked) {
         return NULL;
     }
 
     /* an exposure that is known before its sandbox is asked about */
 
-    node = ngx_http_sandbox_at(sh, entry->node);
+    node = ngx_http_sandbox_find_slot(sh, entry->slot);
 
-    if (node->id_len && node->mark == sh->mark
+    if (entry->id_len
         && !ngx_http_sandbox_owned(domain->gen, node->id, node->id_len))
     {
         *unsure = 0;
@@ -175,7 +168,7 @@ ngx_http_sandbox_zone_domain(ngx_http_sandbox_zone_t *zone, ngx_str_t *domain,
     u_char                     dotted[NGX_HTTP_SANDBOX_LABEL_MAX];
     ngx_int_t                  rc;
     ngx_str_t                  name;
-    ngx_uint_t                 hash;
+    ngx_http_sandbox_hash_t    hash;
     ngx_http_sandbox_entry_t  *entry;
     ngx_http_sandbox_shctx_t  *sh;
 
@@ -190,14 +183,14 @@ ngx_http_sandbox_zone_domain(ngx_http_sandbox_zone_t *zone, ngx_str_t *domain,
     name.data = dotted;
     name.len = domain->len + 1;
 
-    hash = ngx_http_sandbox_hash(sh, name.data, name.len);
+    ngx_http_sandbox_hash_label(sh, &name, &hash);
 
     ngx_http_sandbox_zone_lock(zone);
 
-    entry = ngx_http_sandbox_find_entry(sh, &name, hash);
+    entry = ngx_http_sandbox_find_entry(sh, &hash);
 
     if (entry && entry->mark == sh->mark) {
-        rc = entry->node
+        rc = entry->linked
              && ngx_http_sandbox_owned(entry->gen, id->data, id->len)
              ? NGX_OK : NGX_DECLINED;
 

@@ -21,15 +21,8 @@ _Static_assert(offsetof(ngx_http_sandbox_node_t, id)
                + NGX_HTTP_SANDBOX_EXTERNAL_MAX
                + sizeof(ngx_http_sandbox_ref_t) <= 192,
                "a sandbox that others run is too large");
-_Static_assert(offsetof(ngx_http_sandbox_entry_t, label) + 63 <= 128,
-               "an exposure is too large");
 
 
-static void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
-    ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
-static ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(
-    ngx_http_sandbox_zone_t *zone, uint32_t slot, ngx_str_t *id,
-    ngx_uint_t external);
 static sandbox_address *ngx_http_sandbox_get_address(
     ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_node_t *node);
 static ngx_int_t ngx_http_sandbox_set_address(ngx_http_sandbox_zone_t *zone,
@@ -40,10 +33,6 @@ static void ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node);
 static void ngx_http_sandbox_unlink_slot(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node);
-static void ngx_http_sandbox_drop_entries(ngx_http_sandbox_zone_t *zone,
-    ngx_http_sandbox_node_t *node);
-static void ngx_http_sandbox_detach_entry(ngx_http_sandbox_zone_t *zone,
-    ngx_http_sandbox_entry_t *entry, ngx_http_sandbox_node_t *next);
 
 
 void
@@ -129,37 +118,6 @@ ngx_http_sandbox_hash(ngx_http_sandbox_shctx_t *sh, u_char *data,
     size_t len)
 {
     return (ngx_uint_t) sandbox_label_hash(sh->hash_key, data, len);
-}
-
-
-ngx_http_sandbox_entry_t *
-ngx_http_sandbox_find_entry(ngx_http_sandbox_shctx_t *sh, ngx_str_t *label,
-    ngx_uint_t hash)
-{
-    ngx_http_sandbox_entry_t   *entry;
-    ngx_http_sandbox_bucket_t  *b;
-
-    /*
-     * Of random names each line of memory is a miss: the sandbox comes along
-     * with its exposure.
-     */
-
-    b = &sh->labels[hash & sh->entry_mask];
-
-    ngx_http_sandbox_prefetch(ngx_http_sandbox_at(sh, b->hint));
-
-    for (entry = ngx_http_sandbox_at(sh, b->entry);
-         entry;
-         entry = ngx_http_sandbox_at(sh, entry->next))
-    {
-        if (entry->label_len == label->len
-            && ngx_memcmp(entry->label, label->data, label->len) == 0)
-        {
-            return entry;
-        }
-    }
-
-    return NULL;
 }
 
 
@@ -324,6 +282,8 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
     node->mark = sh->mark;
     node->seq = rec->seq;
 
+    ngx_http_sandbox_followed(sh, node);
+
     return NGX_OK;
 }
 
@@ -346,186 +306,7 @@ ngx_http_sandbox_set_state(ngx_http_sandbox_shctx_t *sh,
 }
 
 
-/*
- * A slot may have been known by its exposures alone, or by another database's
- * sandbox: those of its exposures that count move.
- */
-
-static void
-ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
-    ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to)
-{
-    ngx_http_sandbox_ref_t    *p, ref;
-    ngx_http_sandbox_entry_t  *entry;
-
-    for (p = &from->entries; *p; /* void */) {
-        ref = *p;
-        entry = ngx_http_sandbox_at(sh, ref);
-
-        if (entry->mark != sh->mark) {
-            p = &entry->sibling;
-            continue;
-        }
-
-        *p = entry->sibling;
-
-        entry->node = ngx_http_sandbox_ref(sh, to);
-        entry->sibling = to->entries;
-        to->entries = ref;
-    }
-}
-
-
-ngx_int_t
-ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
-    ngx_http_sandbox_record_t *rec)
-{
-    ngx_uint_t                  hash;
-    ngx_http_sandbox_ref_t     *p, ref;
-    ngx_http_sandbox_node_t    *node;
-    ngx_http_sandbox_entry_t   *entry;
-    ngx_http_sandbox_shctx_t   *sh;
-    ngx_http_sandbox_bucket_t  *b;
-
-    sh = zone->sh;
-    hash = ngx_http_sandbox_hash(sh, rec->name.data, rec->name.len);
-    entry = ngx_http_sandbox_find_entry(sh, &rec->name, hash);
-
-    if (entry && entry->mark == sh->mark) {
-        if (rec->seq <= entry->seq) {
-            return NGX_OK;
-        }
-
-    } else if (rec->seq <= sh->seq) {
-        return NGX_OK;
-    }
-
-    node = NULL;
-
-    if (!rec->gone) {
-        node = ngx_http_sandbox_find_slot(sh, rec->slot);
-
-        if (node && node->gone && node->mark == sh->mark) {
-            return NGX_OK;
-        }
-
-        if (node == NULL) {
-            node = ngx_http_sandbox_add_node(zone, rec->slot, NULL, 0);
-            if (node == NULL) {
-                return NGX_ERROR;
-            }
-        }
-    }
-
-    if (node && rec->domain) {
-
-        /* no sandbox's record keeps this slot up */
-
-        node->mark = sh->mark;
-
-    } else if (node
-               && ngx_http_sandbox_usage_limits(zone, node, rec->port,
-                                                rec->limited ? &rec->limits
-                                                             : NULL)
-                  != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (entry == NULL) {
-        entry = ngx_slab_alloc_locked(zone->shpool,
-                                 offsetof(ngx_http_sandbox_entry_t, label)
-                                 + rec->name.len);
-        if (entry == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memzero(entry, offsetof(ngx_http_sandbox_entry_t, label));
-
-        entry->label_len = (u_char) rec->name.len;
-        ngx_memcpy(entry->label, rec->name.data, rec->name.len);
-
-        /* as a tombstone it is of no use before it is complete */
-
-        entry->seq = rec->seq;
-        entry->mark = sh->mark;
-
-        b = &sh->labels[hash & sh->entry_mask];
-
-        entry->next = b->entry;
-        ngx_memory_barrier();
-        b->entry = ngx_http_sandbox_ref(sh, entry);
-        b->hint = node ? ngx_http_sandbox_ref(sh, node) : 0;
-
-        sh->exposures++;
-
-        if (rec->gone) {
-            entry->sibling = sh->gone_entries;
-            sh->gone_entries = ngx_http_sandbox_ref(sh, entry);
-            sh->tombstones++;
-            sh->gone_exposures++;
-            return NGX_OK;
-        }
-
-    } else if (entry->node == 0) {
-
-        /* a tombstone: it leaves their list, or stays in it */
-
-        if (rec->gone) {
-            entry->seq = rec->seq;
-            entry->mark = sh->mark;
-            return NGX_OK;
-        }
-
-        ref = ngx_http_sandbox_ref(sh, entry);
-
-        for (p = &sh->gone_entries; *p && *p != ref;
-             p = &((ngx_http_sandbox_entry_t *)
-                   ngx_http_sandbox_at(sh, *p))->sibling)
-        {
-            /* void */
-        }
-
-        if (*p) {
-            *p = entry->sibling;
-            sh->tombstones--;
-            sh->gone_exposures--;
-        }
-
-    } else {
-        ngx_http_sandbox_detach_entry(zone, entry,
-                                      !rec->gone && rec->port == entry->port
-                                      ? node : NULL);
-
-        if (rec->gone) {
-            entry->seq = rec->seq;
-            entry->mark = sh->mark;
-            entry->sibling = sh->gone_entries;
-            sh->gone_entries = ngx_http_sandbox_ref(sh, entry);
-            sh->tombstones++;
-            sh->gone_exposures++;
-            return NGX_OK;
-        }
-    }
-
-    entry->port = rec->port;
-    entry->gen = rec->gen;
-    entry->access = rec->access & 3;
-    entry->host = rec->host & 3;
-    entry->wake_off = rec->wake_off;
-    entry->seq = rec->seq;
-    entry->mark = sh->mark;
-    entry->sibling = node->entries;
-    entry->node = ngx_http_sandbox_ref(sh, node);
-    node->entries = ngx_http_sandbox_ref(sh, entry);
-
-    sh->domains += rec->domain;
-
-    return NGX_OK;
-}
-
-
-static ngx_http_sandbox_node_t *
+ngx_http_sandbox_node_t *
 ngx_http_sandbox_add_node(ngx_http_sandbox_zone_t *zone, uint32_t slot,
     ngx_str_t *id, ngx_uint_t external)
 {
@@ -642,89 +423,6 @@ ngx_http_sandbox_drop_node(ngx_http_sandbox_zone_t *zone,
 }
 
 
-static void
-ngx_http_sandbox_drop_entries(ngx_http_sandbox_zone_t *zone,
-    ngx_http_sandbox_node_t *node)
-{
-    while (node->entries) {
-        ngx_http_sandbox_drop_entry(zone, ngx_http_sandbox_at(zone->sh,
-                                                              node->entries));
-    }
-}
-
-
-/*
- * Takes an exposure from its sandbox.  What is counted of its port goes with
- * the last one of it, unless the exposure will be one of `next` and this port.
- */
-
-static void
-ngx_http_sandbox_detach_entry(ngx_http_sandbox_zone_t *zone,
-    ngx_http_sandbox_entry_t *entry, ngx_http_sandbox_node_t *next)
-{
-    ngx_http_sandbox_ref_t    *p;
-    ngx_http_sandbox_node_t   *node;
-    ngx_http_sandbox_entry_t  *e;
-    ngx_http_sandbox_shctx_t  *sh;
-
-    sh = zone->sh;
-    node = ngx_http_sandbox_at(sh, entry->node);
-
-    for (p = &node->entries; *p; p = &e->sibling) {
-        e = ngx_http_sandbox_at(sh, *p);
-
-        if (e == entry) {
-            *p = entry->sibling;
-            break;
-        }
-    }
-
-    entry->node = 0;
-    entry->sibling = 0;
-
-    if (entry->label[0] == '.') {
-        sh->domains--;
-    }
-
-    if (node != next) {
-        ngx_http_sandbox_usage_unport(zone, node, entry->port);
-    }
-}
-
-
-/* Forgets an exposure, which is no tombstone or out of their list already. */
-
-void
-ngx_http_sandbox_drop_entry(ngx_http_sandbox_zone_t *zone,
-    ngx_http_sandbox_entry_t *entry)
-{
-    ngx_http_sandbox_ref_t    *p;
-    ngx_http_sandbox_entry_t  *e;
-    ngx_http_sandbox_shctx_t  *sh;
-
-    sh = zone->sh;
-
-    if (entry->node) {
-        ngx_http_sandbox_detach_entry(zone, entry, NULL);
-    }
-
-    p = &sh->labels[ngx_http_sandbox_hash(sh, entry->label, entry->label_len)
-                    & sh->entry_mask].entry;
-
-    for ( /* void */ ; *p; p = &e->next) {
-        e = ngx_http_sandbox_at(sh, *p);
-
-        if (e == entry) {
-            *p = entry->next;
-            break;
-        }
-    }
-
-    sh->exposures--;
-    ngx_slab_free_locked(zone->shpool, entry);
-}
-
-
 /* Forgets the tombstones that no late record can be older than. */
 
 void
@@ -732,24 +430,11 @@ ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone)
 {
     ngx_http_sandbox_ref_t    *p;
     ngx_http_sandbox_node_t   *node;
-    ngx_http_sandbox_entry_t  *entry;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
 
-    for (p = &sh->gone_entries; *p; /* void */) {
-        entry = ngx_http_sandbox_at(sh, *p);
-
-        if (entry->mark == sh->mark && entry->seq > sh->seq) {
-            p = &entry->sibling;
-            continue;
-        }
-
-        *p = entry->sibling;
-        sh->tombstones--;
-        sh->gone_exposures--;
-        ngx_http_sandbox_drop_entry(zone, entry);
-    }
+    ngx_http_sandbox_purge_entries(zone);
 
     for (p = &sh->gone_nodes; *p; /* void */) {
         node = ngx_http_sandbox_at(sh, *p);

@@ -1,6 +1,7 @@
 /*
  * What the zone is made of: its header, sandboxes, exposures, and the hash
- * tables that they are in.  Shared by _zone.c and _node.c only, and by files
+ * tables that they are in.  Shared by _zone.c, _node.c and _entry.c only, and by
+ * files
  * that have a table of their own in the zone; everything here is called with
  * the zone's mutex held, and nobody else sees these structs.
  */
@@ -70,25 +71,52 @@ struct ngx_http_sandbox_node_s {
 };
 
 
+/* Of a label, with the zone's key; it stands for the label. */
+
+typedef struct {
+    uint32_t                      words[3];
+} ngx_http_sandbox_hash_t;
+
+
 /*
- * An exposure: 32 bytes and its label.  A domain is one of slot 0, whose label
- * begins with a dot, without an access; its gen says whose it is.
+ * An exposure, one line of memory: see _entry.c.  A domain is one of slot 0,
+ * without an access; its gen says whose it is.
  */
 
 struct ngx_http_sandbox_entry_s {
+    ngx_http_sandbox_hash_t       hash;
+    ngx_http_sandbox_ref_t        next;        /* of the same bucket */
     uint64_t                      seq;
-    ngx_http_sandbox_ref_t        next;
     ngx_http_sandbox_ref_t        sibling;     /* or the next tombstone */
-    ngx_http_sandbox_ref_t        node;        /* 0: gone */
-    uint32_t                      mark;
     uint32_t                      gen;
+    uint16_t                      mark;
     uint16_t                      port;
+
+    /* the same as in its sandbox, to which it leads */
+
+    uint32_t                      slot;
+    uint32_t                      epoch;
+    u_char                        key[NGX_HTTP_SANDBOX_KEY_LEN];
+    u_char                        id_len;      /* 0: it isn't known */
+    u_char                        state:4;
+    u_char                        external:1;
+    u_char                        limited:1;
+
+    u_char                        named:1;     /* the label holds the id */
+    u_char                        linked:1;    /* 0: gone */
+
     u_char                        access:2;
     u_char                        host:2;
     u_char                        wake_off:1;
-    u_char                        label_len;
-    u_char                        label[1];
+    u_char                        domain:1;
+    u_char                        used:1;      /* 0: an empty place */
 };
+
+
+/* Where a label has the id, if it is named: behind a port of 1024 to 65535. */
+
+#define ngx_http_sandbox_name_offset(entry)                                   \
+    ((entry)->port < 10000 ? sizeof("1024-") - 1 : sizeof("65535-") - 1)
 
 
 /*
@@ -135,17 +163,6 @@ typedef struct {
 } ngx_http_sandbox_worker_t;
 
 
-/*
- * A chain of exposures.  The sandbox of the first one can so be fetched along
- * with it; it is a hint, and may be out of date.
- */
-
-typedef struct {
-    ngx_http_sandbox_ref_t        entry;
-    ngx_http_sandbox_ref_t        hint;
-} ngx_http_sandbox_bucket_t;
-
-
 typedef struct ngx_http_sandbox_tenants_s   ngx_http_sandbox_tenants_t;
 typedef struct ngx_http_sandbox_failures_s  ngx_http_sandbox_failures_t;
 
@@ -183,13 +200,16 @@ typedef struct {
     uint32_t                      usage_serial;
 
     ngx_uint_t                    node_mask;
-    ngx_uint_t                    entry_mask;
 
     u_char                       *base;        /* of references */
 
     ngx_http_sandbox_ref_t       *ids;
     ngx_http_sandbox_ref_t       *slots;
-    ngx_http_sandbox_bucket_t    *labels;
+
+    ngx_http_sandbox_ref_t       *segments;    /* of the exposures' table */
+    ngx_uint_t                    nsegments;   /* at most */
+    ngx_uint_t                    buckets;
+    ngx_uint_t                    bucket_mask;
 
     ngx_http_sandbox_tenants_t   *tenants;
     ngx_http_sandbox_failures_t  *failures;
@@ -210,23 +230,6 @@ struct ngx_http_sandbox_zone_s {
 };
 
 
-/* With each preview's request: no call. */
-
-static ngx_inline void
-ngx_http_sandbox_copy_exposure(ngx_http_sandbox_exposure_t *exposure,
-    ngx_http_sandbox_entry_t *entry, ngx_http_sandbox_node_t *node)
-{
-    exposure->seq = entry->seq;
-    exposure->slot = node->slot;
-    exposure->gen = entry->gen;
-    exposure->port = entry->port;
-    exposure->access = entry->access;
-    exposure->host = entry->host;
-    exposure->wake_off = entry->wake_off;
-    exposure->limited = node->limited != 0;
-}
-
-
 /* _ticket.c: its table of the tickets that were used.  Where one was lost, no
  * ticket counts that ends before tickets_from. */
 #define NGX_HTTP_SANDBOX_TICKET_SECS   60
@@ -238,20 +241,49 @@ void ngx_http_sandbox_copy_info(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_info_t *info, ngx_http_sandbox_node_t *node);
 ngx_uint_t ngx_http_sandbox_hash(
     ngx_http_sandbox_shctx_t *sh, u_char *data, size_t len);
-ngx_http_sandbox_entry_t *ngx_http_sandbox_find_entry(
-    ngx_http_sandbox_shctx_t *sh, ngx_str_t *label, ngx_uint_t hash);
 ngx_http_sandbox_node_t *ngx_http_sandbox_find_id(
     ngx_http_sandbox_shctx_t *sh, ngx_str_t *id);
 ngx_http_sandbox_node_t *ngx_http_sandbox_find_slot(
     ngx_http_sandbox_shctx_t *sh, uint32_t slot);
 ngx_int_t ngx_http_sandbox_apply_node(
     ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_record_t *rec);
-ngx_int_t ngx_http_sandbox_apply_entry(
-    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_record_t *rec);
+ngx_http_sandbox_node_t *ngx_http_sandbox_add_node(
+    ngx_http_sandbox_zone_t *zone, uint32_t slot, ngx_str_t *id,
+    ngx_uint_t external);
 void ngx_http_sandbox_drop_node(
     ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_node_t *node);
-void ngx_http_sandbox_drop_entry(
-    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_entry_t *entry);
+
+
+/* _entry.c */
+
+ngx_int_t ngx_http_sandbox_entries_init(ngx_http_sandbox_shctx_t *sh,
+    ngx_slab_pool_t *shpool, size_t size);
+
+/* Needs no lock. */
+void ngx_http_sandbox_hash_label(ngx_http_sandbox_shctx_t *sh,
+    ngx_str_t *label, ngx_http_sandbox_hash_t *hash);
+
+ngx_http_sandbox_entry_t *ngx_http_sandbox_find_entry(
+    ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_hash_t *hash);
+
+/* Of the label that it was found by; NGX_AGAIN: its sandbox isn't known. */
+ngx_int_t ngx_http_sandbox_copy_entry(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_entry_t *entry, ngx_str_t *label,
+    ngx_http_sandbox_exposure_t *exposure, ngx_http_sandbox_info_t *info);
+
+ngx_int_t ngx_http_sandbox_apply_entry(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_record_t *rec);
+void ngx_http_sandbox_purge_entries(ngx_http_sandbox_zone_t *zone);
+ngx_uint_t ngx_http_sandbox_sweep_entries(ngx_http_sandbox_zone_t *zone,
+    ngx_uint_t i);
+
+/* All of a sandbox's: they are forgotten; are another one's; know its state. */
+void ngx_http_sandbox_drop_entries(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_node_t *node);
+void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *from, ngx_http_sandbox_node_t *to);
+void ngx_http_sandbox_followed(
+    ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_node_t *node);
 
 /* The zone's mutex, for those whose tables are files of their own. */
 void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);

@@ -12,7 +12,7 @@
 #define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   9
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   10
 
 
 static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
@@ -99,40 +99,26 @@ ngx_http_sandbox_zone_label(ngx_http_sandbox_zone_t *zone, ngx_str_t *label,
     ngx_http_sandbox_exposure_t *exposure, ngx_http_sandbox_info_t *info)
 {
     ngx_int_t                  rc;
-    ngx_uint_t                 hash;
-    ngx_http_sandbox_node_t   *node;
+    ngx_http_sandbox_hash_t    hash;
     ngx_http_sandbox_entry_t  *entry;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
 
-    /* neither changes during the zone's life: no need for the lock */
-
-    hash = ngx_http_sandbox_hash(sh, label->data, label->len);
-    ngx_http_sandbox_prefetch(&sh->labels[hash & sh->entry_mask]);
+    ngx_http_sandbox_hash_label(sh, label, &hash);
 
     ngx_http_sandbox_zone_lock(zone);
 
-    entry = ngx_http_sandbox_find_entry(sh, label, hash);
+    entry = ngx_http_sandbox_find_entry(sh, &hash);
 
-    if (entry && entry->mark == sh->mark) {
+    if (entry == NULL || entry->mark != sh->mark) {
+        rc = sh->complete && !sh->full ? NGX_DECLINED : NGX_AGAIN;
 
-        node = ngx_http_sandbox_at(sh, entry->node);
-
-        if (node == NULL) {
-            rc = NGX_DECLINED;
-
-        } else if (node->id_len == 0 || node->mark != sh->mark) {
-            rc = NGX_AGAIN;
-
-        } else {
-            ngx_http_sandbox_copy_exposure(exposure, entry, node);
-            ngx_http_sandbox_copy_info(sh, info, node);
-            rc = NGX_OK;
-        }
+    } else if (!entry->linked) {
+        rc = NGX_DECLINED;
 
     } else {
-        rc = sh->complete && !sh->full ? NGX_DECLINED : NGX_AGAIN;
+        rc = ngx_http_sandbox_copy_entry(sh, entry, label, exposure, info);
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
@@ -376,30 +362,23 @@ ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
 {
     ngx_uint_t                 n, more;
     ngx_http_sandbox_node_t   *node, *next_node;
-    ngx_http_sandbox_entry_t  *entry, *next;
     ngx_http_sandbox_shctx_t  *sh;
 
     sh = zone->sh;
+    more = 1;
 
     ngx_http_sandbox_zone_lock(zone);
     ngx_http_sandbox_zone_change(sh);
 
-    for (n = 0; n < 1024 && *position <= sh->entry_mask; n++, (*position)++) {
+    for (n = 0; n < 1024 && more; n++, (*position)++) {
 
-        for (entry = ngx_http_sandbox_at(sh, sh->labels[*position].entry);
-             entry;
-             entry = next)
-        {
-            next = ngx_http_sandbox_at(sh, entry->next);
-
-            if (entry->mark != sh->mark && entry->node) {
-                ngx_http_sandbox_drop_entry(zone, entry);
-            }
-        }
+        more = ngx_http_sandbox_sweep_entries(zone, *position);
 
         if (*position > sh->node_mask) {
             continue;
         }
+
+        more = 1;
 
         for (node = ngx_http_sandbox_at(sh, sh->slots[*position]);
              node;
@@ -407,18 +386,11 @@ ngx_http_sandbox_zone_sweep(ngx_http_sandbox_zone_t *zone,
         {
             next_node = ngx_http_sandbox_at(sh, node->next_slot);
 
-            /*
-             * The entries of a dropped sandbox may stand in any chain, but
-             * not in one that is being walked.
-             */
-
             if (node->mark != sh->mark && !node->gone) {
                 ngx_http_sandbox_drop_node(zone, node);
             }
         }
     }
-
-    more = *position <= sh->entry_mask;
 
     ngx_http_sandbox_zone_changed(sh);
     ngx_shmtx_unlock(&zone->shpool->mutex);
@@ -733,7 +705,6 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
     for (n = 64; n * 2 <= size / 512; n *= 2) { /* void */ }
 
     sh->node_mask = n - 1;
-    sh->entry_mask = n * 4 - 1;
 
     /* it lies in the lowest of the pool's pages, since it came first */
 
@@ -749,14 +720,13 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
                                      n * sizeof(ngx_http_sandbox_ref_t));
     sh->slots = ngx_slab_calloc_locked(shpool,
                                        n * sizeof(ngx_http_sandbox_ref_t));
-    sh->labels = ngx_slab_calloc_locked(shpool,
-                                     n * 4 * sizeof(ngx_http_sandbox_bucket_t));
 
     sh->tenants = ngx_http_sandbox_tenants_init(shpool);
     sh->failures = ngx_http_sandbox_failures_init(shpool, size);
 
     if (sh->workers == NULL || sh->ids == NULL || sh->slots == NULL
-        || sh->labels == NULL || sh->tenants == NULL || sh->failures == NULL
+        || sh->tenants == NULL || sh->failures == NULL
+        || ngx_http_sandbox_entries_init(sh, shpool, size) != NGX_OK
         || ngx_http_sandbox_ticket_init(sh, shpool, size) != NGX_OK)
     {
         return NULL;

@@ -26,46 +26,94 @@ load64(const unsigned char *p)
 }
 
 
-uint64_t
-sandbox_label_hash(const unsigned char key[16], const void *data, size_t len)
-{
-    size_t                i;
-    uint64_t              k0, k1, v0, v1, v2, v3, m;
-    const unsigned char  *p;
+/* What there is of it in a moment; both hashes end differently. */
 
-    p = data;
+typedef struct {
+    uint64_t  v0, v1, v2, v3;
+} sip_state;
+
+
+static inline sip_state
+sip_absorb(const unsigned char key[16], const unsigned char *p, size_t len,
+    uint64_t wide)
+{
+    size_t     i;
+    uint64_t   k0, k1, m;
+    sip_state  s;
+
     k0 = load64(key);
     k1 = load64(key + 8);
 
-    v0 = k0 ^ 0x736f6d6570736575ULL;
-    v1 = k1 ^ 0x646f72616e646f6dULL;
-    v2 = k0 ^ 0x6c7967656e657261ULL;
-    v3 = k1 ^ 0x7465646279746573ULL;
+    s.v0 = k0 ^ 0x736f6d6570736575ULL;
+    s.v1 = k1 ^ 0x646f72616e646f6dULL ^ wide;
+    s.v2 = k0 ^ 0x6c7967656e657261ULL;
+    s.v3 = k1 ^ 0x7465646279746573ULL;
 
     for (i = len; i >= 8; i -= 8, p += 8) {
         m = load64(p);
-        v3 ^= m;
-        sip_round(v0, v1, v2, v3);
-        v0 ^= m;
+        s.v3 ^= m;
+        sip_round(s.v0, s.v1, s.v2, s.v3);
+        s.v0 ^= m;
     }
 
     m = (uint64_t) len << 56;
+
+    if (i > 0 && len >= 8) {
+
+        /* what is left, with what was before it in front */
+
+        m |= load64(p + i - 8) >> (64 - 8 * i);
+        i = 0;
+    }
 
     while (i > 0) {
         i--;
         m |= (uint64_t) p[i] << (8 * i);
     }
 
-    v3 ^= m;
-    sip_round(v0, v1, v2, v3);
-    v0 ^= m;
+    s.v3 ^= m;
+    sip_round(s.v0, s.v1, s.v2, s.v3);
+    s.v0 ^= m;
 
-    v2 ^= 0xff;
-    sip_round(v0, v1, v2, v3);
-    sip_round(v0, v1, v2, v3);
-    sip_round(v0, v1, v2, v3);
+    return s;
+}
 
-    return v0 ^ v1 ^ v2 ^ v3;
+
+static inline uint64_t
+sip_end(sip_state *s)
+{
+    sip_round(s->v0, s->v1, s->v2, s->v3);
+    sip_round(s->v0, s->v1, s->v2, s->v3);
+    sip_round(s->v0, s->v1, s->v2, s->v3);
+
+    return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+
+uint64_t
+sandbox_label_hash(const unsigned char key[16], const void *data, size_t len)
+{
+    sip_state  s;
+
+    s = sip_absorb(key, data, len, 0);
+    s.v2 ^= 0xff;
+
+    return sip_end(&s);
+}
+
+
+void
+sandbox_label_hash128(const unsigned char key[16], const void *data,
+    size_t len, uint64_t hash[2])
+{
+    sip_state  s;
+
+    s = sip_absorb(key, data, len, 0xee);
+    s.v2 ^= 0xee;
+    hash[0] = sip_end(&s);
+
+    s.v1 ^= 0xdd;
+    hash[1] = sip_end(&s);
 }
 
 

@@ -18,6 +18,10 @@
 uint64_t sandbox_label_hash(const unsigned char key[16], const void *data,
     size_t len);
 
+/* The same with 128 bits: as good as the bytes themselves. */
+void sandbox_label_hash128(const unsigned char key[16], const void *data,
+    size_t len, uint64_t hash[2]);
+
 /* 1 to 63 of `[a-z0-9_-]`. */
 int sandbox_label_valid(const char *label, size_t len);
 

@@ -28,6 +28,7 @@ static void
 test_hash(void)
 {
     size_t          i;
+    uint64_t        hash[2];
     unsigned char   key[16], data[64];
 
     /* from an independent implementation of SipHash-1-3 */
@@ -35,6 +36,16 @@ test_hash(void)
     static const uint64_t  want[] = {
         0xabac0158050fc4dcULL, 0xc9f49bf37d57ca93ULL, 0x82cb9b024dc7d44dULL,
         0x8bf80ab8e7ddf7fbULL
+    };
+
+    static const struct {
+        size_t    len;
+        uint64_t  hash[2];
+    } wide[] = {
+        { 0, { 0xbea58827b2bc7ee7ULL, 0x013030dd6adb62fdULL } },
+        { 3, { 0x9ff7dc1efaccc56bULL, 0x43d7eb1277182348ULL } },
+        { 8, { 0xb4dae3d5e1fe12aaULL, 0x99c7f935ab164f72ULL } },
+        { 31, { 0x8b853c5b1c96ea42ULL, 0x1090a7df50e5c317ULL } }
     };
 
     for (i = 0; i < 16; i++) {
@@ -50,8 +61,17 @@ test_hash(void)
            i);
     }
 
+    for (i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+        sandbox_label_hash128(key, data, wide[i].len, hash);
+        ok(hash[0] == wide[i].hash[0] && hash[1] == wide[i].hash[1],
+           "128 bits of %zu bytes", wide[i].len);
+    }
+
     key[0] ^= 1;
     ok(sandbox_label_hash(key, data, 3) != want[3], "another key");
+    sandbox_label_hash128(key, data, wide[1].len, hash);
+    ok(hash[0] != wide[1].hash[0] && hash[1] != wide[1].hash[1],
+       "another key, 128 bits");
 }
 
 
