@@ -345,6 +345,10 @@ ngx_http_sandbox_error_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
+    if (ngx_http_sandbox_interrupt_answer(r) == NGX_DONE) {
+        return NGX_DONE;
+    }
+
     if (ngx_http_sandbox_page_text(r, &err, &text) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -506,6 +510,11 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
     }
 
     if (ctx == NULL || r->upstream == NULL) {
+        return;
+    }
+
+    if (ctx->failure == NGX_HTTP_SANDBOX_FAIL_ENDED) {
+        *err = *ctx->error;
         return;
     }
 

@@ -301,6 +301,11 @@ ngx_http_sandbox_process_header(ngx_http_request_t *r)
 
     if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {
         ctx->failure = NGX_HTTP_SANDBOX_FAIL_PROTOCOL;
+
+    } else if (rc == NGX_OK && u->upgrade && ctx->websocket
+               && ngx_http_sandbox_interrupt_watch(r) != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     return rc;

@@ -1,12 +1,13 @@
 /*
- * The end of what a sandbox can't go on with.  An answer of the control API
- * that breaks off because its sandbox has gone says so: a stream of events gets
- * one more, of the form that its route's clients wait for, and ends in order; a
- * request that had no answer yet is told that it was interrupted.
+ * The end of what a sandbox can't go on with.  What breaks off because its
+ * sandbox has gone says so: a stream of events of the control API gets one
+ * more, of the form that its route's clients wait for, and ends in order; a
+ * WebSocket gets a close frame; a request to the API that had no answer yet is
+ * told that it was interrupted.
  *
- * A connection breaks before sandboxd has told why.  A stream is held for that,
- * for a moment: proxy_pass is through with the request, and the last reference
- * to it is ours.
+ * A connection breaks before sandboxd has told why.  The request is held for
+ * that, for a moment: proxy_pass is through with it, and the last reference to
+ * it is ours.
  */
 
 #include "ngx_http_sandbox_api.h"
@@ -17,6 +18,7 @@
 
 #define NGX_HTTP_SANDBOX_INTERRUPT_FIRST  5        /* ms, and twice as long */
 #define NGX_HTTP_SANDBOX_INTERRUPT_LAST   640      /* each time, up to this */
+#define NGX_HTTP_SANDBOX_INTERRUPT_APP    80       /* an app may just end */
 #define NGX_HTTP_SANDBOX_INTERRUPT_CALL   2000
 #define NGX_HTTP_SANDBOX_INTERRUPT_CALLS  64       /* of a worker, at once */
 
@@ -28,26 +30,49 @@ typedef enum {
 } ngx_http_sandbox_interrupt_e;
 
 
+typedef enum {
+    sandbox_interrupt_stream = 0,
+    sandbox_interrupt_websocket,
+    sandbox_interrupt_answer             /* there is none yet */
+} ngx_http_sandbox_interrupt_kind_e;
+
+
 typedef struct {
-    ngx_http_request_t           *request;
-    ngx_event_t                   event;
-    ngx_msec_t                    delay;
-    ngx_uint_t                    asking;      /* sandboxd for the reason */
+    ngx_http_request_t                 *request;
+    ngx_http_sandbox_interrupt_kind_e   kind;
+    ngx_event_t                         event;
+    ngx_msec_t                          delay;
+    ngx_uint_t                          asking;    /* sandboxd for the reason */
 } ngx_http_sandbox_interrupt_t;
 
 
+static void ngx_http_sandbox_interrupt_note(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx);
 static ngx_uint_t ngx_http_sandbox_interrupt_is_stream(ngx_http_request_t *r,
     ngx_int_t rc);
+static ssize_t ngx_http_sandbox_interrupt_recv(ngx_connection_t *c,
+    u_char *buf, size_t size);
+static ngx_uint_t ngx_http_sandbox_interrupt_is_websocket(
+    ngx_http_request_t *r, ngx_int_t rc);
 static ngx_http_sandbox_interrupt_e ngx_http_sandbox_interrupt_state(
     ngx_http_request_t *r);
-static void ngx_http_sandbox_interrupt_hold(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_interrupt_hold(ngx_http_request_t *r,
+    ngx_http_sandbox_interrupt_kind_e kind);
 static void ngx_http_sandbox_interrupt_handler(ngx_event_t *ev);
 static void ngx_http_sandbox_interrupt_cleanup(void *data);
 static void ngx_http_sandbox_interrupt_look(ngx_http_sandbox_interrupt_t *i);
 static void ngx_http_sandbox_interrupt_reason(ngx_http_request_t *r,
     void *data, json_t *result, ngx_http_sandbox_error_t *err);
-static void ngx_http_sandbox_interrupt_end(ngx_http_request_t *r,
+static void ngx_http_sandbox_interrupt_end(ngx_http_sandbox_interrupt_t *i,
+    ngx_http_sandbox_interrupt_e state, const char *reason);
+static void ngx_http_sandbox_interrupt_stream(ngx_http_request_t *r,
     const char *message, const char *reason);
+static void ngx_http_sandbox_interrupt_websocket(ngx_http_request_t *r,
+    ngx_http_sandbox_interrupt_e state, const char *message,
+    const char *reason);
+static void ngx_http_sandbox_interrupt_answered(ngx_http_request_t *r,
+    ngx_http_sandbox_interrupt_e state, const char *message,
+    const char *reason);
 static char *ngx_http_sandbox_interrupt_event(ngx_http_request_t *r,
     const char *message, const char *reason);
 
@@ -72,19 +97,159 @@ ngx_http_sandbox_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     if (!u->header_sent) {
 
-        if (rc == NGX_HTTP_BAD_GATEWAY
-            && ngx_http_sandbox_interrupt_state(r)
-               == sandbox_interrupt_destroyed)
-        {
-            ctx->failure = NGX_HTTP_SANDBOX_FAIL_DESTROYED;
+        if (rc == NGX_HTTP_BAD_GATEWAY && ctx->api) {
+            ngx_http_sandbox_interrupt_note(r, ctx);
         }
 
         return;
     }
 
-    if (ctx->control && ngx_http_sandbox_interrupt_is_stream(r, rc)) {
-        ngx_http_sandbox_interrupt_hold(r);
+    if (ngx_http_sandbox_interrupt_is_websocket(r, rc)) {
+        (void) ngx_http_sandbox_interrupt_hold(r, sandbox_interrupt_websocket);
+
+    } else if (ctx->control && ngx_http_sandbox_interrupt_is_stream(r, rc)) {
+        (void) ngx_http_sandbox_interrupt_hold(r, sandbox_interrupt_stream);
     }
+}
+
+
+/* What of a request without an answer is known by now. */
+
+static void
+ngx_http_sandbox_interrupt_note(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx)
+{
+    switch (ngx_http_sandbox_interrupt_state(r)) {
+
+    case sandbox_interrupt_destroyed:
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_DESTROYED;
+        return;
+
+    case sandbox_interrupt_ended:
+        break;
+
+    default: /* sandbox_interrupt_unknown */
+
+        /* an agent doesn't leave a request without one; an app may */
+
+        if (!ctx->control) {
+            return;
+        }
+    }
+
+    if (ctx->failure == NGX_HTTP_SANDBOX_OK
+        || ctx->failure == NGX_HTTP_SANDBOX_FAIL_CLOSED)
+    {
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_BROKEN;
+    }
+}
+
+
+/*
+ * From the header filter: the answer that proxy_pass has failed is held until
+ * it is known whether the sandbox has ended.  NGX_DECLINED: it isn't.
+ */
+
+ngx_int_t
+ngx_http_sandbox_interrupt_answer(ngx_http_request_t *r)
+{
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (ctx == NULL || ctx->failure != NGX_HTTP_SANDBOX_FAIL_BROKEN
+        || r->err_status != NGX_HTTP_BAD_GATEWAY || r->header_only)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_http_sandbox_interrupt_hold(r, sandbox_interrupt_answer)
+        != NGX_OK)
+    {
+        ctx->failure = NGX_HTTP_SANDBOX_OK;
+        return NGX_DECLINED;
+    }
+
+    /* so that nginx leaves it at the header */
+
+    r->header_only = 1;
+
+    return NGX_DONE;
+}
+
+
+/* The same of a WebSocket, at a place where a close frame may follow. */
+
+static ngx_uint_t
+ngx_http_sandbox_interrupt_is_websocket(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_upstream_t      *u;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    u = r->upstream;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    return rc == NGX_OK
+           && p->frames
+           && sandbox_frames_open(p->frames)
+           && u->peer.connection
+           && u->peer.connection->read->eof
+           && !r->connection->read->eof
+           && !r->connection->error
+           && r->http_version < NGX_HTTP_VERSION_20;
+}
+
+
+/* Watches the frames of a connection that is a WebSocket from now on. */
+
+ngx_int_t
+ngx_http_sandbox_interrupt_watch(ngx_http_request_t *r)
+{
+    ngx_buf_t                *b;
+    ngx_connection_t         *c;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+    b = &r->upstream->buffer;
+    c = r->upstream->peer.connection;
+
+    p->frames = ngx_pcalloc(r->pool, sizeof(sandbox_frames));
+    if (p->frames == NULL) {
+        return NGX_ERROR;
+    }
+
+    sandbox_frames_feed(p->frames, b->pos, b->last - b->pos);
+
+    p->recv = c->recv;
+    c->recv = ngx_http_sandbox_interrupt_recv;
+
+    return NGX_OK;
+}
+
+
+static ssize_t
+ngx_http_sandbox_interrupt_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t                   n;
+    ngx_http_request_t       *r;
+    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_http_sandbox_peer_t  *p;
+
+    r = c->data;
+    ctx = ngx_http_sandbox_ctx(r);
+    p = ctx->peer;
+
+    n = p->recv(c, buf, size);
+
+    if (n > 0) {
+        sandbox_frames_feed(p->frames, buf, n);
+    }
+
+    return n;
 }
 
 
@@ -163,21 +328,23 @@ ngx_http_sandbox_interrupt_state(ngx_http_request_t *r)
 
 /* Keeps the request until it is known why its sandbox has left it. */
 
-static void
-ngx_http_sandbox_interrupt_hold(ngx_http_request_t *r)
+static ngx_int_t
+ngx_http_sandbox_interrupt_hold(ngx_http_request_t *r,
+    ngx_http_sandbox_interrupt_kind_e kind)
 {
     ngx_pool_cleanup_t            *cln;
     ngx_http_sandbox_interrupt_t  *i;
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_sandbox_interrupt_t));
     if (cln == NULL) {
-        return;
+        return NGX_ERROR;
     }
 
     i = cln->data;
     ngx_memzero(i, sizeof(ngx_http_sandbox_interrupt_t));
 
     i->request = r;
+    i->kind = kind;
     i->event.handler = ngx_http_sandbox_interrupt_handler;
     i->event.data = i;
     i->event.log = r->connection->log;
@@ -189,6 +356,8 @@ ngx_http_sandbox_interrupt_hold(ngx_http_request_t *r)
     /* behind what proxy_pass does with the request yet */
 
     ngx_post_event(&i->event, &ngx_posted_events);
+
+    return NGX_OK;
 }
 
 
@@ -230,33 +399,40 @@ ngx_http_sandbox_interrupt_handler(ngx_event_t *ev)
 static void
 ngx_http_sandbox_interrupt_look(ngx_http_sandbox_interrupt_t *i)
 {
-    json_t                  *request;
-    ngx_http_request_t      *r;
-    ngx_http_sandbox_ctx_t  *ctx;
+    json_t                        *request;
+    ngx_http_request_t            *r;
+    ngx_http_sandbox_ctx_t        *ctx;
+    ngx_http_sandbox_interrupt_e   state;
 
     r = i->request;
     ctx = ngx_http_sandbox_ctx(r);
+    state = ngx_http_sandbox_interrupt_state(r);
 
-    switch (ngx_http_sandbox_interrupt_state(r)) {
+    if (i->kind == sandbox_interrupt_answer && i->delay == 0) {
 
-    case sandbox_interrupt_unknown:
+        /* nginx is through with it: a client that leaves is noticed */
+
+        r->header_only = 0;
+
+        if (!r->discard_body) {
+            r->read_event_handler = ngx_http_test_reading;
+        }
+    }
+
+    if (state == sandbox_interrupt_unknown) {
         i->delay = i->delay ? 2 * i->delay : NGX_HTTP_SANDBOX_INTERRUPT_FIRST;
 
-        if (i->delay <= NGX_HTTP_SANDBOX_INTERRUPT_LAST) {
+        if (i->delay <= (ctx->control ? NGX_HTTP_SANDBOX_INTERRUPT_LAST
+                                      : NGX_HTTP_SANDBOX_INTERRUPT_APP))
+        {
             ngx_add_timer(&i->event, i->delay);
             return;
         }
+    }
 
-        ngx_http_sandbox_interrupt_end(r, "The sandbox can't be reached any "
-                                       "more", NULL);
+    if (state != sandbox_interrupt_ended) {
+        ngx_http_sandbox_interrupt_end(i, state, NULL);
         return;
-
-    case sandbox_interrupt_destroyed:
-        ngx_http_sandbox_interrupt_end(r, "The sandbox was destroyed", NULL);
-        return;
-
-    default: /* sandbox_interrupt_ended */
-        break;
     }
 
     /* where many have ended at once, sandboxd has more to do than to explain */
@@ -297,7 +473,7 @@ ngx_http_sandbox_interrupt_reason(ngx_http_request_t *r, void *data,
     i->asking = 0;
 
     if (ngx_http_sandbox_interrupt_state(r) == sandbox_interrupt_destroyed) {
-        ngx_http_sandbox_interrupt_end(r, "The sandbox was destroyed", NULL);
+        ngx_http_sandbox_interrupt_end(i, sandbox_interrupt_destroyed, NULL);
         return;
     }
 
@@ -311,21 +487,41 @@ ngx_http_sandbox_interrupt_reason(ngx_http_request_t *r, void *data,
         reason = NULL;
     }
 
-    ngx_http_sandbox_interrupt_end(r, "The sandbox has stopped", reason);
+    ngx_http_sandbox_interrupt_end(i, sandbox_interrupt_ended, reason);
 }
 
 
 static void
-ngx_http_sandbox_interrupt_end(ngx_http_request_t *r, const char *message,
-    const char *reason)
+ngx_http_sandbox_interrupt_end(ngx_http_sandbox_interrupt_t *i,
+    ngx_http_sandbox_interrupt_e state, const char *reason)
 {
-    char         *text;
-    size_t        len;
-    ngx_int_t     rc;
-    ngx_buf_t    *b;
-    ngx_chain_t   out;
+    const char          *message;
+    ngx_http_request_t  *r;
 
     static const ngx_str_t  code = ngx_string("operation_interrupted");
+    static const char      *messages[] = {
+        "The sandbox can't be reached any more",
+        "The sandbox was destroyed",
+        "The sandbox has stopped"
+    };
+
+    r = i->request;
+    message = messages[state];
+
+    if (i->kind == sandbox_interrupt_answer) {
+        ngx_http_sandbox_interrupt_answered(r, state, message, reason);
+        return;
+    }
+
+    if (i->kind == sandbox_interrupt_websocket
+        && state == sandbox_interrupt_unknown
+        && !ngx_http_sandbox_ctx(r)->control)
+    {
+        /* an app's own way to end */
+
+        ngx_http_finalize_request(r, NGX_OK);
+        return;
+    }
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "sandbox \"%V\": a stream was interrupted: %s%s%s",
@@ -334,6 +530,100 @@ ngx_http_sandbox_interrupt_end(ngx_http_request_t *r, const char *message,
 
     ngx_http_sandbox_count_error(&code);
     ngx_http_sandbox_audit_error(r, &code);
+
+    if (i->kind == sandbox_interrupt_websocket) {
+        ngx_http_sandbox_interrupt_websocket(r, state, message, reason);
+
+    } else {
+        ngx_http_sandbox_interrupt_stream(r, message, reason);
+    }
+}
+
+
+/* What can't be sent at once is not worth waiting for. */
+
+static void
+ngx_http_sandbox_interrupt_websocket(ngx_http_request_t *r,
+    ngx_http_sandbox_interrupt_e state, const char *message,
+    const char *reason)
+{
+    size_t      len;
+    u_char      text[SANDBOX_FRAMES_CLOSE], *last;
+    u_char      frame[SANDBOX_FRAMES_CLOSE];
+    ngx_uint_t  code;
+
+    static const ngx_uint_t  codes[] = {
+        1011,                            /* internal error */
+        1001,                            /* going away */
+        1012                             /* service restart */
+    };
+
+    code = codes[state];
+
+    last = ngx_snprintf(text, sizeof(text), "%s%s%s", message,
+                        reason ? ": " : "", reason ? reason : "");
+
+    for (len = 0; text + len < last && text[len] < 0x80; len++) { /* void */ }
+
+    len = sandbox_frames_close(frame, (unsigned) code, (char *) text, len);
+
+    (void) r->connection->send(r->connection, frame, len);
+
+    ngx_http_finalize_request(r, NGX_OK);
+}
+
+
+/* Gives the answer that was held, or another one. */
+
+static void
+ngx_http_sandbox_interrupt_answered(ngx_http_request_t *r,
+    ngx_http_sandbox_interrupt_e state, const char *message,
+    const char *reason)
+{
+    size_t                     len;
+    ngx_http_sandbox_ctx_t    *ctx;
+    ngx_http_sandbox_error_t  *err;
+
+    static const ngx_str_t  code = ngx_string("operation_interrupted");
+
+    ctx = ngx_http_sandbox_ctx(r);
+    ctx->failure = NGX_HTTP_SANDBOX_FAIL_CLOSED;
+
+    len = ngx_strlen(message) + (reason ? ngx_strlen(reason) + 2 : 0);
+    err = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_error_t) + len);
+
+    if (err && state != sandbox_interrupt_unknown) {
+        err->status = NGX_HTTP_CONFLICT;
+        err->code = code;
+
+        err->message.data = (u_char *) (err + 1);
+        err->message.len = len;
+
+        (void) ngx_snprintf(err->message.data, len, "%s%s%s", message,
+                            reason ? ": " : "", reason ? reason : "");
+
+        ctx->error = err;
+        ctx->failure = NGX_HTTP_SANDBOX_FAIL_ENDED;
+
+        ngx_http_sandbox_count_error(&code);
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    ngx_http_finalize_request(r, ngx_http_special_response_handler(r,
+                                                      NGX_HTTP_BAD_GATEWAY));
+}
+
+
+static void
+ngx_http_sandbox_interrupt_stream(ngx_http_request_t *r, const char *message,
+    const char *reason)
+{
+    char         *text;
+    size_t        len;
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
 
     text = ngx_http_sandbox_interrupt_event(r, message, reason);
     len = text ? ngx_strlen(text) : 0;

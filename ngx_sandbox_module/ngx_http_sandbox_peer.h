@@ -10,6 +10,7 @@
 
 #include "ngx_http_sandbox.h"
 
+#include "sandbox_frames.h"
 #include "sandbox_line.h"
 
 
@@ -26,6 +27,9 @@ typedef struct {
     ngx_int_t                   (*reinit_request)(ngx_http_request_t *r);
     void                        (*finalize_request)(ngx_http_request_t *r,
                                                     ngx_int_t rc);
+
+    sandbox_frames               *frames;      /* of a WebSocket, or NULL */
+    ngx_recv_pt                   recv;
 
     ngx_str_t                     name;
     sandbox_line                  line;
@@ -82,8 +86,13 @@ ngx_int_t ngx_http_sandbox_process_header(ngx_http_request_t *r);
 ngx_int_t ngx_http_sandbox_reinit_request(ngx_http_request_t *r);
 
 
-/* _interrupt.c: the same, for the control API alone. */
+/* _interrupt.c */
+
+/* The same, for the control API and for WebSockets. */
 void ngx_http_sandbox_finalize_request(ngx_http_request_t *r, ngx_int_t rc);
+
+/* The connection's handshake is over: a WebSocket's frames follow. */
+ngx_int_t ngx_http_sandbox_interrupt_watch(ngx_http_request_t *r);
 
 
 #endif /* _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_ */

@@ -2,8 +2,8 @@
 
 # What was under way when its sandbox was destroyed, died, was put to sleep or
 # could not be reached any more: a stream of the API ends with an error that
-# says so, in order; a request without an answer is told that it was
-# interrupted.  What is an app's own is left alone.
+# says so, in order, a WebSocket with a close frame; a request without an answer
+# is told that it was interrupted.  What is an app's own is left alone.
 
 use strict;
 use warnings;
@@ -16,11 +16,15 @@ use IO::Select;
 use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
+use WebSocket;
 
 alarm_after(240);
 
 my $CUT = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
     . "Transfer-Encoding: chunked\r\n\r\n";
+
+my $WS = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+    . "Connection: Upgrade\r\n\r\n";
 
 sub chunk { return sprintf "%x\r\n%s\r\n", length $_[0], $_[0] }
 
@@ -72,6 +76,10 @@ my $agent = $e->agent(1, agent => { raw => {
         . "text/event-stream\r\nContent-Length: 99\r\n\r\ndata: 1\n\n",
     '/api/watch' => $CUT . chunk(qq(data: {"type":"watching"}\n\n)) . "0\r\n\r\n",
     '/app' => $CUT . chunk("data: 1\n\n"),
+    '/bridge/pty' => "$WS\x82\x02hi",
+    '/cut' => "$WS\x82\x05hi",
+    '/said' => "$WS\x82\x02hi\x88\x02\x03\xe8",
+    '/open' => "$WS\x82\x02hi",
     map { $_ => $CUT . chunk("data: " . 'x' x 600_000 . "\n\n") }
         '/bridge/process/p/stream', '/bridge/watch',
 } });
@@ -149,7 +157,45 @@ $r = $e->raw("POST $box/exec HTTP/1.0\r\nHost: api.test\r\nAuthorization: "
     . "Bearer $Edge::KEY\r\nContent-Length: 2\r\n\r\n{}");
 like($r->{body}, qr/event: error\ndata: \{.*\}\n\n\z/, 'HTTP/1.0');
 
-is($e->api(GET => "$box/api/ping")->{status}, 502, 'no answer at all: 502');
+$r = $e->api(GET => "$box/api/ping");
+is($r->{status}, 502, 'no answer at all: 502');
+is($r->{json}{code}, 'sandbox_unreachable', 'since it runs');
+
+# WebSockets: [opcode, payload] of all frames, and how long the end took.
+sub frames {
+    my ($w) = @_;
+    my ($began, @got) = (time());
+
+    while (my @frame = $w->receive(20)) {
+        push @got, $frame[0] == 8 && length $frame[1] > 1
+            ? [8, unpack 'na*', $frame[1]] : [@frame];
+    }
+
+    return (\@got, time() - $began);
+}
+
+sub ws {
+    my ($port, $host, $path, $key) = @_;
+
+    return WebSocket->connect(port => $port, host => $host, path => $path,
+        headers => $key ? [['Authorization', "Bearer $key"]] : []);
+}
+
+my ($got, $took) = frames(ws($e->{port}, 'api.test', "$box/pty", $Edge::KEY));
+is_deeply($got, [[2, 'hi'],
+    [8, 1011, "The sandbox can't be reached any more"]],
+    'a terminal that breaks off is closed');
+my @preview = ($e->{port}, '8000-box1-tok.preview.test');
+for my $case (['/open', [[2, 'hi']], 'an app may just end'],
+    ['/cut', [], 'nothing is put into a frame'],
+    ['/said', [[2, 'hi'], [8, 1000, '']], 'nor behind the close frame'])
+{
+    my ($path, $want, $what) = @$case;
+
+    ($got, $took) = frames(ws(@preview, $path));
+    is_deeply($got, $want, $what);
+    cmp_ok($took, '<', 1, 'soon');
+}
 
 # Somebody who waits for an app's answer.  sandboxd tells of the end before it
 # answers the next question.
@@ -157,6 +203,8 @@ $s = http_connect(port => $e->{port});
 http_send($s, "GET $box/proxy/8000/slow?60 HTTP/1.1\r\nHost: api.test\r\n"
     . "Authorization: Bearer $Edge::KEY\r\n\r\n");
 ok(wait_for(sub { $agent->log =~ m{^GET /slow}m }, 10), 'an app is slow');
+my $held = ws(@preview, '/hold');
+is($held->{response}{status}, 101, 'and a WebSocket of a preview is open');
 $e->daemon->gone(kind => 'exposure', slot => 1, label => '8000-box1-tok');
 $e->daemon->gone(kind => 'sandbox', slot => 1, id => 'box1');
 is($e->api(GET => "$box/running")->{json}{running} ? 1 : 0, 0, 'it is gone');
@@ -164,6 +212,9 @@ $agent->stop;
 $r = http_read($s);
 is("$r->{status} $r->{json}{code}", '409 operation_interrupted',
     'and who waited for it is told');
+($got) = frames($held);
+is_deeply($got->[-1], [8, 1001, 'The sandbox was destroyed'],
+    'and so is the WebSocket');
 $e->stop;
 $e->no_alerts;
 
@@ -213,15 +264,29 @@ sub under_way {
     $open{logs} = request(GET => "$id/api/process/p/stream");
     $open{watch} = request(POST => "$id/api/watch", { path => '/workspace' });
 
+    $open{terminal} = ws($s->{port}, "localhost:$s->{port}",
+        "/v1/sandbox/$id/pty?session=t", $s->{key});
+    is($open{terminal}{response}{status}, 101, "$id: a terminal");
+    $open{terminal}->receive(30);
+
     ok(reads($open{$_}, $_ eq 'bridge' ? qr/dGlja/ : $_ eq 'watch'
-        ? qr/watching/ : qr/tick/), "$id: $_") for sort keys %open;
+        ? qr/watching/ : qr/tick/), "$id: $_")
+        for grep { $_ ne 'terminal' } sort keys %open;
 
     return %open;
 }
 
 # They end with an error, in order.
 sub ends {
-    my ($re, %open) = @_;
+    my ($re, $code, %open) = @_;
+    my $terminal = delete $open{terminal};
+
+    if ($terminal) {
+        my ($frames) = frames($terminal);
+
+        is("$frames->[-1][0] $frames->[-1][1]", "8 $code", 'a terminal is closed');
+        like($frames->[-1][2], $re, 'with the reason');
+    }
 
     for (sort keys %open) {
         my $r = http_read($open{$_}{s}, buffer => $open{$_}{text});
@@ -250,7 +315,7 @@ ok(wait_for(sub {
 }, 20), 'one: a command');
 
 is($s->api(DELETE => '/v1/sandbox/one')->{status}, 204, 'destroyed meanwhile');
-ends(qr/^The sandbox was destroyed$/, %open);
+ends(qr/^The sandbox was destroyed$/, 1001, %open);
 $r = http_read($waiting->{s});
 is($r->{status}, 409, 'who waited is told');
 is($r->{json}{code}, 'operation_interrupted', 'by a code');
@@ -265,16 +330,28 @@ like(slurp($out), qr/event: error\ndata: \{[^\n]*was destroyed[^\n]*\}\n\n\n200 
 # ---- the end of its own
 
 %open = under_way('two');
+$waiting = request(POST => 'two/api/execute', { command => 'sleep 60' });
+my $raw = request(POST => 'two/exec', { argv => ['sleep', '60'] });
+sleep 0.5;
 kill 'KILL', $s->sandbox_pid('two');
-ends(qr/^The sandbox has stopped: it was ended by signal 9$/, %open);
+my $ended = qr/^The sandbox has stopped: it was ended by signal 9$/;
+ends($ended, 1012, %open);
+$r = http_read($waiting->{s});
+is("$r->{status} $r->{json}{code}", '409 operation_interrupted',
+    'who waited is told');
+like($r->{json}{error}, $ended, 'why');
+$r = http_read($raw->{s}, buffer => $raw->{text});
+like($r->{body}, qr/interrupted/, 'by the other route, too');
 is($s->exec('two', 'echo again')->{stdout}, 'again', 'and it starts afresh');
 
 # ---- asked to sleep
 
 %open = under_way('three');
 is($s->api(POST => '/v1/sandbox/three/sleep')->{status}, 200, 'put to sleep');
-ends(qr/^The sandbox has stopped: it was put to sleep$/,
+ends(qr/^The sandbox has stopped: it was put to sleep$/, 1012,
     watch => delete $open{watch});
+my ($slept) = frames(delete $open{terminal});
+is($slept->[-1][0], 8, 'a terminal is closed');
 
 # What is asked to end first has an exit code to tell.
 for (sort keys %open) {

@@ -252,7 +252,7 @@ sub request {
     my $sha = Digest::SHA->new(256);
     my $size = 0;
 
-    if ($head =~ /^upgrade: websocket/mi) {
+    if ($head =~ /^upgrade: websocket/mi && !defined $self->{raw}{$uri}) {
         $self->websocket($c, $in, $head);
         return 0;
     }
