@@ -24,6 +24,7 @@
 #define INIT_MODULES     "/lib/sandbox-modules"
 #define INIT_AHEAD_MS    600000     /* no start takes that long */
 #define INIT_LAST_MS     2000       /* for processes after SIGTERM */
+#define INIT_WORKING_SET "1000"     /* ms, which the kernel keeps */
 
 #define INIT_SAFE        (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
@@ -199,6 +200,33 @@ init_limits(void)
 
 
 static void
+init_write(const char *path, const char *text)
+{
+    int  fd;
+
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd != -1) {
+        (void) !write(fd, text, strlen(text));
+        close(fd);
+    }
+}
+
+
+/* Programs are read from a disk again and again where nothing is left but their
+ * pages, and nobody gets anywhere for minutes.  With a working set that is kept
+ * (the kernel's Documentation/admin-guide/mm/multigen_lru.rst), what takes too
+ * much is ended instead. */
+
+static void
+init_memory(void)
+{
+    init_write("/sys/kernel/mm/lru_gen/enabled", "y");
+    init_write("/sys/kernel/mm/lru_gen/min_ttl_ms", INIT_WORKING_SET);
+}
+
+
+static void
 init_mounts_all(void)
 {
     size_t  i;
@@ -239,6 +267,7 @@ init_early(void)
 
     init_mounts_all();
     init_limits();
+    init_memory();
     init_loopback();
 
     /* Ctrl-Alt-Del, which is how a VMM asks for the end, comes as SIGINT. */

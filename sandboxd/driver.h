@@ -110,6 +110,9 @@ struct driver {
      * with `unenforceable` before start() is called. */
     bool         enforces_cpu, enforces_memory, enforces_disk, enforces_pids;
 
+    /* With less, in bytes, a sandbox of this driver can't be. */
+    uint64_t     memory_min, disk_min;
+
     /* Creates the writable layer if needed and starts the sandbox: binds the
      * agent's socket, spawns, and waits until the agent answers a ping.
      * Fails with the reason within the given time.  Writable state of an

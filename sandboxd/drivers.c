@@ -139,6 +139,8 @@ drivers_options(const drivers *ds, config *cf, options_host *host)
         runtime->enforces_memory = ds->all[i]->enforces_memory;
         runtime->enforces_disk = ds->all[i]->enforces_disk;
         runtime->enforces_pids = ds->all[i]->enforces_pids;
+        runtime->memory_min = ds->all[i]->memory_min;
+        runtime->disk_min = ds->all[i]->disk_min;
     }
 
     /* The driver knows this one without a directory. */

@@ -122,6 +122,8 @@ limits_probe(machine_driver *m)
     d->enforces_memory = true;
     d->enforces_pids = true;
     d->enforces_disk = true;
+    d->memory_min = MACHINE_MEMORY_MIN;
+    d->disk_min = MACHINE_DISK_MIN;
 
     cpus = sysconf(_SC_NPROCESSORS_ONLN);
     m->cpus = cpus < 1 ? 1 : (unsigned) cpus;

@@ -71,6 +71,7 @@ typedef struct {
     const char         *name;
     bool                enforces_cpu, enforces_memory, enforces_disk;
     bool                enforces_pids;
+    uint64_t            memory_min, disk_min;   /* bytes */
 } options_runtime;
 
 /* What this host can do. */

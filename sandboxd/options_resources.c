@@ -69,7 +69,7 @@ unenforceable(const char *name, error **err)
 
 static int
 resource_bytes(json_t *copy, json_t *in, const char *name, bool enforced,
-    error **err)
+    uint64_t least, const char *runtime, error **err)
 {
     char         field[64];
     json_t      *value;
@@ -92,6 +92,13 @@ resource_bytes(json_t *copy, json_t *in, const char *name, bool enforced,
 
     if (!enforced) {
         return unenforceable(field, err);
+    }
+
+    if ((uint64_t) n < least) {
+        return error_set_field(err, 422, "unenforceable", field,
+                               (long long) least, "%s must be at least %llu "
+                               "MiB with the runtime \"%s\"", field,
+                               (unsigned long long) least >> 20, runtime);
     }
 
     json_object_set_new(copy, name, json_integer(n));
@@ -158,9 +165,9 @@ options_resources(json_t *spec, json_t *in, const options_runtime *host,
 
     if (resource_cpu(copy, resources, host->enforces_cpu, err) < 0
         || resource_bytes(copy, resources, "memory", host->enforces_memory,
-                          err) < 0
-        || resource_bytes(copy, resources, "disk", host->enforces_disk, err)
-           < 0)
+                          host->memory_min, host->name, err) < 0
+        || resource_bytes(copy, resources, "disk", host->enforces_disk,
+                          host->disk_min, host->name, err) < 0)
     {
         return -1;
     }

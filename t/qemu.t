@@ -45,6 +45,18 @@ sub run {
     return $r->{stdout} // '';
 }
 
+# ---- sizes that no machine can have
+
+for (['memory', '64M', 96 << 20], ['disk', '63M', 64 << 20]) {
+    my ($name, $size, $least) = @$_;
+    my $r = $s->api(POST => '/v1/sandbox', json => { id => 'small',
+        resources => { $name => $size } });
+
+    is_deeply([$r->{status}, @{ $r->{json} }{qw(code field limit)}],
+        [422, 'unenforceable', "resources.$name", $least],
+        "too little $name is refused at once") or diag $r->{body};
+}
+
 # ---- one machine, from outside and inside
 
 my $r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
