@@ -25,7 +25,7 @@ typedef union {
     struct sockaddr_in6  in6;
 } listen_sockaddr;
 
-static int  listen_is_vsock;
+static unsigned  listen_vsock_peer;    /* 0: not over vsock */
 
 
 static int
@@ -119,7 +119,7 @@ listen_open(const listen_address *a, error **err)
         return -1;
     }
 
-    listen_is_vsock = a->kind == LISTEN_VSOCK;
+    listen_vsock_peer = a->kind == LISTEN_VSOCK ? a->peer : 0;
 
     return fd;
 }
@@ -140,7 +140,7 @@ listen_peer_allowed(int fd)
     socklen_t        len;
     listen_sockaddr  from;
 
-    if (!listen_is_vsock) {
+    if (listen_vsock_peer == 0) {
         return 1;
     }
 
@@ -149,5 +149,5 @@ listen_peer_allowed(int fd)
 
     return getpeername(fd, &from.any, &len) == 0
            && from.any.sa_family == AF_VSOCK
-           && from.vm.svm_cid == VMADDR_CID_HOST;
+           && from.vm.svm_cid == listen_vsock_peer;
 }

@@ -15,8 +15,8 @@ int listen_open(const listen_address *a, error **err);
 /* Removes what listen_open() has put into the file system. */
 void listen_close(const listen_address *a);
 
-/* May this peer speak to us at all?  Over vsock only the host may: programs
- * of the same machine reach the port as well. */
+/* May this peer speak to us at all?  Over vsock only one cid may, usually
+ * the host: programs of the same machine reach the port as well. */
 int listen_peer_allowed(int fd);
 
 #endif

@@ -51,7 +51,7 @@ main_usage(FILE *to)
 {
     fprintf(to,
             "usage: sandbox-agent [OPTION]... [--] [COMMAND [ARGUMENT]...]\n"
-            "  --listen unix:PATH | vsock:PORT | tcp:ADDRESS:PORT\n"
+            "  --listen unix:PATH | vsock:PORT[:CID] | tcp:ADDRESS:PORT\n"
             "                     or SANDBOX_LISTEN\n"
             "  --key-file FILE    its first line is the key; or "
             "SANDBOX_KEY_FILE\n"

@@ -396,23 +396,50 @@ options_listen_tcp(const char *text, listen_address *a, error **err)
 }
 
 
+static int
+options_listen_vsock(const char *text, listen_address *a, error **err)
+{
+    char         number[16];
+    size_t       len;
+    long long    port, peer;
+    const char  *p;
+
+    p = text + sizeof("vsock:") - 1;
+    len = strcspn(p, ":");
+    port = -1;
+    peer = LISTEN_VSOCK_HOST;
+
+    if (len < sizeof(number)) {
+        memcpy(number, p, len);
+        number[len] = '\0';
+        port = options_number(number, LISTEN_VSOCK_MAX);
+    }
+
+    if (p[len] == ':') {
+        peer = options_number(p + len + 1, LISTEN_VSOCK_MAX);
+    }
+
+    if (port <= 0 || peer <= 0) {
+        return error_set(err, 400, "usage", "%.100s: not a vsock port, with "
+                         "or without the cid that may connect", text);
+    }
+
+    a->kind = LISTEN_VSOCK;
+    a->port = (unsigned) port;
+    a->peer = (unsigned) peer;
+
+    return 0;
+}
+
+
 int
 options_listen(const char *text, listen_address *a, error **err)
 {
-    long long  port;
-
     memset(a, 0, sizeof(*a));
     a->text = text;
 
     if (strncmp(text, "vsock:", 6) == 0) {
-        port = options_number(text + 6, 0xfffffffeLL);
-        if (port <= 0) {
-            return error_set(err, 400, "usage", "%.100s: not a vsock port",
-                             text);
-        }
-        a->kind = LISTEN_VSOCK;
-        a->port = (unsigned) port;
-        return 0;
+        return options_listen_vsock(text, a, err);
     }
 
     if (strncmp(text, "tcp:", 4) == 0) {

@@ -56,15 +56,20 @@ typedef enum {
     LISTEN_TCP
 } listen_kind;
 
+#define LISTEN_VSOCK_HOST  2
+#define LISTEN_VSOCK_MAX   0xfffffffeLL
+
 typedef struct {
     listen_kind   kind;
     unsigned      port;
+    unsigned      peer;             /* vsock: the only cid that is let in */
     int           ipv6;
     const char   *text;             /* as it was given */
     char          host[108];        /* the path, or a numeric address */
 } listen_address;
 
-/* /PATH, unix:/PATH, vsock:PORT, tcp:ADDRESS:PORT, tcp:[ADDRESS]:PORT. */
+/* /PATH, unix:/PATH, vsock:PORT, vsock:PORT:CID, tcp:ADDRESS:PORT,
+ * tcp:[ADDRESS]:PORT. */
 int options_listen(const char *text, listen_address *a, error **err);
 
 #endif

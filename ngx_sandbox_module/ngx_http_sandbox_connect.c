@@ -183,6 +183,74 @@ ngx_http_sandbox_tune(ngx_connection_t *c, ngx_http_sandbox_peer_t *p)
 
 
 /*
+ * After a read that fills its buffer nginx asks how much more there is, which
+ * sockets of virtual machines can't tell: to nginx that is an error, and the
+ * end of the response.  So it is told that there is plenty, and finds out by
+ * reading.
+ */
+
+static ngx_inline void
+ngx_http_sandbox_plenty(ngx_connection_t *c)
+{
+#if (NGX_HAVE_FIONREAD)
+
+    if (c->read->available < 0) {
+        c->read->available = NGX_MAX_INT32_VALUE;
+    }
+
+#endif
+}
+
+
+void
+ngx_http_sandbox_unasked(ngx_connection_t *c)
+{
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx((ngx_http_request_t *) c->data);
+
+    if (ctx->address.kind == SANDBOX_ADDRESS_VSOCK) {
+        ngx_http_sandbox_plenty(c);
+    }
+}
+
+
+static ssize_t
+ngx_http_sandbox_vsock_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ngx_http_sandbox_plenty(c);
+
+    return ngx_recv(c, buf, size);
+}
+
+
+static ssize_t
+ngx_http_sandbox_vsock_recv_chain(ngx_connection_t *c, ngx_chain_t *in,
+    off_t limit)
+{
+    ngx_http_sandbox_plenty(c);
+
+    return ngx_recv_chain(c, in, limit);
+}
+
+
+/* How a connection is read from for as long as it lives, whoever uses it. */
+
+void
+ngx_http_sandbox_plain_recv(ngx_connection_t *c, ngx_http_sandbox_ctx_t *ctx)
+{
+    if (ctx->address.kind == SANDBOX_ADDRESS_VSOCK) {
+        c->recv = ngx_http_sandbox_vsock_recv;
+        c->recv_chain = ngx_http_sandbox_vsock_recv_chain;
+        return;
+    }
+
+    c->recv = ngx_recv;
+    c->recv_chain = ngx_recv_chain;
+}
+
+
+/*
  * To the gate once more.  NGX_OK: the sandbox runs, the address is set anew.
  * NGX_AGAIN: pc has a connection that is not connected yet.
  */

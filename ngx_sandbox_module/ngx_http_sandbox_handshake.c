@@ -129,6 +129,7 @@ ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
     }
 
     for ( ;; ) {
+        ngx_http_sandbox_unasked(c);
         n = ngx_recv(c, buf, size);
 
         if (n == NGX_AGAIN) {
@@ -151,7 +152,7 @@ ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
             return NGX_ERROR;
         }
 
-        c->recv = ngx_recv;
+        ngx_http_sandbox_plain_recv(c, ctx);
 
         ngx_http_sandbox_park_done(r);
 
@@ -167,6 +168,8 @@ ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
         }
 
         /* not 0, which would be the end: what follows may be there already */
+
+        ngx_http_sandbox_unasked(c);
 
         return ngx_recv(c, buf, size);
     }

@@ -11,6 +11,7 @@
 
 #include "ngx_http_sandbox.h"
 #include "ngx_http_sandbox_limit.h"
+#include "ngx_http_sandbox_peer.h"
 
 
 static ngx_http_sandbox_pace_t *ngx_http_sandbox_pace(ngx_http_request_t *r,
@@ -138,8 +139,7 @@ ngx_http_sandbox_pace_end(ngx_http_request_t *r, ngx_connection_t *c)
     ngx_http_sandbox_pace_free(held->pace);
 
     if (c) {
-        c->recv = ngx_recv;
-        c->recv_chain = ngx_recv_chain;
+        ngx_http_sandbox_plain_recv(c, ctx);
         c->send = ngx_send;
         c->send_chain = ngx_send_chain;
     }
@@ -215,6 +215,7 @@ ngx_http_sandbox_paced_recv(ngx_connection_t *c, u_char *buf, size_t size)
         return NGX_AGAIN;
     }
 
+    ngx_http_sandbox_unasked(c);
     n = ngx_recv(c, buf, size);
 
     if (n > 0) {
@@ -238,6 +239,7 @@ ngx_http_sandbox_paced_recv_chain(ngx_connection_t *c, ngx_chain_t *in,
         return NGX_AGAIN;
     }
 
+    ngx_http_sandbox_unasked(c);
     n = ngx_recv_chain(c, in, limit);
 
     if (n > 0) {

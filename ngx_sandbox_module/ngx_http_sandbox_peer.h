@@ -73,6 +73,13 @@ ngx_int_t ngx_http_sandbox_connect(ngx_peer_connection_t *pc,
 ngx_int_t ngx_http_sandbox_again(ngx_peer_connection_t *pc,
     ngx_http_sandbox_peer_t *p);
 
+/* Before each ngx_recv() of our own, of a connection that may be vsock's. */
+void ngx_http_sandbox_unasked(ngx_connection_t *c);
+
+/* What reads from a connection that nothing of ours reads from. */
+void ngx_http_sandbox_plain_recv(ngx_connection_t *c,
+    ngx_http_sandbox_ctx_t *ctx);
+
 
 /* _handshake.c */
 

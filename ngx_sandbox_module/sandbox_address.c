@@ -57,7 +57,7 @@ sandbox_address_hybrid(sandbox_address *dst, long long port)
 }
 
 
-/* The cids below are the hypervisor's, this machine's and the host's own. */
+/* 1 is this machine; the others below 3 are the hypervisor's and the host's. */
 int
 sandbox_address_vsock(sandbox_address *dst, long long cid, long long port)
 {
@@ -65,7 +65,7 @@ sandbox_address_vsock(sandbox_address *dst, long long cid, long long port)
 
     memset(dst, 0, sizeof(*dst));
 
-    if (cid < 3 || cid > 0xfffffffeLL || port < 1 || port > 0xfffffffeLL) {
+    if ((cid < 3 && cid != 1) || cid > 0xfffffffeLL || port < 1 || port > 0xfffffffeLL) {
         return -1;
     }
 

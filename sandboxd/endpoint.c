@@ -177,11 +177,13 @@ vsock_parse(endpoint *dst, json_t *in, error **err)
 
     cid = json_object_get(in, "cid");
 
-    if (!json_is_integer(cid) || json_integer_value(cid) < ENDPOINT_CID_MIN
+    if (!json_is_integer(cid)
+        || (json_integer_value(cid) < ENDPOINT_CID_MIN
+            && json_integer_value(cid) != ENDPOINT_CID_LOCAL)
         || json_integer_value(cid) > (json_int_t) ENDPOINT_CID_MAX)
     {
         return member_error(err, "cid", "must be the cid of a virtual "
-                            "machine, an integer from 3 on");
+                            "machine, an integer from 3 on, or 1, this machine");
     }
 
     dst->cid = (uint32_t) json_integer_value(cid);
@@ -440,7 +442,9 @@ cid_parse(const char *text, size_t len, uint32_t *dst)
     copy[len] = '\0';
     n = strtoull(copy, NULL, 10);
 
-    if (n < ENDPOINT_CID_MIN || n > ENDPOINT_CID_MAX) {
+    if ((n < ENDPOINT_CID_MIN && n != ENDPOINT_CID_LOCAL)
+        || n > ENDPOINT_CID_MAX)
+    {
         return false;
     }
 
@@ -470,7 +474,8 @@ endpoint_cids_parse(endpoint_rules *dst, const char *text)
         return false;
     }
 
-    if (last < first) {
+    /* Who means this machine says so, and nothing else. */
+    if (last < first || (first == ENDPOINT_CID_LOCAL && last != first)) {
         return false;
     }
 

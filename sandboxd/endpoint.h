@@ -25,7 +25,8 @@
 #define ENDPOINT_ADDRESS_MAX    45      /* of an IPv6 address as text */
 #define ENDPOINT_NETS_MAX       32
 
-#define ENDPOINT_CID_MIN         3      /* below: hypervisor, loopback, host */
+#define ENDPOINT_CID_LOCAL       1      /* this machine */
+#define ENDPOINT_CID_MIN         3      /* else; below: hypervisor, host */
 #define ENDPOINT_CID_MAX  0xfffffffeu
 
 typedef enum {

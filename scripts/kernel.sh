@@ -8,12 +8,15 @@
 #   DIR/modules/NN-NAME.ko what a guest loads before it has a root, in order
 #   DIR/vsock/NN-NAME.ko   and then where its agent listens on vsock
 #   DIR/version
+#
+# KERNEL_MODULES names more modules.
 set -eu
 
 dir=${1:?usage: scripts/kernel.sh DIR}
 
 # With those that they need; what is built into the kernel is left out.
 modules="virtio_mmio virtio_blk virtio_net overlay squashfs crc32c_generic erofs"
+modules="$modules ${KERNEL_MODULES:-}"
 vsock="vmw_vsock_virtio_transport virtio-rng virtio_balloon"
 
 fail() {

@@ -171,6 +171,12 @@ test_addresses(void)
     ok(!listens("vsock:", &a) && !listens("vsock:0", &a)
        && !listens("vsock:4294967295", &a) && listens("vsock:4294967294", &a),
        "vsock ports");
+    ok(listens("vsock:1024", &a) && a.peer == 2
+       && listens("vsock:1024:3", &a) && a.port == 1024 && a.peer == 3
+       && !listens("vsock:1024:", &a) && !listens("vsock:1024:0", &a)
+       && !listens("vsock:1024:3:4", &a) && !listens("vsock::3", &a)
+       && !listens("vsock:00000000000000001024", &a)
+       && !listens("vsock:1024:4294967295", &a), "who is let in");
     ok(listens("tcp:127.0.0.1:80", &a) && a.kind == LISTEN_TCP && !a.ipv6
        && a.port == 80 && strcmp(a.host, "127.0.0.1") == 0, "tcp");
     ok(listens("tcp:[::1]:80", &a) && a.ipv6 && strcmp(a.host, "::1") == 0,

@@ -35,7 +35,8 @@ test_read(void)
        && a.kind == SANDBOX_ADDRESS_IPV6 && a.port == 65535, "IPv6");
     ok(sandbox_address_vsock(&a, 3, 1) == 0
        && a.kind == SANDBOX_ADDRESS_VSOCK && a.port == 1, "a cid");
-    ok(sandbox_address_vsock(&a, 0xfffffffe, 0xfffffffe) == 0, "the last one");
+    ok(sandbox_address_vsock(&a, 0xfffffffe, 0xfffffffe) == 0
+       && sandbox_address_vsock(&a, 1, 1) == 0, "the last one, this machine");
     ok(sandbox_address_hybrid(&a, 1024) == 0
        && a.kind == SANDBOX_ADDRESS_HYBRID && a.port == 1024
        && sandbox_address_hybrid(&a, 0) < 0
@@ -53,7 +54,7 @@ test_read(void)
        && sandbox_address_tcp(&a, "10.1.2.3", 65536) < 0
        && sandbox_address_tcp(&a, "10.1.2.3", -1) < 0
        && a.kind == SANDBOX_ADDRESS_NONE, "nor one without a port");
-    ok(sandbox_address_vsock(&a, 2, 1) < 0
+    ok(sandbox_address_vsock(&a, 2, 1) < 0 && sandbox_address_vsock(&a, 0, 1) < 0
        && sandbox_address_vsock(&a, -1, 1) < 0
        && sandbox_address_vsock(&a, 0xffffffff, 1) < 0
        && sandbox_address_vsock(&a, 7, 0) < 0

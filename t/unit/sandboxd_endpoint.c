@@ -44,7 +44,8 @@ test_parse(void)
         "{\"kind\":\"tcp\",\"address\":\"10.0.0.7\",\"port\":7000}",
         "{\"kind\":\"tcp\",\"address\":\"fd00::7\",\"port\":65535}",
         "{\"kind\":\"vsock\",\"cid\":3,\"port\":1024}",
-        "{\"kind\":\"vsock\",\"cid\":4294967294,\"port\":1}", NULL
+        "{\"kind\":\"vsock\",\"cid\":4294967294,\"port\":1}",
+        "{\"kind\":\"vsock\",\"cid\":1,\"port\":1}", NULL
     };
     static const char *const  bad[] = {
         "null", "[]", "\"unix\"", "{}", "{\"kind\":\"pipe\"}",
@@ -192,7 +193,7 @@ test_cids(void)
     int                       i;
     endpoint                  e;
     endpoint_rules            rules;
-    static const char *const  bad[] = { "", "-", "2", "3-2", "7-", "-7", "a",
+    static const char *const  bad[] = { "", "-", "2", "3-2", "1-3", "0", "7-", "-7", "a",
                                         "7-8-9", "4294967295", "7 ", "+7",
                                         NULL };
 
@@ -205,6 +206,11 @@ test_cids(void)
        && endpoint_check(&e, &rules, NULL) == 0, "a range");
     ok(endpoint_cids_parse(&rules, "1500")
        && endpoint_check(&e, &rules, NULL) == 0, "one");
+    ok(parse(&e, "{\"kind\":\"vsock\",\"cid\":1,\"port\":9}")
+       && endpoint_check(&e, &rules, NULL) < 0
+       && endpoint_cids_parse(&rules, "1")
+       && endpoint_check(&e, &rules, NULL) == 0,
+       "this machine, where it is listed");
 
     for (i = 0; bad[i] != NULL; i++) {
         ok(!endpoint_cids_parse(&rules, bad[i]), "no cids: \"%s\"", bad[i]);
