@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -329,6 +330,11 @@ init_entropy(const vm_config *c)
     fd = open("/dev/random", O_WRONLY | O_CLOEXEC);
     rc = fd != -1 ? ioctl(fd, RNDADDENTROPY, &pool) : -1;
 
+    /* Not some time later: another machine may go on from the same memory. */
+    if (rc == 0) {
+        rc = ioctl(fd, RNDRESEEDCRNG);
+    }
+
     if (rc != 0) {
         log_warn("init: entropy: %s", strerror(errno));
     }
@@ -339,11 +345,44 @@ init_entropy(const vm_config *c)
 }
 
 
+/* What there is of it, was another machine's. */
+static void
+init_machine_id(void)
+{
+    size_t         i;
+    buffer         b;
+    unsigned char  id[16];
+
+    if (access("/etc/machine-id", F_OK) != 0
+        || getrandom(id, sizeof(id), 0) != sizeof(id))
+    {
+        return;
+    }
+
+    memset(&b, 0, sizeof(b));
+
+    for (i = 0; i < sizeof(id); i++) {
+        buffer_printf(&b, "%02x", id[i]);
+    }
+
+    buffer_puts(&b, "\n");
+    init_write("/etc/machine-id", &b);
+    buffer_free(&b);
+}
+
+
 void
-init_again(const vm_config *c)
+init_again(const vm_config *c, const char *hostname)
 {
     init_clock(c->time_ms);
     init_entropy(c);
+
+    if (hostname != NULL) {
+        init_machine_id();
+        init_processes(c->processes);
+        init_names(c, hostname);
+        init_network(c);
+    }
 }
 
 

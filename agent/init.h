@@ -8,6 +8,7 @@
 #define AGENT_INIT_H
 
 #include "agent/vm_config.h"
+#include "common/buffer.h"
 
 #define INIT_NOFILE       524288
 #define INIT_NOFILE_SOFT  1024
@@ -27,8 +28,9 @@ int init_early(void);
 void init_apply(const vm_config *c, const char *hostname);
 
 /* When the machine goes on, after a time that it knows nothing of: clock and
- * entropy. */
-void init_again(const vm_config *c);
+ * entropy; if it is another one now, whose name is hostname, all that tells it
+ * from others, too. */
+void init_again(const vm_config *c, const char *hostname);
 
 /* Ends all processes, makes the disks safe and powers off.  power is "off",
  * "reboot", "exit" (for a PID namespace) or NULL: off where there is ACPI, else
@@ -46,5 +48,7 @@ void init_processes(unsigned more);
 void init_loopback(void);
 void init_network(const vm_config *c);
 void init_names(const vm_config *c, const char *hostname);
+/* Replaces a file of the system's. */
+void init_write(const char *path, const buffer *b);
 
 #endif

@@ -152,7 +152,7 @@ init_network(const vm_config *c)
 /* Replaces a file as a whole: what is there may be a pipe or a link that an
  * earlier run has left. */
 
-static void
+void
 init_write(const char *path, const buffer *b)
 {
     char   temporary[64];

@@ -7,8 +7,8 @@
  *   GET /internal/processes  {"running"}: how many processes run
  *   PUT /internal/restore    a boot object: the machine goes on after a sleep
  *                            in which its memory was kept; its key, epoch,
- *                            environment, clock and entropy hold from now on
- *   POST /internal/sync      what was written is on the disk
+ *                            environment, clock and entropy hold from now on,
+ *                            and its name, if it is another one's *   POST /internal/sync      what was written is on the disk
  *   POST /internal/stop      as SIGTERM does: the end, in order
  */
 
@@ -152,7 +152,7 @@ static int
 internal_take_boot(json_t *o, error **err)
 {
     vm_config    vm;
-    const char  *key;
+    const char  *key, *name;
 
     key = json_string_value(json_object_get(o, "key"));
 
@@ -168,7 +168,19 @@ internal_take_boot(json_t *o, error **err)
         return -1;
     }
 
-    init_again(&vm);
+    name = json_string_value(json_object_get(o, "hostname"));
+
+    /* A copy of another machine, or of one that was nobody's. */
+    if (name != NULL && strlen(name) < sizeof(agent.hostname)
+        && strcmp(name, agent.hostname) != 0)
+    {
+        strcpy(agent.hostname, name);
+        init_again(&vm, name);
+
+    } else {
+        init_again(&vm, NULL);
+    }
+
     memcpy(agent.key, key, sizeof(agent.key));
     agent.epoch = (unsigned) json_integer_value(json_object_get(o, "epoch"));
     internal_seq = 0;

@@ -210,6 +210,7 @@ ngx_http_sandbox_api_dispatch(ngx_http_request_t *r, sandbox_route *route,
         return ngx_http_sandbox_events_handler(r, api->caller);
 
     case SANDBOX_OP_CREATE:
+    case SANDBOX_OP_FORK:
         return ngx_http_sandbox_read_body(r, api, ngx_http_sandbox_api_create);
 
     case SANDBOX_OP_LIST:
@@ -365,12 +366,20 @@ ngx_http_sandbox_api_create(ngx_http_request_t *r, ngx_http_sandbox_api_t *api)
                         api->body, "caller",
                         ngx_http_sandbox_caller_json(api->caller));
 
+    if (api->op == SANDBOX_OP_FORK) {
+        json_object_set_new(request, "op", json_string("fork"));
+        json_object_set_new(request, "sandbox",
+                            ngx_http_sandbox_json_string(&api->id));
+    }
+
     if (rc == NGX_OK) {
         json_object_set_new(request, "idempotency",
                             ngx_http_sandbox_json_string(&key));
     }
 
-    ngx_http_sandbox_api_call(r, api, request, 0,
+    ngx_http_sandbox_api_call(r, api, request,
+                              api->op == SANDBOX_OP_FORK
+                              ? NGX_HTTP_SANDBOX_SLOW_TIMEOUT : 0,
                               ngx_http_sandbox_api_created);
 }
 

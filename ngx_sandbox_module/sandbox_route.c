@@ -148,7 +148,7 @@ static const route_entry  route_table[] = {
     { SANDBOX "/pty", GET, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/persist", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
     { SANDBOX "/hydrate", POST, EXEC, AGENT, SANDBOX_OP_NONE, "/bridge" },
-    { SANDBOX "/fork", POST, MANAGE, LATER, SANDBOX_OP_NONE, NULL },
+    { SANDBOX "/fork", POST, MANAGE, LOCAL, SANDBOX_OP_FORK, NULL },
     { SANDBOX "/mount", POST, MANAGE, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/unmount", POST, MANAGE, LATER, SANDBOX_OP_NONE, NULL },
     { SANDBOX "/tunnel/{name}", POST|DELETE, MANAGE, LATER, SANDBOX_OP_NONE,

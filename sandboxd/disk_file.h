@@ -15,4 +15,9 @@
  * complete; returns it open.  -1: error set. */
 int disk_file_create(int dir, const char *name, uint64_t size, error **err);
 
+/* Copies the file of this name from one directory into another, where there is
+ * none, as a clone where the file system can do that, else without its holes.
+ * -1: error set. */
+int disk_file_copy(int from, int to, const char *name, error **err);
+
 #endif

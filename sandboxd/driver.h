@@ -134,6 +134,15 @@ struct driver {
     /* stop() without grace, then deletes the writable layer as well. */
     void (*destroy)(driver *d, uint32_t slot, driver_done cb, void *data);
 
+    /*
+     * Makes the files of a slot that has none from those of another sandbox,
+     * as they are now; memory: the first start of the new one goes on with
+     * it.  One that runs stands still for a moment and isn't changed; one
+     * that doesn't must not be started before the callback.  NULL: it can't.
+     */
+    void (*clone)(driver *d, uint32_t from, uint32_t to, driver_slept cb,
+        void *data);
+
     /* Finds a sandbox of an earlier sandboxd: true when PID 1 is the same
      * process and its agent socket exists; exited() then works for it. */
     bool (*adopt)(driver *d, uint32_t slot, const driver_handle *handle);

@@ -400,7 +400,7 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
         if (sb->run.state == RUN_UP || sleep_interrupt(lc, sb)) {
             waiters_succeed(lc, sb);
 
-        } else if (sb->run.state == RUN_NONE) {
+        } else if (sb->run.state == RUN_NONE && sb->run.forks == 0) {
             lifecycle_enter(lc, sb, RUN_QUEUED);
             queue_add(&lc->starts, sb);
             lifecycle_pump(lc);

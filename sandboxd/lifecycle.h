@@ -116,6 +116,13 @@ void lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
 void lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
 
+/* Makes the files of a slot that no record has yet from those of a sandbox; then
+ * calls back, later than now: with its memory, or only with its disk. */
+typedef void (*lifecycle_forked)(void *data, bool memory, error *err);
+
+void lifecycle_fork(lifecycle *lc, sandbox *sb, uint32_t slot,
+    lifecycle_forked cb, void *data);
+
 /* Looks at one that others run, whatever happened before; calls back with an
  * error if it isn't reached. */
 void lifecycle_look(lifecycle *lc, sandbox *sb, lifecycle_started cb,

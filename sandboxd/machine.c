@@ -178,6 +178,7 @@ driver_fill(machine_driver *m)
     d->memory_snapshot = m->vmm->memory;
     d->start = machine_start_run;
     d->sleep = m->vmm->memory ? box_sleep_run : NULL;
+    d->clone = m->vmm->memory ? machine_clone_run : NULL;
     d->stats = machine_stats_run;
     d->health = machine_health;
 }

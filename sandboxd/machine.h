@@ -8,6 +8,8 @@
  *   machine_launch.c  start: directory, lock, disk, group, the keeper
  *   machine_kept.c    whose memory it was that sleep has kept
  *   machine_start.c   start: the order of its steps, the boot object
+ *   machine_copy.c    a copy of a machine's files
+ *   machine_clone.c   a sandbox from another one
  *   machine_stop.c    the end of a machine and of its files; what it uses
  */
 
@@ -26,6 +28,8 @@
 #define MACHINE_DISK        (10ull << 30)   /* sparse */
 #define MACHINE_DISK_MIN    (64ull << 20)
 
+#define MACHINE_COPIES_MAX  2               /* at once */
+
 /* Users without a name: of the VMM and of its keeper.  What one of them breaks
  * out of, the other doesn't share, nor another sandbox's. */
 #define MACHINE_UID_VMM     0x7f000000u
@@ -40,6 +44,7 @@ typedef struct {
     char        *initramfs;
     bool         kvm;
     unsigned     cpus;              /* of the host */
+    unsigned     copies;            /* that are being made */
 } machine_driver;
 
 /* What a start needs from the host; the work fills it. */
@@ -84,6 +89,19 @@ int machine_limits(const machine_driver *m, const driver_spec *spec,
 /* How many processors a guest has for what its sandbox may use; a machine
  * without KVM starts the faster the fewer they are. */
 unsigned machine_cpus(double cpu, bool kvm, unsigned host);
+
+/* machine_copy.c: makes the directory `to` from that of a machine, which runs
+ * or must not be started meanwhile; nothing if there is none.  *memory: the
+ * machine goes on from it.  -1: error set, and there may be a part of it. */
+int machine_copy(const char *from, bool running, const char *to, bool *memory,
+    error **err);
+int machine_dir_remove(const char *path, error **err);
+struct sockaddr_un;
+void machine_control_address(int dir, struct sockaddr_un *at);
+
+/* machine_clone.c: member of the driver. */
+void machine_clone_run(driver *d, uint32_t from, uint32_t to, driver_slept cb,
+    void *data);
 
 /* machine_start.c */
 void machine_start_run(driver *d, const driver_spec *spec,

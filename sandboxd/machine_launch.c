@@ -14,8 +14,10 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "sandboxd/disk_file.h"
@@ -334,6 +336,28 @@ file_make(int dir, const char *name)
 }
 
 
+/* Nobody but root gets to the directory. */
+static int
+control_open(int dir)
+{
+    int                 fd;
+    struct sockaddr_un  at;
+
+    (void) unlinkat(dir, "control", 0);
+    machine_control_address(dir, &at);
+    fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+    if (fd != -1 && (bind(fd, (struct sockaddr *) &at, sizeof(at)) != 0
+                     || listen(fd, 4) != 0))
+    {
+        close(fd);
+        fd = -1;
+    }
+
+    return fd;
+}
+
+
 static int
 files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
 {
@@ -361,6 +385,7 @@ files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
     fds[VM_FD_MEMORY] = file_make(dir, "memory");
     fds[VM_FD_STATE] = file_make(dir, "state");
     fds[VM_FD_END] = file_make(dir, "end");
+    fds[VM_FD_CONTROL] = control_open(dir);
 
     for (i = VM_FD_KEPT; i <= VM_FD_KEPT_STATE; i++) {
         if (fds[i] == -1) {

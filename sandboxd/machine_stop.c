@@ -1,7 +1,6 @@
 /* The end of a machine and of its files; what it uses; see machine.h. */
 
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,36 +56,14 @@ machine_clean(box *b)
 }
 
 
-/* Nothing in it was written to by a guest as files. */
 static int
 dir_remove(const box_driver *bd, uint32_t slot, error **err)
 {
-    int     dir;
-    char    path[BOX_PATH];
-    size_t  i;
-
-    static const char *const  names[] = { "disk", "disk.new", "end", "lock",
-                                          "memory", "state" };
+    char  path[BOX_PATH];
 
     box_path(bd, slot, NULL, path, sizeof(path));
-    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
-    if (dir == -1) {
-        return errno == ENOENT ? 0
-               : error_set(err, 500, "internal", "%s: %s", path,
-                           strerror(errno));
-    }
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        (void) unlinkat(dir, names[i], 0);
-    }
-
-    (void) unlinkat(dir, "jail", AT_REMOVEDIR);
-    close(dir);
-
-    return rmdir(path) == 0 ? 0
-           : error_set(err, 500, "internal", "can't remove %s: %s", path,
-                       strerror(errno));
+    return machine_dir_remove(path, err);
 }
 
 

@@ -173,6 +173,14 @@ parse_create(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_fork(op *dst, json_t *frame, error **err)
+{
+    return parse_sandbox(dst, frame, err) < 0 ? -1
+           : parse_create(dst, frame, err);
+}
+
+
+static int
 parse_states(op *dst, json_t *frame, error **err)
 {
     size_t       i;
@@ -474,6 +482,7 @@ static const op_entry  op_entries[] = {
     { "sync", OP_SYNC, parse_sync },
     { "resolve", OP_RESOLVE, parse_resolve },
     { "create", OP_CREATE, parse_create },
+    { "fork", OP_FORK, parse_fork },
     { "get", OP_GET, parse_sandbox },
     { "list", OP_LIST, parse_list },
     { "start", OP_START, parse_start },

@@ -28,6 +28,7 @@ typedef enum {
     OP_SYNC,
     OP_RESOLVE,
     OP_CREATE,
+    OP_FORK,
     OP_GET,
     OP_LIST,
     OP_START,
@@ -73,11 +74,11 @@ typedef struct {
     const char  *label;                 /* resolve: or a host name; or NULL */
     char         domain[DOMAIN_MAX + 2];    /* domain_*: behind a dot */
     bool         admin;                 /* expose: any host name */
-    json_t      *options;               /* create, expose, update, env,
+    json_t      *options;               /* create, fork, expose, update, env,
                                            external; NULL if none */
     const char  *match;                 /* update, env, destroy, external;
                                            or NULL */
-    const char  *idempotency;           /* create: a key; or NULL */
+    const char  *idempotency;           /* create, fork: a key; or NULL */
     json_t      *labels;                /* list: name to value or null */
     unsigned     states;                /* list: bits; 0: all */
     uint64_t     seq;                   /* hello, sync (from), ack, idle,

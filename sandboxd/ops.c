@@ -113,8 +113,8 @@ op_resolve(service *sv, request *req)
 }
 
 
-static json_t *
-create_result(bool created, json_t *warnings)
+json_t *
+ops_create_result(bool created, json_t *warnings)
 {
     return json_pack("{s:b, s:O}", "created", created, "warnings", warnings);
 }
@@ -147,8 +147,8 @@ ops_disk_check(service *sv, error **err)
 }
 
 
-static void
-create_done(void *data)
+void
+ops_create_done(void *data)
 {
     json_t   *result, *record;
     request  *req;
@@ -191,9 +191,8 @@ create_answered(void *data)
 }
 
 
-/* A creation that was asked for before gets the answer that it got. */
-static bool
-create_again(service *sv, request *req)
+bool
+ops_create_again(service *sv, request *req, const json_t *asked)
 {
     int        found;
     error     *err;
@@ -205,7 +204,7 @@ create_again(service *sv, request *req)
 
     err = NULL;
     found = idempotency_find(sv->answers, req->op.caller.tenant,
-                             req->op.idempotency, req->op.options, wall_ms(),
+                             req->op.idempotency, asked, wall_ms(),
                              &req->result, &seq, &err);
 
     if (found < 0) {
@@ -220,20 +219,36 @@ create_again(service *sv, request *req)
 }
 
 
+void
+ops_create_note(service *sv, request *req, const json_t *asked, uint64_t seq)
+{
+    json_t  *record;
+
+    if (req->op.idempotency != NULL) {
+        record = ops_sandbox_result(sv, req->sb);
+        json_object_update(req->result, record);
+        json_decref(record);
+
+        idempotency_put(sv->answers, req->op.caller.tenant,
+                        req->op.idempotency, asked, wall_ms(), req->result,
+                        seq);
+    }
+}
+
+
 static void
 op_create(service *sv, request *req)
 {
     bool            created;
     char            name[QUALIFIED_MAX + 1];
     error          *err;
-    json_t         *record;
     tenant         *t;
     sandbox        *sb;
     create_options  options;
 
     err = NULL;
 
-    if (create_again(sv, req)) {
+    if (ops_create_again(sv, req, req->op.options)) {
         return;
     }
 
@@ -260,7 +275,7 @@ op_create(service *sv, request *req)
         sb = create_existing(sb, &options, &err);
 
     } else if (t != NULL
-               && tenant_check_count(t, &req->op.caller, &err) == 0
+               && tenant_check_count(t, 0, &req->op.caller, &err) == 0
                && (options.id[0] || id_generate(options.id, &err) == 0)
                && ops_disk_check(sv, &err) == 0)
     {
@@ -280,22 +295,13 @@ op_create(service *sv, request *req)
     }
 
     request_hold(req, sb);
-    req->result = create_result(created, options.warnings);
+    req->result = ops_create_result(created, options.warnings);
     create_options_free(&options);
-
-    if (req->op.idempotency != NULL) {
-        record = ops_sandbox_result(sv, sb);
-        json_object_update(req->result, record);
-        json_decref(record);
-
-        idempotency_put(sv->answers, req->op.caller.tenant,
-                        req->op.idempotency, req->op.options, wall_ms(),
-                        req->result, created ? sb->seq : sb->born);
-    }
+    ops_create_note(sv, req, req->op.options, created ? sb->seq : sb->born);
 
     store_release(sv->r->store);
 
-    registry_wait(sv->r, created ? sb->seq : sb->born, create_done, req);
+    registry_wait(sv->r, created ? sb->seq : sb->born, ops_create_done, req);
 }
 
 
@@ -448,7 +454,7 @@ start_create(service *sv, const op *o, error **err)
 
     t = tenant_of_name(sv->r, o->sandbox);
 
-    if ((t != NULL && tenant_check_count(t, &o->caller, err) < 0)
+    if ((t != NULL && tenant_check_count(t, 0, &o->caller, err) < 0)
         || ops_disk_check(sv, err) < 0
         || (t != NULL
             && tenant_count_start(t, &o->caller, uv_now(sv->loop), err) < 0)
@@ -756,6 +762,7 @@ ops_handle(void *data, request *req)
         [OP_SYNC] = op_sync,
         [OP_RESOLVE] = op_resolve,
         [OP_CREATE] = op_create,
+        [OP_FORK] = op_fork,
         [OP_GET] = op_get,
         [OP_LIST] = op_list,
         [OP_START] = op_start,

@@ -19,6 +19,7 @@ typedef struct {
     registry      *r;
     events        *events;
     idempotency   *answers;
+    struct ops_fork  *forks;        /* that are being made */
     lifecycle     *lc;
     pool          *pool;
     zones         *zones;

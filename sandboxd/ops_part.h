@@ -2,6 +2,7 @@
  * Shared by the files of the workers' operations; the contract is ops.h.
  *
  *   ops.c            the records: create, start, expose, ...
+ *   ops_fork.c       a sandbox from another one
  *   ops_lifecycle.c  options, environment, sleep and wake
  *   ops_events.c     sandboxd as a whole: what happens, how it is
  *   ops_metrics.c    how starts went
@@ -40,6 +41,19 @@ void request_settle(void *data);
 
 /* 507 below the floor of free disk that is kept for records and logs. */
 int ops_disk_check(service *sv, error **err);
+
+/* What creations have in common: an answer that was given before, for the same
+ * Idempotency-Key (true: the request is through; asked: what its digest is of);
+ * the answer of this one, which is noted together with the record that
+ * registry_add() made between store_hold() and store_release(). */
+bool ops_create_again(service *sv, request *req, const json_t *asked);
+json_t *ops_create_result(bool created, json_t *warnings);
+void ops_create_note(service *sv, request *req, const json_t *asked,
+    uint64_t seq);
+void ops_create_done(void *data);
+
+/* ops_fork.c */
+void op_fork(service *sv, request *req);
 
 /* ops_events.c */
 void op_events(service *sv, request *req);

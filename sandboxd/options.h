@@ -96,6 +96,11 @@ int create_options_parse(create_options *dst, json_t *in,
     const options_host *host, error **err);
 void create_options_free(create_options *options);
 
+/* Those of a fork: its id, and the rest from the spec of the sandbox that it is
+ * made of. */
+int fork_options_parse(create_options *dst, json_t *in, const json_t *spec,
+    error **err);
+
 /*
  * Changes options of a spec: a JSON merge patch (RFC 7386), where null brings
  * the default back.  id, normalizeId, image, runtime and mounts can't be

@@ -575,6 +575,30 @@ create_options_parse(create_options *dst, json_t *in,
 }
 
 
+int
+fork_options_parse(create_options *dst, json_t *in, const json_t *spec,
+    error **err)
+{
+    static const char *const  members[] = { "id", "normalizeId", NULL };
+
+    memset(dst, 0, sizeof(*dst));
+    dst->warnings = json_array();
+
+    if (in != NULL) {
+        options_unknown(in, members, "", dst->warnings);
+
+        if (create_id(dst, in, err) < 0) {
+            create_options_free(dst);
+            return -1;
+        }
+    }
+
+    dst->spec = json_deep_copy(spec);
+
+    return 0;
+}
+
+
 void
 create_options_free(create_options *options)
 {

@@ -143,10 +143,17 @@ spec_share(registry *r, json_t *spec)
 sandbox *
 registry_add(registry *r, const char *name, json_t *spec, error **err)
 {
+    return registry_add_at(r, name, spec, 0, err);
+}
+
+
+sandbox *
+registry_add_at(registry *r, const char *name, json_t *spec, uint32_t slot,
+    error **err)
+{
     char           *text;
     tenant         *t;
     sandbox        *sb;
-    uint32_t        slot;
     store_sandbox   row;
 
     if (store_check(r->store, err) < 0) {
@@ -172,7 +179,9 @@ registry_add(registry *r, const char *name, json_t *spec, error **err)
         abort();
     }
 
-    slot = r->slot_source != NULL ? r->slot_source(r->slot_data, spec) : 0;
+    if (slot == 0 && r->slot_source != NULL) {
+        slot = r->slot_source(r->slot_data, spec);
+    }
 
     if (slot == 0 && registry_slot(r, &slot, err) < 0) {
         free(sb->id);

@@ -135,6 +135,7 @@ typedef struct {
     unsigned       sleep_turn;  /* counts its times of sleeping */
     sleep_waiter  *sleepers;
     bool           doomed;      /* destroyed for good, on the disk too */
+    unsigned       forks;       /* copies that are made of what it has */
     sandbox       *next;        /* in a queue of the lifecycle */
 } sandbox_run;
 
@@ -273,6 +274,9 @@ int registry_slot(registry *r, uint32_t *slot, error **err);
  * Takes over nothing of the spec but a reference. */
 sandbox *registry_add(registry *r, const char *name, json_t *spec,
     error **err);
+/* The same in a slot of registry_slot()'s; 0: in any. */
+sandbox *registry_add_at(registry *r, const char *name, json_t *spec,
+    uint32_t slot, error **err);
 
 /* Other options (a reference to spec is taken over); durable. */
 int registry_update(registry *r, sandbox *sb, json_t *spec, error **err);

@@ -11,6 +11,7 @@
  *   vm_net.c      the TAP and its addresses
  *   vm_forward.c  connections to the agent
  *   vm_console.c  what the guest says on its console
+ *   vm_save.c     keeping the machine in files: sleep, and copies
  *   vm_ask.c      what the agent is asked for by the keeper itself
  *
  * What it is told comes through descriptors, as below, of which the order is
@@ -41,9 +42,10 @@
 #define VM_FD_STATE       10        /* makes use of them */
 #define VM_FD_KEPT        11        /* the same of the last sleep, or null, */
 #define VM_FD_KEPT_STATE  12        /* for the VMM */
-#define VM_FDS            13
-#define VM_FD_TAP         13        /* for the VMM, made here */
-#define VM_FD_MONITOR     14        /* the same, if it has one: its end */
+#define VM_FD_CONTROL     13        /* listens: who wants a copy */
+#define VM_FDS            14
+#define VM_FD_TAP         14        /* for the VMM, made here */
+#define VM_FD_MONITOR     15        /* the same, if it has one: its end */
 #define VM_FD_LAST        VM_FD_MONITOR
 
 #define VM_PATH_MAX       4096
@@ -93,11 +95,35 @@ typedef struct {
     char      initramfs[VM_PATH_MAX];
 } vm_order;
 
+/* What is said over a connection to the control socket (SOCK_SEQPACKET), by the
+ * keeper: one of these, in answer to the connection.  From VM_CONTROL_SAVED on
+ * the machine stands still and is in its files, until the connection ends, for
+ * VM_CONTROL_S seconds at most. */
+#define VM_CONTROL_S      60
+
+typedef enum {
+    VM_CONTROL_SAVED = 1,
+    VM_CONTROL_FAILED,                  /* it can't be kept */
+    VM_CONTROL_BUSY                     /* it starts or ends, or somebody else
+                                           makes a copy */
+} vm_control_type;
+
+typedef struct {
+    uint32_t  type;
+    char      word[VM_END_MAX];         /* what it would say if it slept now */
+} vm_control;
+
 /* Never returns. */
 void vm_main(void) __attribute__((noreturn));
 
 /* vm_main.c: under the number that the VMM is told. */
 void vm_fd_place(int fd, int want);
+/* The last thing that a keeper does. */
+void vm_end(int status, const char *why) __attribute__((noreturn));
+/* Asks the agent for the end. */
+void vm_stop(void);
+/* The agent is reached, and nobody has asked for the end. */
+bool vm_running(void);
 
 /* vm_jail.c: from here on nothing else of the host can be opened.  more() adds
  * what a VMM needs; NULL: nothing. */

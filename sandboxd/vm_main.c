@@ -30,12 +30,11 @@ static pid_t        vm_vmm;
 static int          vm_epoll, vm_signals, vm_console_fd, vm_look = -1;
 static const vmm   *vm_kind;
 static int          vm_monitor;         /* of the VMM */
-static bool         vm_ready, vm_stopping, vm_sleeping;
+static bool         vm_ready, vm_stopping;
 static vm_ask       vm_again = { .fd = -1 };    /* to go on */
-static vm_ask       vm_stop = { .fd = -1 };     /* to end */
-static vm_ask       vm_sync = { .fd = -1 };     /* to write, before a sleep */
+static vm_ask       vm_last = { .fd = -1 };     /* to end */
 static uint64_t     vm_again_end;
-static char         vm_key[33], vm_asleep[VM_END_MAX];
+static char         vm_key[33];
 
 
 static uint64_t
@@ -49,8 +48,7 @@ now_ms(void)
 }
 
 
-/* The last thing that a keeper does. */
-static void
+void
 vm_end(int status, const char *why)
 {
     (void) !pwrite(VM_FD_END, why, strlen(why), 0);
@@ -158,7 +156,7 @@ vmm_exec(vm_order *order, int console)
     /* Ours are close-on-exec; these are the VMM's.  What sleep keeps is handed
      * over when it is asked for. */
     for (fd = VM_FD_BOOT; fd <= VM_FD_LAST; fd++) {
-        if (fd != VM_FD_MEMORY && fd != VM_FD_STATE) {
+        if (fd != VM_FD_MEMORY && fd != VM_FD_STATE && fd != VM_FD_CONTROL) {
             (void) fcntl(fd, F_SETFD, 0);
         }
     }
@@ -302,36 +300,44 @@ stop_kill(void)
 }
 
 
-/* The agent is asked for the end; if it can't be, there is nothing to lose. */
-static void
-stop_begin(void)
+bool
+vm_running(void)
+{
+    return vm_ready && !vm_stopping;
+}
+
+
+/* If it can't be asked, there is nothing to lose. */
+void
+vm_stop(void)
 {
     if (vm_stopping) {
         return;
     }
 
     vm_stopping = true;
+    vm_save_stop();
 
     if (!vm_ready
-        || vm_ask_begin(&vm_stop, vm_key, "POST", "/internal/stop", "", 0)
+        || vm_ask_begin(&vm_last, vm_key, "POST", "/internal/stop", "", 0)
            != 0)
     {
         stop_kill();
     }
 
-    ask_poll(&vm_stop);
+    ask_poll(&vm_last);
 }
 
 
 static void
 stop_event(void)
 {
-    switch (vm_ask_event(&vm_stop)) {
+    switch (vm_ask_event(&vm_last)) {
     case -1:
         stop_kill();
         break;
     case 1:
-        vm_ask_end(&vm_stop);
+        vm_ask_end(&vm_last);
     }
 }
 
@@ -385,75 +391,21 @@ again_look(void)
 
 
 static void
-sleep_save(void)
-{
-    if (vm_sleeping) {
-        return;
-    }
-
-    vm_sleeping = true;
-
-    if (vm_kind->save() != 0) {
-        stop_begin();
-    }
-}
-
-
-/* First to the disk: who can't go on with the memory boots from that. */
-static void
 sleep_begin(void)
 {
-    if (!vm_ready || vm_stopping || vm_kind->save == NULL) {
-        stop_begin();
-        return;
-    }
-
-    if (vm_sync.fd != -1 || vm_sleeping) {
-        return;
-    }
-
-    if (vm_ask_begin(&vm_sync, vm_key, "POST", "/internal/sync", "", 0) == 0) {
-        ask_poll(&vm_sync);
+    if (!vm_running() || vm_kind->save == NULL) {
+        vm_stop();
     } else {
-        sleep_save();
+        vm_save_sleep();
     }
 }
 
 
-static void
-sync_event(void)
-{
-    if (vm_ask_event(&vm_sync) != 0) {
-        vm_ask_end(&vm_sync);
-        sleep_save();
-    }
-}
-
-
-/* Where memory can't be kept, the disk is. */
 static void
 monitor_event(void)
 {
-    vmm_news  news;
-
-    news = vm_kind->event();
-
-    if (news == VMM_NOTHING) {
-        return;
-    }
-
-    if (news == VMM_SAVED && vm_sleeping && fdatasync(VM_FD_MEMORY) == 0
-        && fdatasync(VM_FD_STATE) == 0)
-    {
-        vm_end(VM_ASLEEP, vm_asleep);
-    }
-
-    if (news == VMM_BROKEN) {
+    if (!vm_save_news(vm_kind->event())) {
         (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_monitor, NULL);
-    }
-
-    if (vm_sleeping) {
-        stop_begin();
     }
 }
 
@@ -498,7 +450,7 @@ signal_event(void)
 
     while (read(vm_signals, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGTERM) {
-            stop_begin();
+            vm_stop();
 
         } else if (info.ssi_signo == SIGUSR1) {
             sleep_begin();
@@ -528,14 +480,9 @@ vm_event(void *ptr, uint32_t events)
             look_event();
         }
 
-    } else if (ptr == &vm_stop) {
-        if (vm_stop.fd != -1) {
+    } else if (ptr == &vm_last) {
+        if (vm_last.fd != -1) {
             stop_event();
-        }
-
-    } else if (ptr == &vm_sync) {
-        if (vm_sync.fd != -1) {
-            sync_event();
         }
 
     } else if (ptr == &vm_again) {
@@ -546,7 +493,7 @@ vm_event(void *ptr, uint32_t events)
     } else if (ptr == &vm_monitor) {
         monitor_event();
 
-    } else {
+    } else if (!vm_save_event(ptr)) {
         vm_forward_event(ptr, events);
     }
 }
@@ -681,7 +628,6 @@ vm_main(void)
     }
 
     memcpy(vm_key, order->key, sizeof(vm_key));
-    memcpy(vm_asleep, order->asleep, sizeof(vm_asleep));
     host_make(order);
 
     vm_signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -698,7 +644,7 @@ vm_main(void)
     ids_become(order->own_uid);
     vm_monitor = vm_kind->begin(order, &err);
 
-    if (vm_monitor == -1) {
+    if (vm_monitor == -1 || vm_save_open(vm_kind, order, vm_epoll) != 0) {
         vm_failed(err);
     }
 

@@ -102,6 +102,17 @@ struct vmm {
     int (*connect)(void);
 };
 
+/* vm_save.c, for the keeper's loop: the machine is to sleep, and ends; it is to
+ * stop, and has to run for that. */
+int vm_save_open(const vmm *kind, const vm_order *order, int epoll);
+void vm_save_sleep(void);
+void vm_save_stop(void);
+bool vm_save_sleeping(void);
+/* false: the VMM will say nothing more. */
+bool vm_save_news(vmm_news news);
+/* false: not one of its pointers. */
+bool vm_save_event(void *ptr);
+
 extern const vmm  vmm_qemu;
 
 /* NULL: there is none of this name. */

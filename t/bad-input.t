@@ -167,11 +167,23 @@ $r = $s->api(PATCH => '/v1/sandbox/quiet/ports');
 is($r->{status}, 405, 'a wrong method');
 like($r->{headers}{allow} || '', qr/GET.*POST|POST.*GET/, 'says which are right');
 is($s->api(GET => '/v1/sandbox/quiet/exec')->{status}, 405, 'GET of exec');
-for my $route ('fork', 'mount', 'unmount', 'tunnel/8000') {
+for my $route ('mount', 'unmount', 'tunnel/8000') {
     $r = $s->api(POST => "/v1/sandbox/quiet/$route", json => {});
     is($r->{status}, 501, "$route: 501");
     ok($r->{json}{error}, 'that says so');
 }
+
+# ---- forks
+
+is($s->api(POST => '/v1/sandbox/never-seen/fork', json => {})->{status}, 404,
+    'a fork of nothing');
+$r = $s->api(POST => '/v1/sandbox/victim/fork', json => { id => 'fork' });
+is_deeply([$r->{status}, $r->{json}{code}], [501, 'unsupported'],
+    'of a container') or diag json_encode($r);
+like($r->{json}{error}, qr/"oci"/, 'whose driver it names');
+is($s->api(GET => '/v1/sandbox/fork')->{status}, 404, 'makes nothing');
+is($s->api(POST => '/v1/sandbox/victim/fork', body => '{', headers =>
+    [['Content-Type', 'application/json']])->{status}, 400, 'a broken body');
 
 # ---- keys
 

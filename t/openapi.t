@@ -298,6 +298,7 @@ call('patchEnv');
 call('updateSandbox');
 call('sleepSandbox');
 call('wakeSandbox');
+call('forkSandbox', status => 501);
 call('exposePort', json => { port => 8000, access => 'private' });
 call('linkPort');
 call('createTicket', json => { origin => 'https://app.example.com' });

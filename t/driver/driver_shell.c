@@ -10,6 +10,7 @@
  *   {"op":"prepare","slot":1,"image":"host","timeout":10000}
  *   {"op":"stop","slot":1,"grace":1000}    {"op":"destroy","slot":1}
  *   {"op":"sleep","slot":1,"timeout":10000}
+ *   {"op":"clone","slot":1,"to":2}
  *   {"op":"adopt","slot":1,"pid":4711,"start_time":12345}
  *   {"op":"sweep","keep":{"00000001":true}}    (true: it runs)
  *   {"op":"quit"}
@@ -240,6 +241,10 @@ command(char *text)
     } else if (strcmp(op, "sleep") == 0) {
         d->sleep(d, (uint32_t) number(o, "slot"), number(o, "timeout"), slept,
                  call_begin(o));
+
+    } else if (strcmp(op, "clone") == 0) {
+        d->clone(d, (uint32_t) number(o, "slot"), (uint32_t) number(o, "to"),
+                 slept, call_begin(o));
 
     } else if (strcmp(op, "destroy") == 0) {
         d->destroy(d, (uint32_t) number(o, "slot"), done, call_begin(o));

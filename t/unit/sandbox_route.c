@@ -293,8 +293,8 @@ static void
 test_later(void)
 {
     static const char  *paths[] = {
-        "/v1/sandbox/demo/fork", "/v1/sandbox/demo/mount",
-        "/v1/sandbox/demo/unmount", "/v1/sandbox/demo/tunnel/8000"
+        "/v1/sandbox/demo/mount", "/v1/sandbox/demo/unmount",
+        "/v1/sandbox/demo/tunnel/8000"
     };
     size_t  i;
 

@@ -283,6 +283,7 @@ _CLASSES: dict[str, type[SandboxError]] = {
     "OPERATION_INTERRUPTED": OperationInterruptedError,
     "NOT_IMPLEMENTED": NotSupportedError,
     "NOT_SUPPORTED": NotSupportedError,
+    "UNSUPPORTED": NotSupportedError,
     "CONNECTION_LOST": ConnectionLostError,
 }
 

@@ -257,6 +257,7 @@ const classes: Readonly<Record<string, ErrorClass>> = {
   OPERATION_INTERRUPTED: OperationInterruptedError,
   NOT_IMPLEMENTED: NotSupportedError,
   NOT_SUPPORTED: NotSupportedError,
+  UNSUPPORTED: NotSupportedError,
   CONNECTION_LOST: ConnectionLostError,
 };
 

@@ -116,8 +116,8 @@ export class Sandbox extends Operations {
       idempotent: true, ...signalOf(options) });
   }
 
-  /** A new sandbox with the same files.  Where the server can't, it throws
-   *  NotSupportedError. */
+  /** A new sandbox with the same files and what runs in it.  Where its driver
+   *  can't, it throws NotSupportedError. */
   async fork(id?: string, options: CallOptions = {}): Promise<Sandbox> {
     const answer = await this.target.json<{ id?: string;
       sandbox?: { id: string } }>('POST', '/fork', { json: { id },

@@ -268,8 +268,8 @@ class AsyncSandbox(AsyncOperations):
         return True
 
     async def fork(self, id: Optional[str] = None) -> AsyncSandbox:
-        """A new sandbox with the same files.  Where the server can't, it raises
-        NotSupportedError.
+        """A new sandbox with the same files and what runs in it.  Where its
+        driver can't, it raises NotSupportedError.
         """
         answer = await self.client.json(
             "POST", self._path("/fork"), operation="sandbox.fork",

@@ -269,8 +269,8 @@ class Sandbox(Operations):
         return True
 
     def fork(self, id: Optional[str] = None) -> Sandbox:
-        """A new sandbox with the same files.  Where the server can't, it raises
-        NotSupportedError.
+        """A new sandbox with the same files and what runs in it.  Where its
+        driver can't, it raises NotSupportedError.
         """
         answer = self.client.json(
             "POST", self._path("/fork"), operation="sandbox.fork",

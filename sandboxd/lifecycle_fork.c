@@ -1,0 +1,66 @@
+/*
+ * Copies of what a sandbox has.  One that doesn't run isn't started before its
+ * files are copied: who wants that waits.  See lifecycle.h.
+ */
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "sandboxd/lifecycle_part.h"
+
+typedef struct {
+    lifecycle         *lc;
+    sandbox           *sb;          /* holds a reference */
+    lifecycle_forked   cb;
+    void              *data;
+} fork_errand;
+
+
+static void
+on_cloned(void *data, bool memory, error *err)
+{
+    sandbox      *sb;
+    lifecycle    *lc;
+    fork_errand  *e;
+
+    e = data;
+    sb = e->sb;
+    lc = e->lc;
+    sb->run.forks--;
+
+    if (sb->run.forks == 0 && sb->run.state == RUN_NONE
+        && sb->run.waiters != NULL && !sb->gone && !lc->closing)
+    {
+        lifecycle_enter(lc, sb, RUN_QUEUED);
+        queue_add(&lc->starts, sb);
+        lifecycle_pump(lc);
+    }
+
+    e->cb(e->data, memory, err);
+    item_unref(&sb->item);
+    free(e);
+}
+
+
+void
+lifecycle_fork(lifecycle *lc, sandbox *sb, uint32_t slot, lifecycle_forked cb,
+    void *data)
+{
+    driver       *d;
+    fork_errand  *e;
+
+    e = calloc(1, sizeof(fork_errand));
+    if (e == NULL) {
+        abort();
+    }
+
+    e->lc = lc;
+    e->sb = sb;
+    e->cb = cb;
+    e->data = data;
+    item_ref(&sb->item);
+    sb->run.forks++;
+
+    d = lifecycle_driver(lc, sb);
+    d->clone(d, sb->slot, slot, on_cloned, e);
+}
