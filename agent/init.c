@@ -366,7 +366,7 @@ init_machine_id(void)
     }
 
     buffer_puts(&b, "\n");
-    init_write("/etc/machine-id", &b);
+    init_replace("/etc/machine-id", &b);
     buffer_free(&b);
 }
 

@@ -49,6 +49,6 @@ void init_loopback(void);
 void init_network(const vm_config *c);
 void init_names(const vm_config *c, const char *hostname);
 /* Replaces a file of the system's. */
-void init_write(const char *path, const buffer *b);
+void init_replace(const char *path, const buffer *b);
 
 #endif

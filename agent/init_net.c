@@ -153,7 +153,7 @@ init_network(const vm_config *c)
  * earlier run has left. */
 
 void
-init_write(const char *path, const buffer *b)
+init_replace(const char *path, const buffer *b)
 {
     char   temporary[64];
     FILE  *f;
@@ -194,12 +194,12 @@ init_names(const vm_config *c, const char *hostname)
         buffer_printf(&b, "127.0.0.1\tlocalhost\n"
                       "::1\tlocalhost ip6-localhost ip6-loopback\n"
                       "127.0.1.1\t%s\n", hostname);
-        init_write("/etc/hosts", &b);
+        init_replace("/etc/hosts", &b);
         buffer_free(&b);
 
         memset(&b, 0, sizeof(b));
         buffer_printf(&b, "%s\n", hostname);
-        init_write("/etc/hostname", &b);
+        init_replace("/etc/hostname", &b);
         buffer_free(&b);
     }
 
@@ -208,7 +208,7 @@ init_names(const vm_config *c, const char *hostname)
         for (i = 0; i < c->ndns; i++) {
             buffer_printf(&b, "nameserver %s\n", c->dns[i]);
         }
-        init_write("/etc/resolv.conf", &b);
+        init_replace("/etc/resolv.conf", &b);
         buffer_free(&b);
     }
 }
