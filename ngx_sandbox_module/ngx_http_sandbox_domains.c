@@ -43,9 +43,18 @@ ngx_http_sandbox_domains_handler(ngx_http_request_t *r,
         return NGX_DONE;
 
     default: /* SANDBOX_OP_DOMAINS */
+
+        /* others than administrators see what they may use */
+
+        request = json_pack("{s:s, s:b, s:o}", "op", "domains", "all",
+                            (int) ((api->caller->scopes & SANDBOX_SCOPE_ADMIN)
+                                   != 0),
+                            "caller",
+                            ngx_http_sandbox_caller_json(api->caller));
+
         r->main->count++;
-        ngx_http_sandbox_api_call(r, api, json_pack("{s:s}", "op", "domains"),
-                                  0, ngx_http_sandbox_domains_answer);
+        ngx_http_sandbox_api_call(r, api, request, 0,
+                                  ngx_http_sandbox_domains_answer);
         return NGX_DONE;
     }
 }

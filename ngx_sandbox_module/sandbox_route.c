@@ -64,7 +64,7 @@ static const route_entry  route_table[] = {
     { "/v1/pool/prime", POST, ADMIN, LOCAL, SANDBOX_OP_POOL_PRIME, NULL },
     { "/v1/pool/shutdown-prewarmed", POST, ADMIN, LOCAL,
       SANDBOX_OP_POOL_SHUTDOWN, NULL },
-    { "/v1/domains", GET|HEAD, ADMIN, LOCAL, SANDBOX_OP_DOMAINS, NULL },
+    { "/v1/domains", GET|HEAD, READ, LOCAL, SANDBOX_OP_DOMAINS, NULL },
     { "/v1/domains/{name}", PUT, ADMIN, LOCAL, SANDBOX_OP_DOMAIN_PUT, NULL },
     { "/v1/domains/{name}", DELETE, ADMIN, LOCAL, SANDBOX_OP_DOMAIN_DELETE,
       NULL },

@@ -248,15 +248,16 @@ domains_compare(const void *a, const void *b)
 
 
 json_t *
-domain_records(registry *r)
+domain_records(registry *r, const tenant *of, bool all)
 {
     size_t        i, n;
+    domain       *d;
     json_t       *records;
-    domain      **all;
+    domain      **found;
     table_node   *node;
 
-    all = calloc(r->domains.count + 1, sizeof(domain *));
-    if (all == NULL) {
+    found = calloc(r->domains.count + 1, sizeof(domain *));
+    if (found == NULL) {
         abort();
     }
 
@@ -264,23 +265,27 @@ domain_records(registry *r)
 
     for (i = 0; i <= r->domains.mask; i++) {
         for (node = r->domains.buckets[i]; node != NULL; node = node->next) {
-            all[n++] = container_of(node, domain, by_name);
+            d = container_of(node, domain, by_name);
+
+            if (all || d->of == NULL || d->of == of) {
+                found[n++] = d;
+            }
         }
     }
 
-    qsort(all, n, sizeof(domain *), domains_compare);
+    qsort(found, n, sizeof(domain *), domains_compare);
 
     records = json_array();
 
     for (i = 0; i < n; i++) {
 
         /* What is not durable doesn't exist. */
-        if (all[i]->item.node.seq != 0) {
-            json_array_append_new(records, domain_record(all[i]));
+        if (found[i]->item.node.seq != 0) {
+            json_array_append_new(records, domain_record(found[i]));
         }
     }
 
-    free(all);
+    free(found);
 
     return records;
 }

@@ -53,8 +53,9 @@ uint64_t domain_delete(registry *r, domain *d);
 /* {name, tenant, createdAt}; the tenant is "*" where it is everybody's. */
 json_t *domain_record(const domain *d);
 
-/* All of them, by name. */
-json_t *domain_records(registry *r);
+/* By name all of them, or those of a tenant, which may be NULL, and those that
+ * are everybody's. */
+json_t *domain_records(registry *r, const tenant *of, bool all);
 
 /* The exposure that a whole host name leads to, be it by its label below a
  * domain; only what is published.  Or NULL. */

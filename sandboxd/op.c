@@ -289,6 +289,19 @@ parse_domain(op *dst, json_t *frame, error **err)
 
 
 static int
+parse_domains(op *dst, json_t *frame, error **err)
+{
+    dst->everybody = true;
+
+    if (json_get_bool(frame, "all", &dst->everybody, err) < 0) {
+        return -1;
+    }
+
+    return parse_caller(dst, frame, err);
+}
+
+
+static int
 parse_domain_put(op *dst, json_t *frame, error **err)
 {
     dst->caller.tenant = "";
@@ -498,7 +511,7 @@ static const op_entry  op_entries[] = {
     { "health", OP_HEALTH, parse_nothing },
     { "metrics", OP_METRICS, parse_nothing },
     { "tenant", OP_TENANT, parse_tenant },
-    { "domains", OP_DOMAINS, parse_nothing },
+    { "domains", OP_DOMAINS, parse_domains },
     { "domain_put", OP_DOMAIN_PUT, parse_domain_put },
     { "domain_delete", OP_DOMAIN_DELETE, parse_domain },
     { "ack", OP_ACK, parse_ack },

@@ -9,8 +9,13 @@
 void
 op_domains(service *sv, request *req)
 {
+    tenant  *t;
+
+    t = req->op.everybody ? NULL : tenant_find(sv->r, req->op.caller.tenant);
+
     request_answer(req, json_pack("{s:o}", "domains",
-                                  domain_records(sv->r)));
+                                  domain_records(sv->r, t,
+                                                 req->op.everybody)));
 }
 
 

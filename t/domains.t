@@ -158,8 +158,10 @@ as($_, POST => '/v1/sandbox/app/ports', { port => 8000, access => 'public' })
 
 # ---- domains
 
-is(as('acme', GET => '/v1/domains')->{status}, 403, 'domains are the admin\'s');
-is(as('acme', PUT => '/v1/domains/a.test')->{status}, 403, '... to give');
+is_deeply(as('acme', GET => '/v1/domains')->{json}, { domains => [] },
+    'a tenant sees its domains');
+is(as('acme', PUT => '/v1/domains/a.test')->{status}, 403,
+    '... the admin\'s to give');
 is(as('acme', DELETE => '/v1/domains/a.test')->{status}, 403, '... and take');
 is_deeply($s->api(GET => '/v1/domains')->{json}, { domains => [] }, 'none yet');
 
@@ -175,6 +177,9 @@ $s->api(DELETE => '/v1/domains/previews.site.test');
 is(put('own.test', '')->{json}{tenant}, '', 'one of the default tenant');
 is(join(' ', map { $_->{name} } @{ $s->api(GET => '/v1/domains')
     ->{json}{domains} }), 'a.test all.test own.test', 'all of them');
+is(join(' ', map { "$_->{name}=$_->{tenant}" } @{ as(@$_[0], GET => '/v1/domains')
+    ->{json}{domains} }), $_->[1], "what $_->[0] may use")
+    for ['acme', 'a.test=acme all.test=*'], ['other', 'all.test=*'];
 
 for my $name ('conf.test', 'x.conf.test', 'localhost', 'api.site.test',
     '127.0.0.1', 'A.test',

@@ -110,6 +110,11 @@ def make_client(args: argparse.Namespace) -> Client:
     return Client(args.endpoint, key)
 
 
+def limits_of(pairs: Optional[list[str]]) -> Optional[dict[str, Any]]:
+    return {name: int(value) if value.isdigit() else value
+            for name, value in (labels_of(pairs or []) or {}).items()} or None
+
+
 def labels_of(pairs: list[str]) -> Optional[dict[str, str]]:
     labels = {}
 
@@ -529,7 +534,10 @@ def cmd_stop(client: Client, args: argparse.Namespace) -> int:
 
 def cmd_expose(client: Client, args: argparse.Namespace) -> int:
     exposed = Sandbox(args.sandbox, client=client).expose_port(
-        args.port, name=args.name, access=args.access)
+        args.port, name=args.name, access=args.access, token=args.token,
+        host=args.host, hostname=args.hostname, hostnames=args.hostnames,
+        wake=args.wake, wakes_per_minute=args.wakes_per_minute,
+        limits=limits_of(args.limit))
 
     show_json(vars(exposed)) if args.json else print(exposed.url)
 
@@ -721,6 +729,17 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("port", type=int, metavar="PORT")
     sub.add_argument("--name")
     sub.add_argument("--access", choices=["token", "public", "private"])
+    sub.add_argument("--token", help="of the address, instead of a random one")
+    sub.add_argument("--host", choices=["local", "public"],
+                     help="what the service sees as its Host")
+    sub.add_argument("--hostname", help="which domain the address is below")
+    sub.add_argument("--hostnames", action="append", metavar="NAME",
+                     help="a host name of its own; more than once")
+    sub.add_argument("--wake", choices=["on", "off"],
+                     help="whether visitors wake the sandbox")
+    sub.add_argument("--wakes-per-minute", type=int, metavar="N")
+    sub.add_argument("--limit", action="append", metavar="NAME=N",
+                     help="of its visitors, as the API names it")
 
     sub = add("unexpose", cmd_unexpose, "Takes a port's address away.")
     sub.add_argument("port", type=int, metavar="PORT")

@@ -91,6 +91,17 @@ class CommandLine(unittest.TestCase):
                          url)
         ctl("unexpose", name, "8000")
 
+        ctl("expose", name, "8001", "--access", "public", "--host", "public",
+            "--wake", "off", "--wakes-per-minute", "7", "--limit",
+            "connections=5", "--limit", "bandwidthOut=1M")
+        port = json.loads(ctl("ports", "--json", name))[0]
+        self.assertEqual((port["access"], port["host"], port["wake"],
+                          port["wakes_per_minute"]),
+                         ("public", "public", "off", 7))
+        self.assertIn("token", ctl("expose", name, "8002", "--token", "sesame123",
+                                   "--json"))
+        ctl("expose", name, "8003", "--limit", "colour=5", status=255)
+
     def test_terminal(self):
         name = ctl("create").strip()
         pid, terminal = pty.fork()

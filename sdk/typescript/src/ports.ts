@@ -22,10 +22,10 @@ export async function exposePort(target: Target, port: number,
   options: ExposePortOptions = {}): Promise<ExposedPort> {
   checkPort(port);
   const { hostname, hostnames, name, token, access, host, wake,
-    wakesPerMinute } = options;
+    wakesPerMinute, limits } = options;
 
   return target.json<ExposedPort>('POST', '/ports', { json: { port, hostname,
-    hostnames, name, token, access, host, wake, wakesPerMinute },
+    hostnames, name, token, access, host, wake, wakesPerMinute, limits },
   operation: 'port.expose', idempotent: true, ...signalOf(options) });
 }
 

@@ -436,6 +436,8 @@ export interface ExposePortOptions extends CallOptions {
   wake?: 'on' | 'off';
   /** How often they do at most.  Default 60. */
   wakesPerMinute?: number;
+  /** Of its visitors, by the API's names; `bandwidthOut: '10M'`, for example. */
+  limits?: Record<string, number | string>;
 }
 
 export interface ExposedPort {

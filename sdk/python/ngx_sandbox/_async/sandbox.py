@@ -230,15 +230,17 @@ class AsyncSandbox(AsyncOperations):
                           hostname: Optional[str] = None,
                           hostnames: Optional[list[str]] = None,
                           wake: Optional[str] = None,
-                          wakes_per_minute: Optional[int] = None
+                          wakes_per_minute: Optional[int] = None,
+                          limits: Optional[dict[str, Any]] = None
                           ) -> ExposedPort:
         """Gives a port an address in the outer world; ``access`` is ``token``
         (the default), ``public`` or ``private``. ``hostnames`` are host names
-        of its own; with ``wake="off"`` its visitors start nothing."""
+        of its own; with ``wake="off"`` its visitors start nothing; ``limits``
+        are those of its visitors, as the API names them."""
         members = {"port": port, "name": name, "token": token,
                    "access": access, "host": host, "hostname": hostname,
                    "hostnames": hostnames, "wake": wake,
-                   "wakesPerMinute": wakes_per_minute}
+                   "wakesPerMinute": wakes_per_minute, "limits": limits}
         await self._prepare()
         answer = await self.client.json(
             "POST", self._path("/ports"), idempotent=True,
