@@ -17,7 +17,7 @@ gcc -O2 -std=gnu11 -Wall -static -Wl,--unresolved-symbols=ignore-all \
     -I src/os/unix -I src/http -I src/http/modules -I src/http/v2 \
     -I src/http/v3 -I src/event/quic -I "$build/nginx" -I "$top" -I "$m" \
     "$top/bench/lookup.c" \
-    $(for f in zone node entry usage tenant failures ticket; do
+    $(for f in zone fill node entry table usage tenant failures ticket; do
           echo "$m/ngx_http_sandbox_$f.c"
       done) "$m/sandbox_label.c" -ljansson -lcrypto \
     2>"$dir/log" || { cat "$dir/log" >&2; exit 1; }

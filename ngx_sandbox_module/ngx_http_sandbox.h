@@ -2,9 +2,11 @@
  * What the files of the module share: configuration, the context of a request,
  * and every function that one file calls in another.
  *
- *   _module.c    directives, configuration, variables, start of a worker
- *   _zone.c      the shared cache of sandboxd's records
+ *   _module.c    directives, configuration, start of a worker
+ *   _variables.c $sandbox_...
+ *   _zone.c      the shared cache of sandboxd's records  _fill.c  all of them
  *   _node.c      the records in it               _entry.c  those of exposures
+ *   _table.c     the table of these
  *   _domain.c    host names, and domains that the API has added
  *   _daemon.c    the worker's connection to sandboxd: hello and frames
  *   _call.c      calls over it
@@ -299,8 +301,12 @@ typedef struct {
 
 extern ngx_module_t  ngx_http_sandbox_module;
 
+/* _variables.c */
+
 /* Names of the states; the first one is empty. */
 extern ngx_str_t  ngx_http_sandbox_states[];
+
+ngx_int_t ngx_http_sandbox_add_variables(ngx_conf_t *cf);
 
 #define ngx_http_sandbox_ctx(r)                                               \
     ((ngx_http_sandbox_ctx_t *)                                               \

@@ -1,9 +1,9 @@
 /*
  * What the zone is made of: its header, sandboxes, exposures, and the hash
- * tables that they are in.  Shared by _zone.c, _node.c and _entry.c only, and by
- * files
- * that have a table of their own in the zone; everything here is called with
- * the zone's mutex held, and nobody else sees these structs.
+ * tables that they are in.  Shared by _zone.c, _fill.c, _node.c, _entry.c and
+ * _table.c only, and by files that have a table of their own in the zone;
+ * everything here is called with the zone's mutex held, and nobody else sees
+ * these structs.
  */
 
 #ifndef _NGX_HTTP_SANDBOX_NODE_H_INCLUDED_
@@ -79,7 +79,7 @@ typedef struct {
 
 
 /*
- * An exposure, one line of memory: see _entry.c.  A domain is one of slot 0,
+ * An exposure, one line of memory: see _table.c.  A domain is one of slot 0,
  * without an access; its gen says whose it is.
  */
 
@@ -254,7 +254,7 @@ void ngx_http_sandbox_drop_node(
     ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_node_t *node);
 
 
-/* _entry.c */
+/* _table.c */
 
 ngx_int_t ngx_http_sandbox_entries_init(ngx_http_sandbox_shctx_t *sh,
     ngx_slab_pool_t *shpool, size_t size);
@@ -265,6 +265,22 @@ void ngx_http_sandbox_hash_label(ngx_http_sandbox_shctx_t *sh,
 
 ngx_http_sandbox_entry_t *ngx_http_sandbox_find_entry(
     ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_hash_t *hash);
+
+/* The first place of a bucket (entry: NULL), or the next one; used or not. */
+ngx_http_sandbox_entry_t *ngx_http_sandbox_next_entry(
+    ngx_http_sandbox_shctx_t *sh, ngx_uint_t i,
+    ngx_http_sandbox_entry_t *entry);
+
+/* A new one, of nobody yet; moves others.  NULL: the zone is full. */
+ngx_http_sandbox_entry_t *ngx_http_sandbox_add_entry(
+    ngx_http_sandbox_zone_t *zone, ngx_http_sandbox_hash_t *hash);
+
+/* Forgets one that is nobody's, and in no list of those. */
+void ngx_http_sandbox_drop_entry(ngx_http_sandbox_zone_t *zone,
+    ngx_http_sandbox_entry_t *entry);
+
+
+/* _entry.c */
 
 /* Of the label that it was found by; NGX_AGAIN: its sandbox isn't known. */
 ngx_int_t ngx_http_sandbox_copy_entry(ngx_http_sandbox_shctx_t *sh,
