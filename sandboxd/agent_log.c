@@ -14,12 +14,14 @@
 #define PIECE        4096       /* is taken at once ... */
 #define PAUSE_MS     5000       /* ... and then nothing for so long */
 #define WORDS_MAX     1024
+#define KILL         "ut of memory: Killed process "   /* of a machine's kernel */
 
 struct agent_log {
     uv_poll_t   poll;
     uv_timer_t  pause;
     int         fd;
     uint32_t    slot;
+    unsigned    kills;
     unsigned    closing;
 };
 
@@ -80,6 +82,7 @@ log_lines(agent_log *log, const char *text, size_t len)
     while (len > 0) {
         end = memchr(text, '\n', len);
         n = end != NULL ? (size_t) (end - text) : len;
+        log->kills += memmem(text, n, KILL, sizeof(KILL) - 1) != NULL;
 
         log_info("slot %08x: agent: %.*s", log->slot,
                  n > WORDS_MAX ? LINE_MAX : (int) n, text);
@@ -161,6 +164,13 @@ agent_log_start(uv_loop_t *loop, uint32_t slot, int fd)
     uv_poll_start(&log->poll, UV_READABLE, log_readable);
 
     return log;
+}
+
+
+unsigned
+agent_log_kills(const agent_log *log)
+{
+    return log != NULL ? log->kills : 0;
 }
 
 

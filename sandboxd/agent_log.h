@@ -24,6 +24,10 @@ int agent_log_find(pid_t pid);
 /* fd is its own from here on; NULL if it can't be read. */
 agent_log *agent_log_start(uv_loop_t *loop, uint32_t slot, int fd);
 
+/* How often the kernel of a machine has said on its console that it ended a
+ * process for want of memory; 0 for NULL. */
+unsigned agent_log_kills(const agent_log *log);
+
 /* Takes the last words; does nothing for NULL. */
 void agent_log_end(agent_log *log);
 

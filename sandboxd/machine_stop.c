@@ -12,6 +12,7 @@
 typedef struct {
     machine_driver   *m;
     uint32_t          slot;
+    unsigned          kills;    /* by the guest's kernel */
     driver_measured   cb;
     void             *data;
     driver_stats      stats;
@@ -108,6 +109,7 @@ stats_work(uv_work_t *work)
         cgroup_stats(s->m->base.cg, s->slot, &s->stats);
         s->stats.pids = -1;
         s->stats.pids_limit = -1;
+        s->stats.oom_kills = s->kills;
     }
 
     box_disk_stats(&s->m->base, s->slot, &s->stats);
@@ -147,6 +149,7 @@ machine_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data)
     b = box_find(&s->m->base, slot);
     driver_stats_clear(&s->stats);
     s->stats.running = b != NULL && b->state == BOX_RUNNING;
+    s->kills = b != NULL ? agent_log_kills(b->log) : 0;
 
     box_hold(&s->m->base);
     s->work.data = s;

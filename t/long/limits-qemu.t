@@ -50,6 +50,9 @@ my $r = run('bound', 'head -c 400M /dev/zero | tail | wc -c; echo "${PIPESTATUS[
 like($r->{stdout}, qr/^137$/m, 'who takes more memory than there is, is ended')
     or diag json_encode($r);
 is(run('bound', 'echo alive')->{stdout}, "alive\n", 'the machine lives');
+ok(wait_for(sub {
+    return $s->api(GET => '/v1/sandbox/bound/stats')->{json}{memory}{oomKills};
+}, 20, 0.5), 'which its statistics tell');
 
 # ---- processes
 
