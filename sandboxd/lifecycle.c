@@ -78,12 +78,12 @@ on_stopped(void *data, error *err)
     }
 
     lifecycle_enter(lc, sb, RUN_NONE);
-    sleepers_succeed(lc, sb);
+    waiters_succeed(lc, sb, &sb->run.sleepers);
 
     if (sb->run.doomed) {
         cleanup_add(lc, sb);
 
-    } else if (sb->run.waiters != NULL && !sb->gone && !lc->closing) {
+    } else if (sb->run.waiters.first != NULL && !sb->gone && !lc->closing) {
         lifecycle_enter(lc, sb, RUN_QUEUED);
         queue_add(&lc->starts, sb);
         lifecycle_pump(lc);
@@ -165,7 +165,7 @@ start_failed(lifecycle *lc, sandbox *sb, error *err)
     error_set(&why, 503, "start_failed", "the sandbox could not be started: "
               "%s", err->message);
     why->retry_after = (int) ((pause + 999) / 1000);
-    waiters_fail(sb, why);
+    waiters_fail(sb, &sb->run.waiters, why);
     error_free(why);
 
     lifecycle_stop_run(lc, sb, 0);
@@ -204,7 +204,7 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
              sb->now.epoch, (int) handle->pid);
 
     registry_set_state(lc->r, sb, STATE_RUNNING, "");
-    waiters_succeed(lc, sb);
+    waiters_succeed(lc, sb, &sb->run.waiters);
     lifecycle_used(lc, sb);
 
     if (sb->run.env != json_object_get(sb->spec, "env")) {
@@ -289,7 +289,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     if (registry_next_run(lc->r, sb, &err) < 0) {
         lifecycle_enter(lc, sb, RUN_NONE);
         err->retry_after = 1;
-        waiters_fail(sb, err);
+        waiters_fail(sb, &sb->run.waiters, err);
         error_free(err);
         return;
     }
@@ -395,10 +395,10 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
         return;
 
     } else if (start_allowed(lc, sb, &err) == 0
-               && waiters_add(sb, cb, data, &err) == 0)
+               && waiters_add(&sb->run.waiters, cb, data, &err) == 0)
     {
         if (sb->run.state == RUN_UP || sleep_interrupt(lc, sb)) {
-            waiters_succeed(lc, sb);
+            waiters_succeed(lc, sb, &sb->run.waiters);
 
         } else if (sb->run.state == RUN_NONE && sb->run.forks == 0) {
             lifecycle_enter(lc, sb, RUN_QUEUED);
@@ -510,9 +510,9 @@ lifecycle_destroy(lifecycle *lc, sandbox *sb)
     idle_leave(lc, sb);
     deadline_clear(&lc->ttls, &sb->run.ttl);
 
-    sleepers_fail(sb, 409, "operation_interrupted",
-                  "the sandbox was destroyed");
-    waiters_refuse(sb, 409, "operation_interrupted", 0,
+    waiters_refuse(sb, &sb->run.sleepers, 409, "operation_interrupted", 0,
+                   "the sandbox was destroyed");
+    waiters_refuse(sb, &sb->run.waiters, 409, "operation_interrupted", 0,
                    "the sandbox was destroyed");
 
     runfile_remove(lc->run_dir, sb->slot);

@@ -32,7 +32,7 @@
 
 #define STARTS_WITH_DRIVER_MAX 256
 #define STARTS_QUEUED_MAX     4096
-#define START_WAITERS_MAX     4096      /* of one sandbox */
+#define WAITERS_MAX           4096      /* of one sandbox, for each thing */
 #define LIFECYCLE_DRIVERS_MAX    2
 #define CLEANUPS_MAX            16      /* with the driver at once */
 #define BACKOFF_FIRST_MS      1000
@@ -44,8 +44,8 @@ typedef struct lifecycle  lifecycle;
  * before lifecycle_start() returns. */
 typedef void (*lifecycle_started)(void *data, sandbox *sb, error *err);
 
-struct start_waiter {
-    start_waiter       *next;
+struct waiter {
+    waiter             *next;
     lifecycle_started   cb;
     void               *data;
 };

@@ -25,12 +25,10 @@ close_refuse_waiters(lifecycle *lc)
     {
         sb = container_of(node, sandbox, age);
 
-        if (sb->run.waiters != NULL) {
-            waiters_refuse(sb, 503, "shutting_down", 3,
-                           "sandboxd is being stopped");
-        }
-
-        sleepers_fail(sb, 503, "shutting_down", "sandboxd is being stopped");
+        waiters_refuse(sb, &sb->run.waiters, 503, "shutting_down", 3,
+                       "sandboxd is being stopped");
+        waiters_refuse(sb, &sb->run.sleepers, 503, "shutting_down", 3,
+                       "sandboxd is being stopped");
     }
 }
 
@@ -84,7 +82,7 @@ starting_tick(lifecycle *lc, sandbox *sb)
     }
 
     if (age > spec_start_timeout(sb->spec) + START_GRACE_MS) {
-        waiters_refuse(sb, 503, "start_timeout", 5,
+        waiters_refuse(sb, &sb->run.waiters, 503, "start_timeout", 5,
                        "the start takes too long");
     }
 }
@@ -96,8 +94,8 @@ queued_tick(lifecycle *lc, sandbox *sb)
     if (uv_now(lc->loop) - sb->run.since > spec_queue_timeout(sb->spec)) {
         queue_remove(&lc->starts, sb);
         lifecycle_enter(lc, sb, RUN_NONE);
-        sleepers_succeed(lc, sb);
-        waiters_refuse(sb, 503, "busy", 5,
+        waiters_succeed(lc, sb, &sb->run.sleepers);
+        waiters_refuse(sb, &sb->run.waiters, 503, "busy", 5,
                        "too many other sandboxes are being started");
     }
 }
@@ -220,7 +218,7 @@ lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
 
     while ((sb = queue_shift(&lc->starts)) != NULL) {
         lifecycle_enter(lc, sb, RUN_NONE);
-        waiters_refuse(sb, 503, "shutting_down", 3,
+        waiters_refuse(sb, &sb->run.waiters, 503, "shutting_down", 3,
                        "sandboxd is being stopped");
     }
 

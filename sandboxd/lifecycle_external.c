@@ -89,7 +89,7 @@ unreachable_refuse(lifecycle *lc, sandbox *sb)
 
     now = uv_now(lc->loop);
 
-    waiters_refuse(sb, 503, "sandbox_unreachable",
+    waiters_refuse(sb, &sb->run.waiters, 503, "sandbox_unreachable",
                    sb->run.retry_at > now
                    ? (int) ((sb->run.retry_at - now + 999) / 1000) : 1,
                    "the sandbox runs elsewhere, and its agent can't be "
@@ -222,7 +222,7 @@ external_found(external_look *look, bool changed)
     sb->run.failures = 0;
     sb->run.retry_at = 0;
     idle_wait(lc, sb, uv_now(lc->loop) + LOOK_MS);
-    waiters_succeed(lc, sb);
+    waiters_succeed(lc, sb, &sb->run.waiters);
 }
 
 
@@ -315,7 +315,7 @@ external_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
 
     err = NULL;
 
-    if (waiters_add(sb, cb, data, &err) < 0) {
+    if (waiters_add(&sb->run.waiters, cb, data, &err) < 0) {
         cb(data, sb, err);
 
     } else if (sb->run.state == RUN_NONE && !sb->run.polled
@@ -336,7 +336,7 @@ lifecycle_look(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
 
     err = NULL;
 
-    if (lc->closing || waiters_add(sb, cb, data, &err) < 0) {
+    if (lc->closing || waiters_add(&sb->run.waiters, cb, data, &err) < 0) {
         error_free(err);
         cb(data, sb, NULL);
         return;

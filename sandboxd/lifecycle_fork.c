@@ -29,7 +29,7 @@ on_cloned(void *data, bool memory, error *err)
     sb->run.forks--;
 
     if (sb->run.forks == 0 && sb->run.state == RUN_NONE
-        && sb->run.waiters != NULL && !sb->gone && !lc->closing)
+        && sb->run.waiters.first != NULL && !sb->gone && !lc->closing)
     {
         lifecycle_enter(lc, sb, RUN_QUEUED);
         queue_add(&lc->starts, sb);

@@ -16,14 +16,16 @@ void queue_add(sandbox_queue *q, sandbox *sb);
 void queue_remove(sandbox_queue *q, sandbox *sb);
 sandbox *queue_shift(sandbox_queue *q);
 
-/* Callers that wait for a sandbox to run. */
-int waiters_add(sandbox *sb, lifecycle_started cb, void *data, error **err);
-void waiters_fail(sandbox *sb, const error *why);
-void waiters_refuse(sandbox *sb, int status, const char *code,
-    int retry_after, const char *message);
+/* Callers that wait for a sandbox, in its run.waiters to run or in run.sleepers
+ * to sleep.  Each gets an error of its own. */
+int waiters_add(waiter_list *list, lifecycle_started cb, void *data,
+    error **err);
+void waiters_fail(sandbox *sb, waiter_list *list, const error *why);
+void waiters_refuse(sandbox *sb, waiter_list *list, int status,
+    const char *code, int retry_after, const char *message);
 
 /* Calls them once what there is of the sandbox is published. */
-void waiters_succeed(lifecycle *lc, sandbox *sb);
+void waiters_succeed(lifecycle *lc, sandbox *sb, waiter_list *list);
 
 void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
 void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
@@ -50,9 +52,6 @@ void sleep_ask(lifecycle *lc, sandbox *sb);
 bool sleep_interrupt(lifecycle *lc, sandbox *sb);
 
 void sleepers_look(lifecycle *lc, sandbox *sb);
-void sleepers_succeed(lifecycle *lc, sandbox *sb);
-void sleepers_fail(sandbox *sb, int status, const char *code,
-    const char *message);
 
 /* When its ttl ends (lifecycle_expire.c). */
 void expire_init(lifecycle *lc);

@@ -16,13 +16,6 @@
 #define SLEEP_AGAIN_MS    100
 
 
-struct sleep_waiter {
-    sleep_waiter       *next;
-    lifecycle_started   cb;
-    void               *data;
-};
-
-
 /* A question to the workers that has to wait until they have been told. */
 typedef struct {
     lifecycle  *lc;
@@ -173,79 +166,11 @@ sleep_interrupt(lifecycle *lc, sandbox *sb)
 }
 
 
-/* Who waits for a sandbox to sleep. */
-
-
-void
-sleepers_fail(sandbox *sb, int status, const char *code, const char *message)
-{
-    error         *err;
-    sleep_waiter  *w;
-
-    while ((w = sb->run.sleepers) != NULL) {
-        sb->run.sleepers = w->next;
-
-        err = NULL;
-        error_set(&err, status, code, "%s", message);
-        w->cb(w->data, sb, err);
-        free(w);
-    }
-}
-
-
-typedef struct {
-    sandbox       *sb;
-    sleep_waiter  *waiters;
-} sleep_group;
-
-
-static void
-on_asleep_published(void *data)
-{
-    sleep_group   *g;
-    sleep_waiter  *w;
-
-    g = data;
-
-    while ((w = g->waiters) != NULL) {
-        g->waiters = w->next;
-        w->cb(w->data, g->sb, NULL);
-        free(w);
-    }
-
-    item_unref(&g->sb->item);
-    free(g);
-}
-
-
-void
-sleepers_succeed(lifecycle *lc, sandbox *sb)
-{
-    sleep_group  *g;
-
-    if (sb->run.sleepers == NULL) {
-        return;
-    }
-
-    g = calloc(1, sizeof(sleep_group));
-    if (g == NULL) {
-        abort();
-    }
-
-    g->sb = sb;
-    g->waiters = sb->run.sleepers;
-    sb->run.sleepers = NULL;
-    item_ref(&sb->item);
-
-    registry_wait(lc->r, sb->seq, on_asleep_published, g);
-}
-
-
 /* A run has come up, and somebody wants it to sleep. */
 void
 sleepers_look(lifecycle *lc, sandbox *sb)
 {
-    if (sb->run.sleepers != NULL && sb->run.state == RUN_UP) {
+    if (sb->run.sleepers.first != NULL && sb->run.state == RUN_UP) {
         sleep_begin(lc, sb, true);
     }
 }
@@ -254,27 +179,27 @@ sleepers_look(lifecycle *lc, sandbox *sb)
 void
 lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
 {
-    sleep_waiter  *w;
+    error        *err;
+    waiter_list  *list;
 
-    w = calloc(1, sizeof(sleep_waiter));
-    if (w == NULL) {
-        abort();
+    err = NULL;
+    list = &sb->run.sleepers;
+
+    if (waiters_add(list, cb, data, &err) < 0) {
+        cb(data, sb, err);
+        return;
     }
 
-    w->cb = cb;
-    w->data = data;
-    w->next = sb->run.sleepers;
-    sb->run.sleepers = w;
-
     if (lc->closing) {
-        sleepers_fail(sb, 503, "shutting_down", "sandboxd is being stopped");
+        waiters_refuse(sb, list, 503, "shutting_down", 3,
+                       "sandboxd is being stopped");
 
     } else if (sb->gone || sb->run.state == RUN_CLEANUP) {
-        sleepers_fail(sb, 409, "operation_interrupted",
-                      "the sandbox was destroyed");
+        waiters_refuse(sb, list, 409, "operation_interrupted", 0,
+                       "the sandbox was destroyed");
 
     } else if (sb->run.state == RUN_NONE) {
-        sleepers_succeed(lc, sb);
+        waiters_succeed(lc, sb, list);
 
     } else if (sb->run.state == RUN_SLEEPING) {
         sb->run.sleep_forced = true;

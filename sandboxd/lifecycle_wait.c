@@ -59,17 +59,15 @@ queue_shift(sandbox_queue *q)
 }
 
 
-/* Each waiter gets an error of its own. */
 void
-waiters_fail(sandbox *sb, const error *why)
+waiters_fail(sandbox *sb, waiter_list *list, const error *why)
 {
-    error         *err;
-    start_waiter  *w;
+    error   *err;
+    waiter  *w;
 
-    while (sb->run.waiters != NULL) {
-        w = sb->run.waiters;
-        sb->run.waiters = w->next;
-        sb->run.waiter_count--;
+    while ((w = list->first) != NULL) {
+        list->first = w->next;
+        list->count--;
 
         err = NULL;
         error_set_field(&err, why->status, why->code, why->field, why->limit,
@@ -83,33 +81,37 @@ waiters_fail(sandbox *sb, const error *why)
 
 
 void
-waiters_refuse(sandbox *sb, int status, const char *code, int retry_after,
-    const char *message)
+waiters_refuse(sandbox *sb, waiter_list *list, int status, const char *code,
+    int retry_after, const char *message)
 {
     error  *err;
+
+    if (list->first == NULL) {
+        return;
+    }
 
     err = NULL;
     error_set(&err, status, code, "%s", message);
     err->retry_after = retry_after;
-    waiters_fail(sb, err);
+    waiters_fail(sb, list, err);
     error_free(err);
 }
 
 
 int
-waiters_add(sandbox *sb, lifecycle_started cb, void *data, error **err)
+waiters_add(waiter_list *list, lifecycle_started cb, void *data, error **err)
 {
-    start_waiter  *w, **p;
+    waiter  *w, **p;
 
-    if (sb->run.waiter_count >= START_WAITERS_MAX) {
-        error_set_field(err, 503, "busy", "", START_WAITERS_MAX,
-                        "%d callers wait for this sandbox to start already",
-                        START_WAITERS_MAX);
+    if (list->count >= WAITERS_MAX) {
+        error_set_field(err, 503, "busy", "", WAITERS_MAX,
+                        "%d callers wait for this sandbox already",
+                        WAITERS_MAX);
         (*err)->retry_after = 3;
         return -1;
     }
 
-    w = calloc(1, sizeof(start_waiter));
+    w = calloc(1, sizeof(waiter));
     if (w == NULL) {
         abort();
     }
@@ -117,34 +119,33 @@ waiters_add(sandbox *sb, lifecycle_started cb, void *data, error **err)
     w->cb = cb;
     w->data = data;
 
-    for (p = &sb->run.waiters; *p != NULL; p = &(*p)->next) {
+    for (p = &list->first; *p != NULL; p = &(*p)->next) {
         /* void */
     }
 
     *p = w;
-    sb->run.waiter_count++;
+    list->count++;
 
     return 0;
 }
 
 
-/* The waiters of a start that went well, until its record is published. */
+/* Those whose wait went well, until the record is published. */
 typedef struct {
-    sandbox       *sb;
-    start_waiter  *waiters;
-} start_group;
+    sandbox  *sb;
+    waiter   *waiters;
+} waiter_group;
 
 
 static void
-start_group_done(void *data)
+group_done(void *data)
 {
-    start_group   *g;
-    start_waiter  *w;
+    waiter        *w;
+    waiter_group  *g;
 
     g = data;
 
-    while (g->waiters != NULL) {
-        w = g->waiters;
+    while ((w = g->waiters) != NULL) {
         g->waiters = w->next;
         w->cb(w->data, g->sb, NULL);
         free(w);
@@ -156,24 +157,24 @@ start_group_done(void *data)
 
 
 void
-waiters_succeed(lifecycle *lc, sandbox *sb)
+waiters_succeed(lifecycle *lc, sandbox *sb, waiter_list *list)
 {
-    start_group  *g;
+    waiter_group  *g;
 
-    if (sb->run.waiters == NULL) {
+    if (list->first == NULL) {
         return;
     }
 
-    g = calloc(1, sizeof(start_group));
+    g = calloc(1, sizeof(waiter_group));
     if (g == NULL) {
         abort();
     }
 
     g->sb = sb;
-    g->waiters = sb->run.waiters;
+    g->waiters = list->first;
     item_ref(&sb->item);
-    sb->run.waiters = NULL;
-    sb->run.waiter_count = 0;
+    list->first = NULL;
+    list->count = 0;
 
-    registry_wait(lc->r, sb->seq, start_group_done, g);
+    registry_wait(lc->r, sb->seq, group_done, g);
 }

@@ -502,7 +502,7 @@ start_find(service *sv, const op *o, error **err)
         return NULL;
     }
 
-    if (sb->run.state != RUN_UP && sb->run.waiters == NULL
+    if (sb->run.state != RUN_UP && sb->run.waiters.first == NULL
         && !spec_external(sb->spec)
         && tenant_count_start(sb->tenant, &o->caller, uv_now(sv->loop), err)
            < 0)

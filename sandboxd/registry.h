@@ -101,16 +101,19 @@ typedef struct {
 } exposure_view;
 
 /* The lifecycle's part of a sandbox. */
-typedef struct start_waiter  start_waiter;
-typedef struct sleep_waiter  sleep_waiter;
+typedef struct waiter  waiter;
+
+typedef struct {
+    waiter    *first;
+    unsigned   count;
+} waiter_list;
 
 typedef struct {
     run_state      state;
     void          *lc;          /* the lifecycle, for the driver's callbacks */
     driver_handle  handle;
     driver_spec    spec;        /* of the operation that the driver is at */
-    start_waiter  *waiters;
-    unsigned       waiter_count;
+    waiter_list    waiters;     /* for its start */
     unsigned       failures;    /* starts that failed in a row */
     uint64_t       retry_at;    /* loop time before which none is tried */
     uint64_t       since;       /* loop time of entering the state */
@@ -133,7 +136,7 @@ typedef struct {
     deadline       ttl;
     bool           sleep_forced;    /* whatever is in flight */
     unsigned       sleep_turn;  /* counts its times of sleeping */
-    sleep_waiter  *sleepers;
+    waiter_list    sleepers;    /* wait for it to sleep */
     bool           doomed;      /* destroyed for good, on the disk too */
     unsigned       forks;       /* copies that are made of what it has */
     sandbox       *next;        /* in a queue of the lifecycle */

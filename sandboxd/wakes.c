@@ -27,7 +27,7 @@ wakes_check(sandbox *sb, unsigned port, bool wake, uint64_t now, error **err)
     }
 
     /* What is refused anyway, since the last starts failed, costs nothing. */
-    if (sb->run.state == RUN_SLEEPING || sb->run.waiters != NULL
+    if (sb->run.state == RUN_SLEEPING || sb->run.waiters.first != NULL
         || now < sb->run.retry_at)
     {
         return 0;
