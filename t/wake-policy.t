@@ -104,6 +104,23 @@ for my $how ('its exposure', 'the server') {
         '... as sandboxd was told');
 }
 
+# ---- what began in a sandbox that was destroyed since makes no other
+
+sub creates { return $d->stats->{calls}{start_create} // 0 }
+
+$d->fault(start_port_error => {});
+$d->sandbox(slot => 1, id => 'box1', state => 'running', epoch => 30_000,
+    key => $e->key(1));
+my ($before, $makes) = (started(), creates());
+
+ok(wait_for(sub {
+    $e->api(GET => '/v1/sandbox/box1/api/ping', timeout => 20);
+    started() > $before;
+}, 20), 'a run that is out of reach: sandboxd is asked for another');
+is(creates(), $makes, '... but for no other sandbox');
+$e->api(GET => '/v1/sandbox/fresh/api/ping', timeout => 20);
+cmp_ok(creates(), '>', $makes, '... which the first use of a name makes');
+
 $e->stop;
 $e->no_alerts;
 

@@ -522,6 +522,7 @@ sub op_start {
 
         my $refused = $self->{fault}{start_port_error}{$f->{port} // 0};
 
+        $self->{calls}{start_create}++ if $f->{create};
         $self->{calls}{start_wake_off}++ if defined $f->{wake} && !$f->{wake};
 
         return $self->answer($p, $f->{id}, undef, $refused) if $refused;
