@@ -96,9 +96,47 @@ for my $count (1, 1000, 100_000) {
     $e->stop;
 }
 
+# What the check of a private preview's cookie adds to a request: the worker's
+# processor time for each, beside that of a preview by token with some cookie.
+# (Nothing waits for it, and a busy machine doesn't count.)
+sub cpu {
+    my ($host, $cookie) = @_;
+    my ($worker) = grep { $_ != $e->{nginx} } descendants($e->{nginx});
+    my $used = sub { (split ' ', slurp("/proc/$worker/schedstat"))[0] / 1000 };
+    my $before = $used->();
+    my (undef, $out, $err) = run_command(['wrk', '-t1', '-c4',
+        "-d${seconds}s", '-H', "Host: $host", '-H', "Cookie: $cookie",
+        '-H', 'Sec-Fetch-Site: none', "http://127.0.0.1:$e->{port}/"],
+        timeout => $seconds + 30);
+
+    die "wrk: $out$err" if $out =~ /Non-2xx/;
+    my ($n) = $out =~ /^\s+(\d+) requests in/m or die "wrk: $out$err";
+
+    return ($used->() - $before) / $n;
+}
+
+$e->{private} = 1;
+$e->start(1000, 'worker_processes 1;');
+
+my ($name, $cookie) = $e->private(1000);
+my (@private, @token);
+
+for (1 .. $rounds) {
+    push @private, cpu($name, $cookie);
+    push @token, cpu($name =~ s/^8000/8001/r,
+        $cookie =~ s/^__Host-sandbox/other/r);
+}
+printf "# processor time of a request: token %.1f us, private %.1f us, %+.1f us "
+    . "for the cookie\n", median(@token), median(@private),
+    median(map { $private[$_] - $token[$_] } 0 .. $#token);
+$e->stop;
+
 print "# user-space instructions per request (callgrind)\n";
 for my $boxes (1, 16) {
     my %i = $e->instructions(1000, $boxes, 'stock', 'localhost');
+
+    printf "token %.0f, private %.0f: %+.0f for the cookie\n", $i{token},
+        $i{private}, $i{private} - $i{token} if $boxes == 1;
 
     printf "%2d names: stock %.0f, module %.0f: %+.1f %%\n", 3 * $boxes,
         $i{stock}, $i{localhost}, 100 * ($i{localhost} / $i{stock} - 1);

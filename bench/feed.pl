@@ -13,7 +13,7 @@ use IO::Select;
 use IO::Socket::UNIX;
 use JSON::PP;
 
-my ($path, $secret_file, $count) = @ARGV;
+my ($path, $secret_file, $count, $private) = @ARGV;
 my $json = JSON::PP->new->utf8->canonical;
 my $key = '0123456789abcdef' x 2;
 my $incarnation = 'b' x 32;
@@ -35,9 +35,12 @@ sub record {
 
     my $port = $ports[$k - 1];
 
+    # the first port of the last sandbox is a private one
+    my $access = $seq == $last - 2 && $private ? 'private' : 'token';
+
     return qq({"kind":"exposure","seq":$seq,"slot":$slot,)
-        . qq("label":"$port-box$i-abcdefgh","port":$port,"access":"token",)
-        . qq("host":"local"});
+        . qq("label":"$port-box$i-abcdefgh","port":$port,"access":"$access",)
+        . qq("gen":1,"host":"local"});
 }
 
 unlink $path;

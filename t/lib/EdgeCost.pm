@@ -15,7 +15,9 @@ package EdgeCost;
 use strict;
 use warnings;
 
+use Digest::SHA qw(hmac_sha256);
 use Harness;
+use MIME::Base64 qw(encode_base64url);
 
 
 sub new {
@@ -126,7 +128,8 @@ sub start {
 
     $self->{port} = free_port();
     $self->{feed} = start_process(cmd => ['perl', top_dir() . '/bench/feed.pl',
-        "$dir/run/control.sock", "$dir/secret", $count],
+        "$dir/run/control.sock", "$dir/secret", $count,
+        $self->{private} ? 1 : ()],
         log => "$dir/feed.log");
 
     wait_for(sub { -S "$dir/run/control.sock" }, 20) or die 'feed';
@@ -157,6 +160,40 @@ sub stop {
 
     stop_process(delete $self->{nginx}, 'TERM', 30);
     stop_process(delete $self->{feed}, 'TERM', 5);
+}
+
+
+# With {private} => 1 the first port of the last of $count sandboxes is private:
+# its name, and the cookie that opens it.  (see sandbox_sign.h)
+sub private {
+    my ($self, $count) = @_;
+    my $host = sprintf '8000-box%d-abcdefgh.localhost', $count - 1;
+    my $key = hmac_sha256('sandbox: links, cookies and tickets, 1', 's' x 64);
+    my $payload = pack 'aCnNN', 'C', 0, 0, time() + 86400, 1;
+    my $text = join '', map { pack 'N/a', $_ }
+        $payload, pack('Nn', $count, 8000), $host;
+
+    return ($host, '__Host-sandbox='
+        . encode_base64url($payload . hmac_sha256($text, $key)));
+}
+
+
+# n requests by one connection to a private name, with its cookie, or to the
+# one beside it, with a cookie that is an app's.
+sub ask_private {
+    my ($self, $n, $count, $private) = @_;
+    my $s = http_connect(port => $self->{port}) or die 'no connection';
+    my ($host, $cookie) = $self->private($count);
+
+    $host =~ s/^8000/8001/, $cookie =~ s/^__Host-sandbox/other/ unless $private;
+
+    for (1 .. $n) {
+        my $r = http(socket => $s, keepalive => 1, host => $host,
+            headers => [['Cookie', $cookie], ['Sec-Fetch-Site', 'none']]);
+
+        die "status $r->{status}" if $r->{status} != 200;
+    }
+    close $s;
 }
 
 
@@ -199,6 +236,18 @@ sub instructions {
             =~ /^(?:summary|totals): (\d+)/m
             or die "callgrind wrote no $out.$dumps";
         $per{$domain} /= $n;
+    }
+
+    for my $private ($self->{private} ? (0, 1) : ()) {
+        $self->ask_private(2, 64, $private);
+        $self->control('--zero');
+        $self->ask_private($n, 64, $private);
+        $self->control('--dump');
+        $dumps++;
+        ($per{$private ? 'private' : 'token'}) = (slurp("$out.$dumps") // '')
+            =~ /^(?:summary|totals): (\d+)/m
+            or die "callgrind wrote no $out.$dumps";
+        $per{$private ? 'private' : 'token'} /= $n;
     }
     $self->stop;
 
