@@ -434,33 +434,16 @@ ngx_http_sandbox_api_created(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_sandbox_api_idempotency(ngx_http_request_t *r, ngx_str_t *value)
 {
-    ngx_uint_t        i, n;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_uint_t                  i, n;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
     n = 0;
-    part = &r->headers_in.headers.part;
-    h = part->elts;
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("idempotency-key") - 1
-            && ngx_strncmp(h[i].lowcase_key, "idempotency-key", h[i].key.len)
-               == 0)
-        {
-            *value = h[i].value;
-            n++;
-        }
+    while ((h = ngx_http_sandbox_each_header(r, &at, "idempotency-key", 15))) {
+        *value = h->value;
+        n++;
     }
 
     if (n == 0) {

@@ -241,42 +241,16 @@ ngx_http_sandbox_is_our_key(ngx_http_request_t *r, ngx_str_t *value)
 static ngx_str_t *
 ngx_http_sandbox_authorization(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h, *found;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
-    found = NULL;
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
+    h = ngx_http_sandbox_each_header(r, &at, "authorization", 13);
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != sizeof("Authorization") - 1
-            || ngx_strncasecmp(h[i].key.data, (u_char *) "Authorization",
-                               sizeof("Authorization") - 1)
-               != 0)
-        {
-            continue;
-        }
-
-        if (found != NULL) {
-            return NULL;
-        }
-
-        found = &h[i];
-    }
-
-    return found != NULL ? &found->value : NULL;
+    return h && ngx_http_sandbox_each_header(r, &at, "authorization", 13)
+                == NULL
+           ? &h->value : NULL;
 }
 
 

@@ -138,10 +138,9 @@ static const char *
 ngx_http_sandbox_events_args(ngx_http_request_t *r,
     ngx_http_sandbox_events_t *e)
 {
-    ngx_str_t         value;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_str_t                   value;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
     if (ngx_http_sandbox_api_arg(r, "since", &value) == NGX_OK) {
         e->since = 1;
@@ -149,27 +148,11 @@ ngx_http_sandbox_events_args(ngx_http_request_t *r,
 
     /* the address of a client that comes back is still its first one */
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("last-event-id") - 1
-            && ngx_strncmp(h[i].lowcase_key, "last-event-id", h[i].key.len)
-               == 0
-            && h[i].value.len)
-        {
-            value = h[i].value;
+    while ((h = ngx_http_sandbox_each_header(r, &at, "last-event-id", 13))) {
+        if (h->value.len) {
+            value = h->value;
             e->since = 1;
         }
     }

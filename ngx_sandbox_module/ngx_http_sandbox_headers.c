@@ -194,34 +194,49 @@ stripped:
 }
 
 
+ngx_table_elt_t *
+ngx_http_sandbox_each_header(ngx_http_request_t *r,
+    ngx_http_sandbox_header_t *at, const char *name, size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    if (at->part == NULL) {
+        at->part = &r->headers_in.headers.part;
+    }
+
+    for ( ;; ) {
+
+        while (at->i >= at->part->nelts) {
+            if (at->part->next == NULL) {
+                return NULL;
+            }
+
+            at->part = at->part->next;
+            at->i = 0;
+        }
+
+        h = at->part->elts;
+        h += at->i++;
+
+        if (h->key.len == len && ngx_memcmp(h->lowcase_key, name, len) == 0) {
+            return h;
+        }
+    }
+}
+
+
 ngx_str_t *
 ngx_http_sandbox_request_header(ngx_http_request_t *r, const char *name,
     size_t len)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
+    h = ngx_http_sandbox_each_header(r, &at, name, len);
 
-        while (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == len && ngx_memcmp(h[i].lowcase_key, name, len) == 0)
-        {
-            return &h[i].value;
-        }
-    }
+    return h ? &h->value : NULL;
 }
 
 

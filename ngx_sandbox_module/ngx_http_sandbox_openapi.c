@@ -68,37 +68,21 @@ ngx_http_sandbox_openapi_handler(ngx_http_request_t *r, sandbox_route_op op)
 static ngx_uint_t
 ngx_http_sandbox_openapi_wants_html(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return 0;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == sizeof("accept") - 1
-            && ngx_strncmp(h[i].lowcase_key, "accept", sizeof("accept") - 1)
-               == 0
-            && ngx_strlcasestrn(h[i].value.data,
-                                h[i].value.data + h[i].value.len,
-                                (u_char *) "text/html",
-                                sizeof("text/html") - 2)
-               != NULL)
+    while ((h = ngx_http_sandbox_each_header(r, &at, "accept", 6))) {
+        if (ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
+                             (u_char *) "text/html", sizeof("text/html") - 2)
+            != NULL)
         {
             return 1;
         }
     }
+
+    return 0;
 }
 
 

@@ -161,35 +161,16 @@ ngx_http_sandbox_private_bearer(ngx_http_request_t *r, ngx_str_t *id)
 static ngx_int_t
 ngx_http_sandbox_private_cookies(ngx_http_request_t *r, sandbox_taken *taken)
 {
-    ngx_uint_t        i;
-    sandbox_taken     some;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    sandbox_taken               some;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
     taken->count = 0;
-    part = &r->headers_in.headers.part;
-    h = part->elts;
 
-    for (i = 0; /* void */ ; i++) {
+    while ((h = ngx_http_sandbox_each_header(r, &at, "cookie", 6))) {
 
-        while (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NGX_OK;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != sizeof("cookie") - 1
-            || ngx_memcmp(h[i].lowcase_key, "cookie", sizeof("cookie") - 1)
-               != 0)
-        {
-            continue;
-        }
-
-        if (ngx_http_sandbox_cookie_cut(r, &h[i], &some) != NGX_OK) {
+        if (ngx_http_sandbox_cookie_cut(r, h, &some) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -197,6 +178,8 @@ ngx_http_sandbox_private_cookies(ngx_http_request_t *r, sandbox_taken *taken)
             *taken = some;
         }
     }
+
+    return NGX_OK;
 }
 
 
