@@ -192,7 +192,7 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
                 seccomp*.c userns*.c mount*.c agent_log.c agent_probe.c \
-                agent_socket.c box*.c disk_file.c initramfs.c machine*.c \
+                agent_socket.c box*.c disk_file.c initramfs.c loop_mount.c machine*.c \
                 slot_lock.c qemu*.c vm_*.c vmm*.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
@@ -317,4 +317,4 @@ deb: deps-deb
 clean:
 	rm -rf build
 
--include $(wildcard $(B)/obj/agent/*.d $(B)/obj/sandboxd/*.d $(B)/obj/common/*.d)
+-include $(wildcard $(B)/obj/t/driver/*.d $(B)/obj/agent/*.d $(B)/obj/sandboxd/*.d $(B)/obj/common/*.d)

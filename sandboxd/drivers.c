@@ -1,5 +1,6 @@
 /* The drivers that the command line names; see drivers.h. */
 
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -24,27 +25,27 @@ drivers_index(const config *cf, config_driver kind)
 static void
 images_share(drivers *ds, const config *cf)
 {
+    bool          file;
     unsigned      i, j, of;
     struct stat   st;
-    driver_host  *host;
 
     for (i = 0; i < cf->image_count; i++) {
-        of = 0;
+        file = stat(cf->image_dirs[i], &st) == 0 && S_ISREG(st.st_mode);
 
-        if (cf->driver_count > 1) {
-            of = drivers_index(cf, stat(cf->image_dirs[i], &st) == 0
-                               && S_ISREG(st.st_mode) ? CONFIG_QEMU
-                                                      : CONFIG_OCI);
+        for (of = 0; of < cf->driver_count; of++) {
+            if (!file && cf->driver_count > 1 && cf->drivers[of] != CONFIG_OCI)
+            {
+                continue;
+            }
+
+            j = ds->hosts[of].image_count++;
+            ds->names[of][j] = cf->image_names[i];
+            ds->paths[of][j] = cf->image_dirs[i];
+            ds->image_runtimes[i] |= 1u << of;
         }
-
-        host = &ds->hosts[of];
-        j = host->image_count++;
-        ds->names[of][j] = cf->image_names[i];
-        ds->paths[of][j] = cf->image_dirs[i];
-        ds->image_runtimes[i] = of;
     }
 
-    ds->image_runtimes[cf->image_count] = drivers_index(cf, CONFIG_OCI);
+    ds->image_runtimes[cf->image_count] = 1u << drivers_index(cf, CONFIG_OCI);
 }
 
 

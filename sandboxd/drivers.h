@@ -1,7 +1,7 @@
 /*
  * The drivers that the command line names, each with the images that it can
- * use: where there is one, all of them; where there are two, directories are
- * containers' and files are virtual machines'.
+ * use: where there is one, all of them; where there are two, all of them files,
+ * and containers directories as well.
  */
 
 #ifndef SANDBOXD_DRIVERS_H
@@ -18,7 +18,7 @@ typedef struct {
     driver_host   hosts[CONFIG_DRIVERS];
     const char   *names[CONFIG_DRIVERS][CONFIG_IMAGES_MAX];
     const char   *paths[CONFIG_DRIVERS][CONFIG_IMAGES_MAX];
-    unsigned      image_runtimes[CONFIG_IMAGES_MAX + 1];    /* and "host" */
+    unsigned      image_runtimes[CONFIG_IMAGES_MAX + 1];    /* bits; and "host" */
 } drivers;
 
 /* base is what all of them are told.  -1: error set; then, too, what there is

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "sandboxd/disk_file.h"
+#include "sandboxd/image_hold.h"
 #include "sandboxd/machine.h"
 
 #define BOOT_DISK      (VM_BOOT_MAX + 65536)    /* it ends with zeros */
@@ -93,6 +94,13 @@ image_open(machine_launch *l, error **err)
         return error_set(err, 500, "start_failed", "the image %s is not a "
                          "file: a virtual machine needs a file system in one",
                          l->m->base.host.image_names[l->image]);
+    }
+
+    /* The machine has the descriptor, and with it the lock. */
+    if (image_hold(fd) == -1) {
+        box_failed(err, path);
+        close(fd);
+        return -1;
     }
 
     return fd;

@@ -30,7 +30,9 @@ dir_hash(uint64_t hash, const char *path)
 {
     struct stat  st;
 
-    if (stat(path, &st) == -1 || !S_ISDIR(st.st_mode)) {
+    if (stat(path, &st) == -1
+        || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+    {
         return 0;
     }
 
@@ -101,8 +103,7 @@ oci_image_refresh(oci_driver *o, uint32_t image, error **err)
     }
 
     if (oci_image_identity(o, image) == 0) {
-        return error_set(err, 503, "start_failed", "the image's directory is "
-                         "not there");
+        return error_set(err, 503, "start_failed", "the image is not there");
     }
 
     log_info("oci: an image has changed, making a new helper process");

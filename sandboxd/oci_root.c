@@ -12,7 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sandboxd/image_hold.h"
 #include "sandboxd/image_host.h"
+#include "sandboxd/loop_mount.h"
 #include "sandboxd/mount.h"
 #include "sandboxd/oci_root.h"
 
@@ -90,16 +92,43 @@ crun_seal(const char *path, error **err)
 }
 
 
+/* A file with a file system in it is mounted, for as long as this process or a
+ * sandbox has it. */
 static int
-image_clone(const char *name, const char *dir, int userns, error **err)
+image_mount(const char *path)
+{
+    int          file, fd;
+    struct stat  st;
+
+    static const char *const  types[] = { "squashfs", "erofs", "ext4", NULL };
+
+    if (stat(path, &st) == -1 || !S_ISREG(st.st_mode)) {
+        return mount_clone(path);
+    }
+
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file == -1) {
+        return -1;
+    }
+
+    /* The loop device has the open file, and with it the lock. */
+    fd = image_hold(file) == 0 ? loop_mount(file, types, true, NULL) : -1;
+    close(file);
+
+    return fd;
+}
+
+
+static int
+image_clone(const char *name, const char *path, int userns, error **err)
 {
     int  fd;
 
-    fd = mount_clone(dir);
+    fd = image_mount(path);
     if (fd == -1) {
         /* Without its path: who starts a sandbox may hear of this. */
-        return error_set(err, 500, "image", "image %s: its directory can't be "
-                         "used: %s", name, strerror(errno));
+        return error_set(err, 500, "image", "image %s: it can't be used: "
+                         "%s", name, strerror(errno));
     }
 
     if (userns != -1 && mount_idmap(fd, userns) == -1) {

@@ -78,7 +78,8 @@ typedef struct {
 typedef struct {
     const char         *default_image;      /* NULL: none, must be named */
     const char *const  *images;
-    const unsigned     *image_runtimes;     /* whose each is; NULL: the first */
+    const unsigned     *image_runtimes;     /* whose each is, as bits; NULL:
+                                               the first's */
     unsigned            image_count;
     options_runtime     runtimes[OPTIONS_RUNTIMES_MAX];
     unsigned            runtime_count;      /* the first is the default */

@@ -286,10 +286,27 @@ runtime_copy(json_t *spec, json_t *in, const options_host *host,
 }
 
 
-static unsigned
+static bool
+image_fits(const options_host *host, unsigned image, unsigned runtime)
+{
+    return host->image_runtimes != NULL
+           ? host->image_runtimes[image] >> runtime & 1 : runtime == 0;
+}
+
+
+/* The name of the first one that can use it. */
+static const char *
 image_runtime(const options_host *host, unsigned image)
 {
-    return host->image_runtimes != NULL ? host->image_runtimes[image] : 0;
+    unsigned  i;
+
+    for (i = 0; i + 1 < host->runtime_count; i++) {
+        if (image_fits(host, image, i)) {
+            break;
+        }
+    }
+
+    return host->runtimes[i].name;
 }
 
 
@@ -303,7 +320,7 @@ image_default(const options_host *host, unsigned runtime)
     first = NULL;
 
     for (i = host->image_count; i > 0; i--) {
-        if (image_runtime(host, i - 1) != runtime) {
+        if (!image_fits(host, i - 1, runtime)) {
             continue;
         }
 
@@ -352,11 +369,10 @@ image_copy(json_t *spec, json_t *in, const options_host *host,
                                image);
     }
 
-    if (image_runtime(host, i) != runtime) {
+    if (!image_fits(host, i, runtime)) {
         return error_set_field(err, 422, "unenforceable", "image", 0,
                                "the image \"%.64s\" is one for the runtime "
-                               "\"%s\"", image,
-                               host->runtimes[image_runtime(host, i)].name);
+                               "\"%s\"", image, image_runtime(host, i));
     }
 
     json_object_set_new(spec, "image", json_string(image));

@@ -429,7 +429,7 @@ test_runtimes(void)
     char                         spec[512];
     options_host                 one;
     static const char *const     names[] = { "dir", "file", "other" };
-    static const unsigned        of[] = { 0, 1, 1 };
+    static const unsigned        of[] = { 1, 2, 2 };
 
     one = here;
     here.images = names;
