@@ -132,6 +132,10 @@ qemu_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
     add(&l, "-device");
     add(&l, "virtio-net-device,netdev=net,mac=" VM_GUEST_MAC);
 
+    /* What the guest doesn't use any more is the host's again. */
+    add(&l, "-device");
+    add(&l, "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on");
+
     add(&l, "-chardev");
     add(&l, "socket,id=monitor,fd=%d", VM_FD_MONITOR);
     add(&l, "-mon");

@@ -16,8 +16,8 @@ dir=${1:?usage: scripts/kernel.sh DIR}
 
 # With those that they need; what is built into the kernel is left out.
 modules="virtio_mmio virtio_blk virtio_net overlay squashfs crc32c_generic erofs"
-modules="$modules ${KERNEL_MODULES:-}"
-vsock="vmw_vsock_virtio_transport virtio-rng virtio_balloon"
+modules="$modules virtio_balloon ${KERNEL_MODULES:-}"
+vsock="vmw_vsock_virtio_transport virtio-rng"
 
 fail() {
     echo "kernel: $*" >&2
