@@ -8,6 +8,7 @@
 #include "sandboxd/config.h"
 
 #define STARTS_MAX        256
+#define TEMPLATES_MAX    64
 
 #define FLOOR_MIN         (16ull << 20)
 #define FLOOR_DEFAULT     (256ull << 20)
@@ -52,6 +53,7 @@ typedef enum {
     OPT_NETWORK_RESOLVER,
     OPT_NETWORK_RATE,
     OPT_NETWORK_REFRESH,
+    OPT_TEMPLATES,
     OPT_LOG_LEVEL,
     OPT_VERSION,
     OPT_HELP
@@ -68,6 +70,7 @@ static const struct option  options[] = {
     { "qemu", required_argument, NULL, OPT_QEMU },
     { "kernel", required_argument, NULL, OPT_KERNEL },
     { "accel", required_argument, NULL, OPT_ACCEL },
+    { "templates", required_argument, NULL, OPT_TEMPLATES },
     { "image", required_argument, NULL, OPT_IMAGE },
     { "default-image", required_argument, NULL, OPT_DEFAULT_IMAGE },
     { "dev", no_argument, NULL, OPT_DEV },
@@ -122,6 +125,9 @@ config_usage(FILE *f)
 "  --qemu PATH          (default: /usr/bin/qemu-system-x86_64)\n"
 "  --accel NAME         kvm, tcg (QEMU's emulation) or auto: kvm where a\n"
 "                       guest is seen to run with it (default: auto)\n"
+"  --templates N        of virtual machines that have booted, one for each\n"
+"                       kind, from which others of it start, 0 to 64; on the\n"
+"                       disk with their memory (default: 0)\n"
 "  --crun PATH          the OCI runtime (default: crun in /usr/bin,\n"
 "                       /usr/local/bin, /usr/sbin or /usr/local/sbin)\n"
 "  --image NAME=PATH    a directory that holds a root file system, or a file\n"
@@ -618,6 +624,15 @@ config_value(config *dst, config_option option, char *value, error **err)
         }
 
         dst->starts = (unsigned) n;
+
+    } else if (option == OPT_TEMPLATES) {
+        if (config_number("templates", value, 0, TEMPLATES_MAX, false, &n, err)
+            < 0)
+        {
+            return -1;
+        }
+
+        dst->templates = (unsigned) n;
 
     } else if (option == OPT_POOL) {
         return config_pool(dst, value, err);

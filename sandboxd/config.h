@@ -34,6 +34,7 @@ typedef struct {
     const char  *qemu;              /* NULL: the usual place */
     const char  *kernel;            /* directory; NULL: none */
     const char  *accel;             /* NULL: by trying */
+    unsigned     templates;         /* of machines */
     config_driver  drivers[CONFIG_DRIVERS];     /* the first: the default */
     unsigned     driver_count;
     const char  *socket_group;      /* NULL: the process's own */

@@ -197,6 +197,7 @@ struct driver_host {
     const char     *vmm_path;       /* of machines; NULL: the usual place */
     const char     *kernel_dir;     /* with vmlinux and modules/; or NULL */
     const char     *accel;          /* "kvm", "tcg", or "auto": by trying */
+    unsigned        templates;      /* of machines, that are kept at most */
     gid_t           socket_gid;     /* of the agent sockets, mode 0660;
                                        (gid_t) -1: leave it as it is */
     bool            dev;            /* the image "host" is allowed */

@@ -20,6 +20,7 @@ machine_free(box_driver *bd)
     m = (machine_driver *) bd;
     free(m->kernel);
     free(m->initramfs);
+    free(m->templates);
 }
 
 
@@ -190,6 +191,7 @@ static const box_ops  machine_ops = {
     .start_end = machine_start_end,
     .destroy = machine_destroy,
     .sweep_remove = machine_sweep_remove,
+    .abandon = machine_template_abandon,
     .driver_free = machine_free,
 };
 
@@ -210,7 +212,7 @@ driver_machine_create(const driver_host *host, const char *name, error **err)
 
     if (box_driver_init(&m->base, host, &machine_ops, m->vmm->dir, 0700, err)
         == -1 || host_check(m, err) == -1 || boot_make(m, err) == -1
-        || kvm_probe(m, err) == -1)
+        || kvm_probe(m, err) == -1 || machine_templates_open(m, err) == -1)
     {
         box_driver_destroy(&m->base);
         return NULL;

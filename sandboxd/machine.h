@@ -10,6 +10,7 @@
  *   machine_start.c   start: the order of its steps, the boot object
  *   machine_copy.c    a copy of a machine's files
  *   machine_clone.c   a sandbox from another one
+ *   machine_template.c  starts that don't boot
  *   machine_stop.c    the end of a machine and of its files; what it uses
  */
 
@@ -30,11 +31,16 @@
 
 #define MACHINE_COPIES_MAX  2               /* at once */
 
+/* Of the machine that a template is made of: no record has it. */
+#define MACHINE_TEMPLATE_SLOT  0xffffffffu
+
 /* Users without a name: of the VMM and of its keeper.  What one of them breaks
  * out of, the other doesn't share, nor another sandbox's. */
 #define MACHINE_UID_VMM     0x7f000000u
 #define MACHINE_UID_KEEPER  0x7f400000u
 #define MACHINE_UID_MASK    0x003fffffu
+
+typedef struct machine_build  machine_build;
 
 typedef struct {
     box_driver   base;              /* first */
@@ -45,6 +51,10 @@ typedef struct {
     bool         kvm;
     unsigned     cpus;              /* of the host */
     unsigned     copies;            /* that are being made */
+    unsigned     starting;          /* not those of templates */
+    char        *templates;         /* their directory */
+    uint64_t     initramfs_hash;    /* of what is in it: the agent, modules */
+    machine_build  *build;          /* of a template; NULL: none */
 } machine_driver;
 
 /* What a start needs from the host; the work fills it. */
@@ -56,6 +66,10 @@ typedef struct {
     driver_limits          limits;
     char                   key[33];
     char                  *boot;    /* the boot object */
+
+    uint64_t               kind;    /* of template that fits, if one may */
+    bool                   templated;       /* it goes on from that; */
+    bool                   booted;          /* or could have */
 
     /* out; the descriptors are the caller's, whether it failed or not */
     bool                   again;   /* it goes on with its memory */
@@ -74,13 +88,30 @@ void machine_launch_work(machine_launch *l, error **err);
 /* machine_kept.c: what a machine says last when its memory was kept, which
  * tells which machine it was, and what its agent's key; and the memory's files
  * if the last word of the directory is that of such a machine (-1: it isn't).
- * What is opened is gone: no machine goes on twice. */
+ * What is opened once is gone: no machine goes on twice. */
 #define MACHINE_KEPT  "asleep "
 
 void machine_kept_word(const machine_launch *l, const char *args, size_t len,
     const char *image, char word[VM_END_MAX]);
 int machine_kept_open(int dir, const char *word, char former[33],
-    int *state);
+    int *state, bool once);
+/* Of machines that could go on from the same template: with the same word, disk
+ * and initramfs. */
+uint64_t machine_kept_kind(const char *word, uint64_t disk,
+    uint64_t initramfs);
+/* Of what is in the file. */
+int machine_file_hash(const char *path, uint64_t *hash, error **err);
+
+/* machine_template.c: makes the directory, removes what is too much. */
+int machine_templates_open(machine_driver *m, error **err);
+/* The memory of a template, whose disk is the machine's then; -1: it boots. */
+int machine_template_find(machine_launch *l, int dir, const char *word,
+    char former[33], int *state);
+/* A machine couldn't go on from it. */
+void machine_template_drop(const machine_launch *l);
+/* A start has come to a good end: makes the template that it had missed. */
+void machine_template_want(const machine_launch *l);
+void machine_template_abandon(box_driver *bd);
 
 /* machine_size.c: the limits of a machine, those of the spec or of the driver;
  * fails where one of the spec can't be had. */

@@ -13,6 +13,8 @@
 
 #include "sandboxd/machine.h"
 
+#define HASH_BEGIN  14695981039346656037ULL
+
 
 static uint64_t
 hash_bytes(uint64_t hash, const void *p, size_t len)
@@ -51,13 +53,52 @@ hash_file(uint64_t hash, const char *path)
 }
 
 
+int
+machine_file_hash(const char *path, uint64_t *hash, error **err)
+{
+    int      fd;
+    char     text[65536];
+    ssize_t  n;
+
+    *hash = HASH_BEGIN;
+    n = -1;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    while (fd != -1 && (n = read(fd, text, sizeof(text))) > 0) {
+        *hash = hash_bytes(*hash, text, (size_t) n);
+    }
+
+    if (fd == -1 || n != 0) {
+        box_failed(err, path);
+    }
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    return fd != -1 && n == 0 ? 0 : -1;
+}
+
+
+uint64_t
+machine_kept_kind(const char *word, uint64_t disk, uint64_t initramfs)
+{
+    uint64_t  hash;
+
+    /* Without the key behind it. */
+    hash = hash_bytes(initramfs, word, sizeof(MACHINE_KEPT) - 1 + 16);
+
+    return hash_bytes(hash, &disk, sizeof(disk));
+}
+
+
 void
 machine_kept_word(const machine_launch *l, const char *args, size_t len,
     const char *image, char word[VM_END_MAX])
 {
     uint64_t  hash;
 
-    hash = hash_bytes(14695981039346656037ULL, args, len);
+    hash = hash_bytes(HASH_BEGIN, args, len);
     hash = hash_file(hash, l->m->program);
     hash = hash_file(hash, l->m->kernel);
     hash = hash_file(hash, image);
@@ -67,7 +108,8 @@ machine_kept_word(const machine_launch *l, const char *args, size_t len,
 
 
 int
-machine_kept_open(int dir, const char *word, char former[33], int *state)
+machine_kept_open(int dir, const char *word, char former[33], int *state,
+    bool once)
 {
     int      fd, memory;
     char     text[VM_END_MAX];
@@ -92,8 +134,11 @@ machine_kept_open(int dir, const char *word, char former[33], int *state)
     }
 
     explicit_bzero(text, sizeof(text));
-    (void) unlinkat(dir, "memory", 0);
-    (void) unlinkat(dir, "state", 0);
+
+    if (once) {
+        (void) unlinkat(dir, "memory", 0);
+        (void) unlinkat(dir, "state", 0);
+    }
 
     return memory;
 }

@@ -187,7 +187,14 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
     machine_kept_word(l, (char *) (order + 1), order->args_len, order->image,
                       order->asleep);
     fds[VM_FD_KEPT] = machine_kept_open(dir, order->asleep, order->former,
-                                        &fds[VM_FD_KEPT_STATE]);
+                                        &fds[VM_FD_KEPT_STATE], true);
+
+    if (fds[VM_FD_KEPT] == -1) {
+        fds[VM_FD_KEPT] = machine_template_find(l, dir, order->asleep,
+                                                order->former,
+                                                &fds[VM_FD_KEPT_STATE]);
+    }
+
     l->again = fds[VM_FD_KEPT] != -1;
 
     if (order_args(l, order, order->dir, err) != 0) {

@@ -18,6 +18,8 @@
 typedef struct {
     box_start       base;       /* first */
     machine_launch  launch;
+    bool            counted;    /* among those that start */
+    bool            drop;       /* the template was of no use */
 } machine_start;
 
 
@@ -27,9 +29,16 @@ static void  start_launch(machine_start *s);
 void
 machine_start_end(box_start *base)
 {
-    machine_start  *s;
+    machine_start   *s;
+    machine_driver  *m;
 
     s = (machine_start *) base;
+    m = (machine_driver *) base->bd;
+    m->starting -= s->counted;
+
+    if (base->err == NULL) {
+        machine_template_want(&s->launch);
+    }
 
     if (s->launch.boot != NULL) {
         explicit_bzero(s->launch.boot, strlen(s->launch.boot));
@@ -53,6 +62,8 @@ machine_start_again(box_start *base, const char *why)
     log_info("%s: slot %08x: it doesn't go on, and boots: %s",
              base->bd->d.name, base->slot, why);
     s->launch.again = false;
+    s->drop = s->launch.templated;
+    s->launch.templated = false;
 
     if (box_start_box(base)) {
         box_start_deadline(base);
@@ -67,6 +78,15 @@ machine_start_again(box_start *base, const char *why)
 static void
 launch_work(box_start *base)
 {
+    machine_start  *s;
+
+    s = (machine_start *) base;
+
+    if (s->drop) {
+        machine_template_drop(&s->launch);
+        s->drop = false;
+    }
+
     machine_launch_work(&((machine_start *) base)->launch, &base->work_err);
 }
 
@@ -209,7 +229,8 @@ void
 machine_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
-    machine_start  *s;
+    machine_start   *s;
+    machine_driver  *m;
 
     s = calloc(1, sizeof(machine_start));
     if (s == NULL) {
@@ -217,7 +238,10 @@ machine_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     }
 
     box_start_init(&s->base, (box_driver *) d, spec, timeout_ms, cb, data);
-    s->launch.m = (machine_driver *) d;
+    m = (machine_driver *) d;
+    s->counted = spec->slot != MACHINE_TEMPLATE_SLOT;
+    m->starting += s->counted;
+    s->launch.m = m;
     s->launch.slot = spec->slot;
     snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
     start_check(s, spec);
