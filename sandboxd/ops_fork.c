@@ -1,7 +1,7 @@
 /*
- * A sandbox from another one: its files, and its memory where there is one.  The
- * record is made when there is something that it is of: a crash before leaves
- * files of nobody, which are swept.  See ops_part.h.
+ * A sandbox from another one: its files, and its memory where there is one.
+ * The record is made when there is something that it is of: a crash before
+ * leaves files of nobody, which are swept.  See ops_part.h.
  */
 
 #include <stdlib.h>

@@ -15,7 +15,8 @@
  *   {"op":"sweep","keep":{"00000001":true}}    (true: it runs)
  *   {"op":"quit"}
  *
- * In the environment: DRIVER=qemu and DRIVER_KERNEL, that driver's directory.
+ * In the environment: DRIVER=qemu and DRIVER_KERNEL, that driver's directory,
+ * and DRIVER_TEMPLATES, how many.
  */
 
 #include <inttypes.h>
@@ -360,6 +361,10 @@ main(int argc, char **argv)
 
     host.kernel_dir = getenv("DRIVER_KERNEL");
     host.accel = "tcg";
+
+    if (getenv("DRIVER_TEMPLATES") != NULL) {
+        host.templates = (unsigned) atoi(getenv("DRIVER_TEMPLATES"));
+    }
 
     err = NULL;
     d = getenv("DRIVER") != NULL

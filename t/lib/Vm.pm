@@ -49,6 +49,11 @@ sub plan {
 
     Test::More::plan(skip_all => $skip) if $skip;
 
+    make_all();
+}
+
+
+sub make_all {
     make(kernel() . '/version', top_dir() . '/scripts/kernel.sh', kernel());
     make(image(), top_dir() . '/scripts/image.sh', image(),
         'host:bash,coreutils,libc-bin,busybox-static');

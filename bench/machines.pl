@@ -1,0 +1,182 @@
+#!/usr/bin/perl
+
+# Virtual machines: start → first command, of one that boots, of one that goes
+# on from a template, and of one that wakes with its memory; beside the floor of
+# the same run: the same QEMU with the same kernel and an init that only says
+# that it is there.
+#
+#   perl -It/lib bench/machines.pl [ROUNDS]
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../t/lib";
+use Driver;
+use Harness;
+use IO::Select;
+use Time::HiRes qw(sleep time);
+use Vm;
+
+$| = 1;
+
+my $rounds = shift // 5;
+my $dir = tmp_dir();
+
+Vm->make_all;
+
+# ---- the floor
+
+spew("$dir/init.c", <<'EOC');
+#include <unistd.h>
+#include <fcntl.h>
+int main(void) {
+    int fd = open("/dev/console", O_WRONLY);
+    if (fd != -1) write(fd, "floor: here\n", 12);
+    for ( ;; ) pause();
+}
+EOC
+my ($status, undef, $err) = run_command(['gcc', '-O2', '-static', '-o',
+    "$dir/init", "$dir/init.c"]);
+die $err if $status != 0;
+
+sub archive_entry {
+    my ($name, $mode, $data, $device) = @_;
+    my $head = sprintf '070701' . '%08x' x 13, 1, $mode, 0, 0, 1, 0,
+        length $data, 0, 0, @{ $device || [0, 0] }, 1 + length $name, 0;
+    my $pad = sub { "\0" x (-length($_[0]) % 4) };
+
+    $head .= "$name\0";
+
+    return $head . $pad->($head) . $data . $pad->($data);
+}
+
+spew("$dir/initrd", archive_entry('dev', 040755, '')
+    . archive_entry('dev/console', 020600, '', [5, 1])
+    . archive_entry('init', 0100755, slurp("$dir/init"))
+    . archive_entry('TRAILER!!!', 0, ''));
+
+# What QEMU is started with for a sandbox, without its disks and its network.
+sub floor_arguments {
+    my (@args) = @_;
+    my @kept = shift @args;
+
+    while (defined(my $name = shift @args)) {
+        my $value = $name =~ /^-no/ ? undef : shift @args;
+
+        push @kept, $name, $value // ()
+            if $name =~ /^-(?:M|accel|cpu|m|smp|append|no\S*)$/;
+    }
+
+    return (@kept, qw(-display none -monitor none -serial stdio -kernel),
+        Vm::kernel() . '/vmlinux', '-initrd', "$dir/initrd");
+}
+
+sub floor_of {
+    my (@args) = @_;
+    my $begun = time;
+    my $pid = open my $out, '-|', @args or die "$args[0]: $!";
+    my $text = '';
+
+    while (IO::Select->new($out)->can_read(60)
+        && sysread $out, $text, 4096, length $text)
+    {
+        last if $text =~ /floor: here/;
+    }
+
+    my $took = time - $begun;
+
+    kill 'KILL', $pid;
+    close $out;
+    die "the floor says: $text" if $text !~ /floor: here/;
+
+    return $took;
+}
+
+# ---- sandboxes
+
+my %size = (image => 'vm', limits => { memory => 128 << 20,
+    disk => 96 << 20 }, env => {}, timeout => 60000);
+
+sub command {
+    my ($d, $slot) = @_;
+    my $s = $d->connect($slot) or die "no connection: $!";
+    my ($body, $answer) = ('{"command":"true"}', '');
+
+    http_send($s, "POST /api/execute HTTP/1.1\r\nHost: localhost\r\n"
+        . "Content-Type: application/json\r\nConnection: close\r\n"
+        . 'Content-Length: ' . length($body) . "\r\n\r\n$body");
+    while ($answer !~ /"exitCode": ?0/) {
+        IO::Select->new($s)->can_read(60)
+            && sysread $s, $answer, 4096, length $answer
+            or die "no command: $answer";
+    }
+}
+
+sub first_command {
+    my ($d, $slot, $epoch) = @_;
+    my $begun = time;
+    my $r = $d->start($slot, %size, epoch => $epoch);
+
+    die json_encode($r) if !$r->{ok};
+    command($d, $slot);
+
+    return time - $begun;
+}
+
+sub driver {
+    my ($name, $templates) = @_;
+
+    mkdir "$dir/$name";
+
+    return Driver->new(dir => "$dir/$name", agent => Vm::agent(),
+        images => { vm => Vm::image() }, env => { DRIVER => 'qemu',
+        DRIVER_KERNEL => Vm::kernel(), DRIVER_TEMPLATES => $templates });
+}
+
+sub median {
+    my @sorted = sort { $a <=> $b } @_;
+
+    return $sorted[$#sorted / 2];
+}
+
+my %d = (boot => driver('b', 0), template => driver('t', 1));
+my (%took, @floor);
+
+first_command($_, 1, 1) for values %d;
+for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
+    my $cmd = slurp("/proc/$pid/cmdline") // next;
+
+    @floor = floor_arguments(split /\0/, $cmd)
+        if $cmd =~ /^\S*qemu-system/ && $cmd =~ m{\Q$dir\E/b/};
+}
+die 'no QEMU' if !@floor;
+my $made = wait_for(sub { glob("$dir/t/state/templates-qemu/[0-9a-f]*")
+    && !-e "$dir/t/state/machines/ffffffff" }, 60, 0.1);
+die 'no template' if !$made;
+$_->destroy(1) for values %d;
+
+for my $round (1 .. $rounds) {
+    push @{ $took{floor} }, floor_of(@floor);
+
+    for my $kind (qw(boot template)) {
+        push @{ $took{$kind} }, first_command($d{$kind}, 2, 1);
+        if ($kind eq 'boot') {
+            my $r = $d{boot}->sleep_now(2);
+
+            die json_encode($r) if !$r->{memory};
+            push @{ $took{wake} }, first_command($d{boot}, 2, 2);
+        }
+        $d{$kind}->destroy(2);
+    }
+}
+
+my %text = (floor => 'QEMU, kernel, an init that says so', boot => 'boot',
+    template => 'from a template', wake => 'wake with memory');
+for my $what (qw(floor boot template wake)) {
+    printf "%-36s %6.2f s  %5.2f of the floor\n", $text{$what},
+        median(@{ $took{$what} }),
+        median(@{ $took{$what} }) / median(@{ $took{floor} });
+}
+
+$_->quit for values %d;
