@@ -6,11 +6,9 @@
 
 #include "ngx_http_sandbox_api.h"
 #include "ngx_http_sandbox_events.h"
-#include "sandbox_label.h"
+#include "ngx_http_sandbox_gate.h"
 
 
-static ngx_int_t ngx_http_sandbox_api_host(ngx_http_request_t *r,
-    unsigned *port);
 static ngx_int_t ngx_http_sandbox_api_route(ngx_http_request_t *r,
     sandbox_route *route);
 static ngx_int_t ngx_http_sandbox_api_dispatch(ngx_http_request_t *r,
@@ -52,13 +50,11 @@ ngx_http_sandbox_api_handler(ngx_http_request_t *r)
     sandbox_route            route;
     ngx_http_sandbox_ctx_t  *ctx;
 
-    if (ngx_http_sandbox_api_host(r, &port) != NGX_OK) {
-        return ngx_http_sandbox_send_error(r, NGX_HTTP_MISDIRECTED_REQUEST,
-                                           "misdirected_request", "The API "
-                                           "does not answer on this host", 0);
-    }
+    /* the gate has compared the host */
 
-    if (ngx_http_sandbox_api_route(r, &route) != NGX_OK) {
+    if (!ngx_http_sandbox_host(r, &port)
+        || ngx_http_sandbox_api_route(r, &route) != NGX_OK)
+    {
         return ngx_http_sandbox_send_error(r, NGX_HTTP_NOT_FOUND,
                                            "not_found", "No such route", 0);
     }
@@ -86,50 +82,6 @@ ngx_http_sandbox_api_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_sandbox_api_refuse(r, &route);
-}
-
-
-/*
- * The host has to be one of the server's exact names: what nginx brings here
- * as the default server, or through a wildcard, is somebody else's name, such
- * as one that a web page has pointed at this address.  An authority in the
- * request line and a Host header must agree.
- */
-
-static ngx_int_t
-ngx_http_sandbox_api_host(ngx_http_request_t *r, unsigned *port)
-{
-    ngx_str_t                    *host, *server, *name;
-    ngx_uint_t                    i;
-    ngx_http_sandbox_srv_conf_t  *sscf;
-
-    *port = 0;
-    server = &r->headers_in.server;
-
-    /* HTTP/3 may bring an authority alone */
-
-    if (r->headers_in.host != NULL) {
-        host = &r->headers_in.host->value;
-
-        if (!sandbox_host_match((char *) host->data, host->len,
-                                (char *) server->data, server->len, port))
-        {
-            return NGX_DECLINED;
-        }
-    }
-
-    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
-    name = sscf->api_hosts->elts;
-
-    for (i = 0; i < sscf->api_hosts->nelts; i++) {
-        if (name[i].len == server->len
-            && ngx_memcmp(name[i].data, server->data, server->len) == 0)
-        {
-            return NGX_OK;
-        }
-    }
-
-    return NGX_DECLINED;
 }
 
 

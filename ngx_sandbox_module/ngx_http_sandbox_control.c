@@ -40,7 +40,9 @@ ngx_http_sandbox_control(ngx_http_request_t *r,
     }
 
     if (!ngx_http_sandbox_api_host(r, sscf)) {
-        return ngx_http_sandbox_unknown(r);
+        return ngx_http_sandbox_reject(r, NGX_HTTP_MISDIRECTED_REQUEST,
+                                       "misdirected_request", "The API does "
+                                       "not answer on this host", 0);
     }
 
     rc = ngx_http_sandbox_cors_preflight(r, sscf);

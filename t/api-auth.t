@@ -70,6 +70,19 @@ my $e = Edge->new(workers => 2, api_conf => <<"EOC");
 EOC
 $e->{http_conf} = "log_format keys '\$status \$sandbox_tenant \$sandbox_key'; "
     . 'large_client_header_buffers 4 32k;';
+my $alone = free_port();
+$e->{more_servers} = <<"EOC";
+    server {
+        listen 127.0.0.1:$alone;
+        server_name api.test also.test *.wild.test;
+        sandbox_api on;
+        sandbox_api_keys $e->{dir}/keys;
+        location / {
+            include @{[ top_dir() ]}/conf-examples/sandbox_proxy.conf;
+            proxy_pass http://sandboxes;
+        }
+    }
+EOC
 $e->daemon;
 my $sum = 7;
 $sum = ($sum * 33 + ord) % 2**25 for split //, 'acme';
@@ -91,6 +104,31 @@ sub ask {
         method => $o{method} // 'GET',
         local => $o{from} // '127.0.1.' . $from++,
         headers => { Authorization => "Bearer $bearer" });
+}
+
+# ---- hosts -----------------------------------------------------------------
+
+# This server gets whatever comes to its port: the API answers to its own exact
+# names alone, and does nothing under others.
+sub on {
+    my ($host, $path) = @_;
+
+    return http(port => $alone, host => $host, path => $path,
+        headers => { Authorization => "Bearer $Edge::KEY" });
+}
+
+for my $path ('/v1/sandbox/box/api/version', '/v1/sandbox', '/v1/openapi.json') {
+    is(on($_, $path)->{status}, 200, "$path at $_")
+        for 'api.test', 'also.test', "API.TEST:$alone", 'api.test.';
+
+    for my $host ('evil.test', "127.0.0.1:$alone", 'localhost', 'x.wild.test',
+        'x.api.test', '8000-box1-tok.preview.test')
+    {
+        my $r = on($host, $path);
+
+        is("$r->{status} $r->{json}{code}", '421 misdirected_request',
+            "$path at $host");
+    }
 }
 
 # ---- tokens ----------------------------------------------------------------
