@@ -1,6 +1,7 @@
 /* The driver of virtual machines; see driver.h and machine.h. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,6 +132,56 @@ limits_probe(machine_driver *m)
 }
 
 
+/* What a trial has said in this boot of the host, with this program and kernel:
+ * it may take seconds in which nobody is served. */
+static FILE *
+kvm_note(machine_driver *m, const char *mode, char key[80])
+{
+    char      path[BOX_PATH];
+    uint64_t  hash;
+
+    hash = machine_identity(machine_identity(0, m->program), m->kernel);
+    snprintf(key, 80, "%s-%016" PRIx64, m->base.boot_id, hash);
+    snprintf(path, sizeof(path), "%s/kvm-%s", m->base.host.state_dir,
+             m->vmm->name);
+
+    return fopen(path, mode);
+}
+
+
+static bool
+kvm_try(machine_driver *m, const vmm_trial *trial)
+{
+    int    works;
+    char   key[80], noted[80];
+    FILE  *f;
+
+    works = 0;
+    f = kvm_note(m, "re", key);
+
+    if (f != NULL && fscanf(f, "%79s %d", noted, &works) == 2
+        && strcmp(noted, key) == 0)
+    {
+        fclose(f);
+        return works != 0;
+    }
+
+    if (f != NULL) {
+        fclose(f);
+    }
+
+    works = m->vmm->probe_kvm(trial);
+    f = kvm_note(m, "we", key);
+
+    if (f != NULL) {
+        fprintf(f, "%s %d\n", key, works);
+        fclose(f);
+    }
+
+    return works != 0;
+}
+
+
 /* That /dev/kvm opens says little: where this machine is a virtual one itself,
  * its guests may end before their kernel has said a word. */
 static int
@@ -153,7 +204,7 @@ kvm_probe(machine_driver *m, error **err)
 
     } else {
         m->kvm = access("/dev/kvm", R_OK | W_OK) == 0
-                 && (m->vmm->probe_kvm == NULL || m->vmm->probe_kvm(&trial));
+                 && (m->vmm->probe_kvm == NULL || kvm_try(m, &trial));
     }
 
     if (!m->kvm && !m->vmm->emulates) {

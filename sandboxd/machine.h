@@ -99,6 +99,8 @@ int machine_kept_open(int dir, const char *word, char former[33],
  * and initramfs. */
 uint64_t machine_kept_kind(const char *word, uint64_t disk,
     uint64_t initramfs);
+/* Of the file, not of what it is called; a path to begin with. */
+uint64_t machine_identity(uint64_t hash, const char *path);
 /* Of what is in the file. */
 int machine_file_hash(const char *path, uint64_t *hash, error **err);
 

@@ -32,9 +32,8 @@ hash_bytes(uint64_t hash, const void *p, size_t len)
 }
 
 
-/* The file, not what it is called. */
-static uint64_t
-hash_file(uint64_t hash, const char *path)
+uint64_t
+machine_identity(uint64_t hash, const char *path)
 {
     struct stat  st;
     int64_t      of[5];
@@ -99,9 +98,9 @@ machine_kept_word(const machine_launch *l, const char *args, size_t len,
     uint64_t  hash;
 
     hash = hash_bytes(HASH_BEGIN, args, len);
-    hash = hash_file(hash, l->m->program);
-    hash = hash_file(hash, l->m->kernel);
-    hash = hash_file(hash, image);
+    hash = machine_identity(hash, l->m->program);
+    hash = machine_identity(hash, l->m->kernel);
+    hash = machine_identity(hash, image);
 
     snprintf(word, VM_END_MAX, MACHINE_KEPT "%016" PRIx64 " %s", hash, l->key);
 }

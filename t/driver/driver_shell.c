@@ -4,7 +4,7 @@
  *
  *   driver_shell STATE_DIR RUN_DIR AGENT DEV [NAME=DIR...]
  *
- *   {"op":"info"}
+ *   {"op":"info"}    {"op":"health"}
  *   {"op":"start","slot":1,"id":"demo","key":"...","image":"host","env":{},
  *    "limits":{"memory":...},"defaults":{},"timeout":10000}
  *   {"op":"prepare","slot":1,"image":"host","timeout":10000}
@@ -16,7 +16,7 @@
  *   {"op":"quit"}
  *
  * In the environment: DRIVER=qemu and DRIVER_KERNEL, that driver's directory,
- * and DRIVER_TEMPLATES, how many.
+ * and DRIVER_TEMPLATES, how many, DRIVER_ACCEL, DRIVER_VMM, its program.
  */
 
 #include <inttypes.h>
@@ -214,6 +214,19 @@ info(void)
 
 
 static void
+health(void)
+{
+    error  *err;
+
+    err = NULL;
+    (void) d->health(d, &err);
+    print(json_pack("{s:s, s:b, s:s}", "op", "health", "ok", err == NULL,
+                    "message", err != NULL ? err->message : ""));
+    error_free(err);
+}
+
+
+static void
 command(char *text)
 {
     json_t         *o;
@@ -228,6 +241,9 @@ command(char *text)
 
     } else if (strcmp(op, "info") == 0) {
         info();
+
+    } else if (strcmp(op, "health") == 0) {
+        health();
 
     } else if (strcmp(op, "start") == 0) {
         start(o, false);
@@ -360,7 +376,9 @@ main(int argc, char **argv)
     host.exited = exited;
 
     host.kernel_dir = getenv("DRIVER_KERNEL");
-    host.accel = "tcg";
+    host.accel = getenv("DRIVER_ACCEL") != NULL ? getenv("DRIVER_ACCEL")
+                                                : "tcg";
+    host.vmm_path = getenv("DRIVER_VMM");
 
     if (getenv("DRIVER_TEMPLATES") != NULL) {
         host.templates = (unsigned) atoi(getenv("DRIVER_TEMPLATES"));
