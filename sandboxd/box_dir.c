@@ -22,6 +22,7 @@ static const struct {
 } dir_kinds[] = {
     { "sandboxes", "a container (sandboxd --driver oci)" },
     { "machines", "a virtual machine (sandboxd --driver qemu)" },
+    { "microvms", "a virtual machine (sandboxd --driver firecracker)" },
 };
 
 

@@ -31,6 +31,7 @@ typedef enum {
     OPT_DRIVER,
     OPT_CRUN,
     OPT_QEMU,
+    OPT_FIRECRACKER,
     OPT_KERNEL,
     OPT_ACCEL,
     OPT_IMAGE,
@@ -68,6 +69,7 @@ static const struct option  options[] = {
     { "driver", required_argument, NULL, OPT_DRIVER },
     { "crun", required_argument, NULL, OPT_CRUN },
     { "qemu", required_argument, NULL, OPT_QEMU },
+    { "firecracker", required_argument, NULL, OPT_FIRECRACKER },
     { "kernel", required_argument, NULL, OPT_KERNEL },
     { "accel", required_argument, NULL, OPT_ACCEL },
     { "templates", required_argument, NULL, OPT_TEMPLATES },
@@ -117,12 +119,14 @@ config_usage(FILE *f)
 "                       0600; made if it is missing\n"
 "  --agent PATH         the static agent binary that runs in each sandbox\n"
 "\n"
-"  --driver NAME[,NAME]  what sandboxes are: \"oci\", containers, or \"qemu\",\n"
-"                       virtual machines; of two the first is that of those\n"
-"                       that name none (default: oci)\n"
+"  --driver NAME[,NAME]  what sandboxes are: \"oci\", containers, or \"qemu\" or\n"
+"                       \"firecracker\", virtual machines; the first is that\n"
+"                       of those that name none (default: oci)\n"
 "  --kernel DIR         of virtual machines: vmlinux, and the modules that\n"
 "                       find their disks; made by scripts/kernel.sh\n"
 "  --qemu PATH          (default: /usr/bin/qemu-system-x86_64)\n"
+"  --firecracker PATH   its jailer is beside it (default:\n"
+"                       /usr/bin/firecracker)\n"
 "  --accel NAME         kvm, tcg (QEMU's emulation) or auto: kvm where a\n"
 "                       guest is seen to run with it (default: auto)\n"
 "  --templates N        of virtual machines that have booted, one for each\n"
@@ -486,18 +490,21 @@ config_driver_names(config *dst, char *value, error **err)
          name = strtok_r(NULL, ",", &rest))
     {
         driver = strcmp(name, "oci") == 0 ? CONFIG_OCI
-                 : strcmp(name, "qemu") == 0 ? CONFIG_QEMU : CONFIG_DRIVERS;
+                 : strcmp(name, "qemu") == 0 ? CONFIG_QEMU
+                 : strcmp(name, "firecracker") == 0 ? CONFIG_FIRECRACKER
+                 : CONFIG_DRIVERS;
 
         if (driver == CONFIG_DRIVERS || config_has_driver(dst, driver)) {
-            return error_set(err, 400, "usage", "--driver must be oci or qemu, "
-                             "or both, not \"%s\"", name);
+            return error_set(err, 400, "usage", "--driver must be oci, qemu or "
+                             "firecracker, or some of them, not \"%s\"", name);
         }
 
         dst->drivers[dst->driver_count++] = driver;
     }
 
     return dst->driver_count > 0 ? 0
-           : error_set(err, 400, "usage", "--driver must be oci or qemu");
+           : error_set(err, 400, "usage", "--driver must be oci, qemu or "
+                       "firecracker");
 }
 
 
@@ -534,6 +541,8 @@ config_text(config *dst, config_option option)
         return &dst->crun;
     case OPT_QEMU:
         return &dst->qemu;
+    case OPT_FIRECRACKER:
+        return &dst->firecracker;
     case OPT_KERNEL:
         return &dst->kernel;
     case OPT_DEFAULT_IMAGE:
@@ -713,7 +722,10 @@ config_complete(config *dst, error **err)
                          CONFIG_SOCKET_MAX);
     }
 
-    if (config_has_driver(dst, CONFIG_QEMU) && dst->image_count == 0) {
+    if ((config_has_driver(dst, CONFIG_QEMU)
+         || config_has_driver(dst, CONFIG_FIRECRACKER))
+        && dst->image_count == 0)
+    {
         return error_set(err, 400, "usage", "there is no image for virtual "
                          "machines: give --image NAME=FILE");
     }

@@ -22,6 +22,7 @@
 typedef enum {
     CONFIG_OCI,
     CONFIG_QEMU,
+    CONFIG_FIRECRACKER,
     CONFIG_DRIVERS
 } config_driver;
 
@@ -32,6 +33,7 @@ typedef struct {
     const char  *agent;
     const char  *crun;              /* NULL: looked for in the usual places */
     const char  *qemu;              /* NULL: the usual place */
+    const char  *firecracker;       /* NULL: the usual place */
     const char  *kernel;            /* directory; NULL: none */
     const char  *accel;             /* NULL: by trying */
     unsigned     templates;         /* of machines */

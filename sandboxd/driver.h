@@ -104,6 +104,8 @@ struct driver {
     /* Capabilities, reported in the API as the record's "driver" object. */
     bool         kernel_isolation;
     bool         memory_snapshot;
+    const char  *channel;           /* to the agents: "unix", "tap", ...;
+                                       NULL: that differs */
 
     /* Limits that the driver can enforce here, by name ("cpu", "memory",
      * "disk", "pids"): what was asked for and is not among them is refused

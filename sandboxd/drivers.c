@@ -54,6 +54,9 @@ driver_open(driver_host *host, const config *cf, config_driver kind,
     error **err)
 {
     switch (kind) {
+    case CONFIG_FIRECRACKER:
+        host->vmm_path = cf->firecracker;
+        return driver_machine_create(host, "firecracker", err);
     case CONFIG_QEMU:
         host->vmm_path = cf->qemu;
         return driver_machine_create(host, "qemu", err);

@@ -96,6 +96,7 @@ is_module(const struct dirent *e)
 }
 
 
+/* -1: error set; else how many there are. */
 static int
 archive_modules(archive *a, const char *dir)
 {
@@ -109,8 +110,6 @@ archive_modules(archive *a, const char *dir)
                          strerror(errno));
     }
 
-    archive_header(a, "lib", S_IFDIR | 0755, 0);
-    archive_header(a, WHERE, S_IFDIR | 0755, 0);
     rc = 0;
 
     for (i = 0; i < n; i++) {
@@ -126,13 +125,37 @@ archive_modules(archive *a, const char *dir)
 
     free(list);
 
-    return rc;
+    return rc == 0 ? n : -1;
+}
+
+
+static int
+archive_all_modules(archive *a, const char *modules, const char *more)
+{
+    int  n;
+
+    archive_header(a, "lib", S_IFDIR | 0755, 0);
+    archive_header(a, WHERE, S_IFDIR | 0755, 0);
+    n = archive_modules(a, modules);
+
+    if (n == -1 || more == NULL) {
+        return n;
+    }
+
+    if (access(more, F_OK) == -1) {
+        return n == 0 ? 0
+               : error_set(a->err, 500, "driver", "%s is missing: make the "
+                           "kernel's directory anew (scripts/kernel.sh)",
+                           more);
+    }
+
+    return archive_modules(a, more);
 }
 
 
 int
 initramfs_write(const char *path, const char *agent, const char *modules,
-    error **err)
+    const char *more, error **err)
 {
     int      rc;
     char     new[4200];
@@ -150,7 +173,7 @@ initramfs_write(const char *path, const char *agent, const char *modules,
     rc = archive_file(&a, "init", agent, 0755);
 
     if (rc == 0) {
-        rc = archive_modules(&a, modules);
+        rc = archive_all_modules(&a, modules, more) == -1 ? -1 : 0;
     }
 
     archive_header(&a, "TRAILER!!!", 0, 0);

@@ -33,7 +33,7 @@
 #define STARTS_WITH_DRIVER_MAX 256
 #define STARTS_QUEUED_MAX     4096
 #define WAITERS_MAX           4096      /* of one sandbox, for each thing */
-#define LIFECYCLE_DRIVERS_MAX    2
+#define LIFECYCLE_DRIVERS_MAX    3
 #define CLEANUPS_MAX            16      /* with the driver at once */
 #define BACKOFF_FIRST_MS      1000
 #define BACKOFF_MAX_MS       30000

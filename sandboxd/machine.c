@@ -56,12 +56,14 @@ host_check(machine_driver *m, error **err)
 static int
 boot_make(machine_driver *m, error **err)
 {
-    char               modules[BOX_PATH];
+    char                modules[BOX_PATH], more[BOX_PATH];
     const driver_host  *host;
 
     host = &m->base.host;
 
-    if (asprintf(&m->initramfs, "%s/initramfs", host->state_dir) == -1
+    if (asprintf(&m->initramfs, "%s/initramfs%s%s", host->state_dir,
+                 m->vmm->modules != NULL ? "-" : "",
+                 m->vmm->modules != NULL ? m->vmm->modules : "") == -1
         || asprintf(&m->kernel, "%s/vmlinux", host->kernel_dir) == -1)
     {
         abort();
@@ -73,8 +75,11 @@ boot_make(machine_driver *m, error **err)
     }
 
     snprintf(modules, sizeof(modules), "%s/modules", host->kernel_dir);
+    snprintf(more, sizeof(more), "%s/%s", host->kernel_dir,
+             m->vmm->modules != NULL ? m->vmm->modules : "");
 
-    return initramfs_write(m->initramfs, host->agent_path, modules, err);
+    return initramfs_write(m->initramfs, host->agent_path, modules,
+                           m->vmm->modules != NULL ? more : NULL, err);
 }
 
 
@@ -228,6 +233,7 @@ driver_fill(machine_driver *m)
     d->name = m->vmm->name;
     d->kernel_isolation = true;
     d->memory_snapshot = m->vmm->memory;
+    d->channel = m->vmm->channel;
     d->start = machine_start_run;
     d->sleep = m->vmm->memory ? box_sleep_run : NULL;
     d->clone = m->vmm->memory ? machine_clone_run : NULL;

@@ -95,6 +95,9 @@ void machine_kept_word(const machine_launch *l, const char *args, size_t len,
     const char *image, char word[VM_END_MAX]);
 int machine_kept_open(int dir, const char *word, char former[33],
     int *state, bool once);
+/* For a VMM that opens by names: what was found is called VMM_KEPT from here on,
+ * else it is removed. */
+void machine_kept_rename(int dir, bool found);
 /* Of machines that could go on from the same template: with the same word, disk
  * and initramfs. */
 uint64_t machine_kept_kind(const char *word, uint64_t disk,

@@ -106,6 +106,23 @@ machine_kept_word(const machine_launch *l, const char *args, size_t len,
 }
 
 
+void
+machine_kept_rename(int dir, bool found)
+{
+    (void) unlinkat(dir, VMM_KEPT, 0);
+    (void) unlinkat(dir, VMM_KEPT_STATE, 0);
+
+    if (found) {
+        (void) renameat(dir, "memory", dir, VMM_KEPT);
+        (void) renameat(dir, "state", dir, VMM_KEPT_STATE);
+
+    } else {
+        (void) unlinkat(dir, "memory", 0);
+        (void) unlinkat(dir, "state", 0);
+    }
+}
+
+
 int
 machine_kept_open(int dir, const char *word, char former[33], int *state,
     bool once)

@@ -143,6 +143,7 @@ order_args(machine_launch *l, vm_order *order, const char *name, error **err)
     machine.memory = l->limits.memory;
     machine.cpus = machine_cpus(l->limits.cpu, machine.kvm, l->m->cpus);
     machine.again = l->again;
+    machine.uid = name[0] != '\0' ? order->vmm_uid : 0;
 
     return l->m->vmm->args(&machine, (char *) (order + 1), VM_TEXT_MAX,
                            &order->argc, &order->args_len) == 0 ? 0
@@ -157,7 +158,8 @@ order_host(const machine_launch *l, vm_order *order)
     snprintf(order->vmm, sizeof(order->vmm), "%s", l->m->vmm->name);
     order->vmm_uid = MACHINE_UID_VMM + (l->slot & MACHINE_UID_MASK);
     order->own_uid = MACHINE_UID_KEEPER + (l->slot & MACHINE_UID_MASK);
-    order->kvm = l->m->kvm;
+    /* A jailer makes its own. */
+    order->kvm = l->m->kvm && !l->m->vmm->jailer;
     memcpy(order->key, l->key, sizeof(order->key));
     box_path(&l->m->base, l->slot, NULL, order->dir, sizeof(order->dir));
     box_path(&l->m->base, l->slot, "jail", order->jail, sizeof(order->jail));
@@ -187,9 +189,13 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
     machine_kept_word(l, (char *) (order + 1), order->args_len, order->image,
                       order->asleep);
     fds[VM_FD_KEPT] = machine_kept_open(dir, order->asleep, order->former,
-                                        &fds[VM_FD_KEPT_STATE], true);
+                                        &fds[VM_FD_KEPT_STATE],
+                                        !l->m->vmm->jailer);
 
-    if (fds[VM_FD_KEPT] == -1) {
+    if (l->m->vmm->jailer) {
+        machine_kept_rename(dir, fds[VM_FD_KEPT] != -1);
+
+    } else if (fds[VM_FD_KEPT] == -1) {
         fds[VM_FD_KEPT] = machine_template_find(l, dir, order->asleep,
                                                 order->former,
                                                 &fds[VM_FD_KEPT_STATE]);

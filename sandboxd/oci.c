@@ -119,6 +119,7 @@ driver_fill(oci_driver *o)
     d->name = "oci";
     d->kernel_isolation = false;
     d->memory_snapshot = false;
+    d->channel = "unix";
     d->start = oci_start_run;
     d->prepare = oci_prepare_run;
     d->prepared = oci_prepared;

@@ -53,7 +53,7 @@
 
 #define EXPOSURE_NAME_MAX    64
 #define OPTIONS_IMAGE_MAX    64
-#define OPTIONS_RUNTIMES_MAX  2
+#define OPTIONS_RUNTIMES_MAX  3
 #define RUNTIME_OF_OLD       "oci"  /* where a record names none */
 
 #define WAKES_DEFAULT        60     /* a minute */

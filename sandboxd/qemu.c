@@ -9,6 +9,7 @@ const vmm  vmm_qemu = {
     .package = "Debian's package qemu-system-x86",
     .memory = true,
     .emulates = true,
+    .channel = "tap",
     .overhead_kvm = 192ull << 20,
     .overhead_emulated = 256ull << 20,
     .probe_kvm = qemu_probe_kvm,

@@ -18,7 +18,7 @@ bool qemu_probe_kvm(const vmm_trial *t);
  * VM_FD_MONITOR. */
 int qemu_monitor_open(const vm_order *order, error **err);
 int qemu_monitor_begin(const vm_order *order, error **err);
-vmm_news qemu_monitor_event(void);
+vmm_news qemu_monitor_event(error **err);
 int qemu_monitor_save(void);
 void qemu_monitor_resume(void);
 

@@ -171,7 +171,7 @@ monitor_hear(const char *line)
 
 
 vmm_news
-qemu_monitor_event(void)
+qemu_monitor_event(error **err)
 {
     char      *end;
     ssize_t    n;

@@ -84,7 +84,7 @@ typedef struct {
     uint64_t  file_max;                 /* bytes of a file of the VMM's */
     uid_t     vmm_uid;
     uid_t     own_uid;
-    bool      kvm;
+    bool      kvm;                      /* the VMM needs /dev/kvm */
     char      key[33];
     char      former[33];               /* the agent's, if it goes on */
     char      asleep[VM_END_MAX];       /* the last word of one that sleeps */
@@ -136,21 +136,32 @@ int vm_jail_file(const char *source, const char *target, uint64_t attributes);
 /* vm_net.c: returns the TAP. */
 int vm_net(error **err);
 
+/* How the agent is connected to: by TCP where connect is NULL; else as a VMM's
+ * table has it (vmm.h). */
+typedef struct {
+    int      (*connect)(void);
+    int      (*connected)(int fd);
+    unsigned   max;                     /* 0: no limit of its own */
+} vm_way;
+
 /* vm_forward.c: works in an epoll set of vm_main.c's, with pointers that it
- * tells apart from those of others; way(): how the agent is connected to, if
- * not by TCP. */
-int vm_forward_open(int epoll, int (*way)(void), error **err);
+ * tells apart from those of others. */
+int vm_forward_open(int epoll, const vm_way *way, error **err);
 /* The agent listens: let them in. */
 void vm_forward_ready(void);
 /* false: not one of its pointers. */
 bool vm_forward_event(void *ptr, uint32_t events);
-/* A connection to the agent, being made; -1: errno. */
+/* A connection to the agent, being made; -1: errno.  The event that is to be
+ * waited for, and then: 1: it is made; 0: not yet; -1: it won't be. */
 int vm_forward_connect(void);
+uint32_t vm_forward_wait(void);
+int vm_forward_connected(int fd);
 
 /* vm_ask.c: one request, on a connection of its own.  1: answered with 200;
  * 0: not yet; -1: not at all. */
 typedef struct {
-    int      fd;                        /* -1: nothing is asked for */
+    int      fd;                        /* -1: nothing is under way */
+    bool     through;                   /* it is connected */
     char    *text;
     size_t   len, sent, got;
     char     answer[16];
@@ -159,7 +170,8 @@ typedef struct {
 int vm_ask_begin(vm_ask *a, const char *key, const char *method,
     const char *path, const char *body, size_t len);
 int vm_ask_event(vm_ask *a);
-/* Anew, if nothing has been taken of it; false: it was, or it can't be. */
+/* Anew, if nothing has been taken of it; false: it was, or it can't be now.
+ * Also after a beginning that failed. */
 bool vm_ask_retry(vm_ask *a);
 void vm_ask_end(vm_ask *a);
 

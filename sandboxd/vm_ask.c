@@ -23,9 +23,7 @@ vm_ask_begin(vm_ask *a, const char *key, const char *method, const char *path,
     a->text = malloc(HEAD_MAX + len);
     a->fd = a->text != NULL ? vm_forward_connect() : -1;
 
-    if (a->fd == -1) {
-        free(a->text);
-        a->text = NULL;
+    if (a->text == NULL) {
         return -1;
     }
 
@@ -36,14 +34,24 @@ vm_ask_begin(vm_ask *a, const char *key, const char *method, const char *path,
     memcpy(a->text + n, body, len);
     a->len = (size_t) n + len;
 
-    return 0;
+    return a->fd != -1 ? 0 : -1;
 }
 
 
 int
 vm_ask_event(vm_ask *a)
 {
+    int      rc;
     ssize_t  n;
+
+    if (!a->through) {
+        rc = vm_forward_connected(a->fd);
+        if (rc != 1) {
+            return rc;
+        }
+
+        a->through = true;
+    }
 
     while (a->sent < a->len) {
         n = send(a->fd, a->text + a->sent, a->len - a->sent,
@@ -79,7 +87,7 @@ vm_ask_retry(vm_ask *a)
 {
     int  fd;
 
-    if (a->sent != 0) {
+    if (a->sent != 0 || a->text == NULL) {
         return false;
     }
 
@@ -89,8 +97,12 @@ vm_ask_retry(vm_ask *a)
         return false;
     }
 
-    close(a->fd);
+    if (a->fd != -1) {
+        close(a->fd);
+    }
+
     a->fd = fd;
+    a->through = false;
 
     return true;
 }

@@ -50,7 +50,7 @@ struct conn {
 };
 
 static int       forward_epoll = -1;
-static int   (*forward_way)(void);   /* NULL: TCP */
+static vm_way    forward_way;
 static int       forward_listen;        /* its address is our pointer */
 static bool      forward_paused;
 static unsigned  forward_count;
@@ -113,7 +113,7 @@ side_poll(side *s)
     events = 0;
 
     if (s->c->connecting) {
-        events = s == &s->c->s[GUEST] ? EPOLLOUT : 0;
+        events = s == &s->c->s[GUEST] ? vm_forward_wait() : 0;
 
     } else {
         if (!s->ended && s->len == 0) {
@@ -276,10 +276,9 @@ conn_update(conn *c)
 static void
 side_event(side *s, uint32_t events)
 {
-    int       why;
-    side     *other;
-    conn     *c;
-    socklen_t len;
+    int    rc;
+    side  *other;
+    conn  *c;
 
     c = s->c;
     other = &c->s[s == &c->s[0]];
@@ -289,13 +288,12 @@ side_event(side *s, uint32_t events)
     }
 
     if (c->connecting) {
-        len = sizeof(why);
+        rc = s == &c->s[CLIENT] ? -1 : vm_forward_connected(s->fd);
 
-        if (s == &c->s[CLIENT]
-            || getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &why, &len) != 0
-            || why != 0)
-        {
+        if (rc == -1) {
             conn_close(c);
+        }
+        if (rc != 1) {
             return;
         }
 
@@ -328,8 +326,8 @@ vm_forward_connect(void)
     int                 fd, on, tries;
     struct sockaddr_in  in;
 
-    if (forward_way != NULL) {
-        return forward_way();
+    if (forward_way.connect != NULL) {
+        return forward_way.connect();
     }
 
     fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -355,6 +353,30 @@ vm_forward_connect(void)
     }
 
     return fd;
+}
+
+
+uint32_t
+vm_forward_wait(void)
+{
+    return forward_way.connect != NULL ? EPOLLIN : EPOLLOUT;
+}
+
+
+int
+vm_forward_connected(int fd)
+{
+    int        why;
+    socklen_t  len;
+
+    if (forward_way.connect != NULL) {
+        return forward_way.connected(fd);
+    }
+
+    len = sizeof(why);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len) == 0 && why == 0
+           ? 1 : -1;
 }
 
 
@@ -384,7 +406,7 @@ conn_open(int client)
     for (i = 0; i < 2; i++) {
         c->s[i].c = c;
         c->s[i].polled = true;
-        c->s[i].events = i == GUEST ? EPOLLOUT : 0;
+        c->s[i].events = i == GUEST ? vm_forward_wait() : 0;
         ev.events = c->s[i].events;
         ev.data.ptr = &c->s[i];
 
@@ -403,7 +425,7 @@ listen_event(void)
 
     for (i = 0; i < ACCEPTS; i++) {
 
-        if (forward_count == CONNS_MAX) {
+        if (forward_count >= forward_way.max) {
             listen_poll(false);
             return;
         }
@@ -425,11 +447,16 @@ listen_event(void)
 
 /* Until the agent listens, clients wait in the socket's own queue. */
 int
-vm_forward_open(int epoll, int (*way)(void), error **err)
+vm_forward_open(int epoll, const vm_way *way, error **err)
 {
     int  rc;
 
-    forward_way = way;
+    forward_way = *way;
+
+    if (forward_way.max == 0 || forward_way.max > CONNS_MAX) {
+        forward_way.max = CONNS_MAX;
+    }
+
     forward_epoll = epoll;
     rc = fcntl(VM_FD_LISTEN, F_SETFL, O_NONBLOCK);
 

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +24,10 @@
 #define DESCRIPTORS    16384
 #define CONSOLE_ROUND  4096
 #define AGAIN_MS       15000    /* for a machine that goes on, */
-#define AGAIN_LOOK_MS  50       /* and how often it is tried: TCP is slower */
+#define AGAIN_LOOK_MS  50       /* and how often it is tried: TCP is slower; */
+#define AGAIN_WAIT_MS  1000     /* other ways say when they fail */
+#define UNSAVED_MS     5000     /* for the end of one that can't be saved: its
+                                   disk is written, its agent may be mute */
 
 static vm_console   vm_text;
 static pid_t        vm_vmm;
@@ -33,7 +37,8 @@ static int          vm_monitor;         /* of the VMM */
 static bool         vm_ready, vm_stopping;
 static vm_ask       vm_again = { .fd = -1 };    /* to go on */
 static vm_ask       vm_last = { .fd = -1 };     /* to end */
-static uint64_t     vm_again_end;
+static uint64_t     vm_again_end, vm_again_next;
+static uint64_t     vm_stop_end;        /* 0: as long as it takes */
 static char         vm_key[33];
 
 
@@ -165,7 +170,16 @@ vmm_exec(vm_order *order, int console)
     limit_set(RLIMIT_FSIZE, order->file_max);
     limit_set(RLIMIT_CORE, 0);
 
-    ids_become(order->vmm_uid);
+    if (vm_kind->jailer) {
+        /* It is root until it has made the jail; the keeper, another user, has
+         * to be able to connect to sockets that are made there. */
+        (void) umask(0);
+        (void) prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+
+    } else {
+        ids_become(order->vmm_uid);
+    }
+
     execve(argv[0], argv, env);
 
     fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
@@ -240,7 +254,7 @@ look_again(void)
     vm_look = vm_forward_connect();
 
     if (vm_look != -1) {
-        epoll_add(vm_look, EPOLLOUT, &vm_look);
+        epoll_add(vm_look, vm_forward_wait(), &vm_look);
     }
 }
 
@@ -248,16 +262,11 @@ look_again(void)
 static void
 look_event(void)
 {
-    int        why;
-    socklen_t  len;
-
-    len = sizeof(why);
-
-    if (getsockopt(vm_look, SOL_SOCKET, SO_ERROR, &why, &len) == 0
-        && why == 0)
-    {
+    switch (vm_forward_connected(vm_look)) {
+    case 1:
         ready_now();
-    } else {
+        break;
+    case -1:
         look_close();
     }
 }
@@ -275,7 +284,9 @@ console_event(void)
     if (n > 0) {
         vm_console_take(&vm_text, text, (size_t) n);
 
-        if (vm_text.ready) {
+        /* One that goes on has to be told first what has changed, whatever it
+         * says. */
+        if (vm_text.ready && vm_again_end == 0) {
             ready_now();
         }
 
@@ -318,6 +329,10 @@ vm_stop(void)
     vm_stopping = true;
     vm_save_stop();
 
+    if (vm_save_sleeping()) {
+        vm_stop_end = now_ms() + UNSAVED_MS;
+    }
+
     if (!vm_ready
         || vm_ask_begin(&vm_last, vm_key, "POST", "/internal/stop", "", 0)
            != 0)
@@ -347,15 +362,15 @@ stop_event(void)
 static void
 again_begin(const vm_order *order)
 {
+    vm_again_end = now_ms() + AGAIN_MS;
+    vm_again_next = now_ms() + AGAIN_LOOK_MS;
+
     if (vm_ask_begin(&vm_again, order->former, "PUT", "/internal/restore",
                      (const char *) (order + 1) + order->args_len,
-                     order->boot_len) != 0)
+                     order->boot_len) == 0)
     {
-        vm_end(1, "the agent can't be reached");
+        ask_poll(&vm_again);
     }
-
-    ask_poll(&vm_again);
-    vm_again_end = now_ms() + AGAIN_MS;
 }
 
 
@@ -364,7 +379,12 @@ again_event(void)
 {
     switch (vm_ask_event(&vm_again)) {
     case -1:
-        vm_end(1, "the agent didn't go on");
+        if (vm_again.sent != 0) {
+            vm_end(1, "the agent didn't go on");
+        }
+        /* It isn't there yet. */
+        close(vm_again.fd);
+        vm_again.fd = -1;
         break;
     case 1:
         vm_ask_end(&vm_again);
@@ -383,6 +403,13 @@ again_look(void)
     if (now_ms() >= vm_again_end) {
         vm_end(1, "the agent didn't go on in time");
     }
+
+    if (vm_again.fd != -1 && now_ms() < vm_again_next) {
+        return;
+    }
+
+    vm_again_next = now_ms() + (vm_kind->connect != NULL ? AGAIN_WAIT_MS
+                                                         : AGAIN_LOOK_MS);
 
     if (vm_ask_retry(&vm_again)) {
         ask_poll(&vm_again);
@@ -404,7 +431,17 @@ sleep_begin(void)
 static void
 monitor_event(void)
 {
-    if (!vm_save_news(vm_kind->event())) {
+    error    *err;
+    vmm_news  news;
+
+    err = NULL;
+    news = vm_kind->event(&err);
+
+    if (news == VMM_FAILED) {
+        vm_failed(err);
+    }
+
+    if (!vm_save_news(news)) {
         (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_monitor, NULL);
     }
 }
@@ -499,6 +536,18 @@ vm_event(void *ptr, uint32_t events)
 }
 
 
+/* Until something has to be looked at, in ms. */
+static int
+loop_pause(void)
+{
+    if (vm_ready) {
+        return vm_stop_end != 0 ? LOOK_MS : -1;
+    }
+
+    return vm_again_end != 0 ? AGAIN_LOOK_MS : LOOK_MS;
+}
+
+
 static void
 vm_loop(void)
 {
@@ -509,14 +558,17 @@ vm_loop(void)
     look = now_ms() + LOOK_MS;
 
     for ( ;; ) {
-        n = epoll_wait(vm_epoll, events, EVENTS, vm_ready ? -1
-                       : vm_again_end != 0 ? AGAIN_LOOK_MS : LOOK_MS);
+        n = epoll_wait(vm_epoll, events, EVENTS, loop_pause());
 
         for (i = 0; i < n; i++) {
             vm_event(events[i].data.ptr, events[i].events);
         }
 
         vm_forward_event(NULL, 0);
+
+        if (vm_stop_end != 0 && now_ms() >= vm_stop_end) {
+            stop_kill();
+        }
 
         if (vm_again_end != 0) {
             again_look();
@@ -588,6 +640,8 @@ host_make(const vm_order *order)
     }
 
     vm_fd_place(tap, VM_FD_TAP);
+    /* The number is nobody else's, also where the VMM has no monitor. */
+    (void) dup3(STDIN_FILENO, VM_FD_MONITOR, O_CLOEXEC);
 
     if (vm_kind->open != NULL && vm_kind->open(order, &err) != 0) {
         vm_failed(err);
@@ -613,6 +667,7 @@ void
 vm_main(void)
 {
     error     *err;
+    vm_way     way;
     sigset_t   signals;
     vm_order  *order;
 
@@ -630,12 +685,15 @@ vm_main(void)
     memcpy(vm_key, order->key, sizeof(vm_key));
     host_make(order);
 
+    way.connect = vm_kind->connect;
+    way.connected = vm_kind->connected;
+    way.max = vm_kind->connections;
     vm_signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     vm_epoll = epoll_create1(EPOLL_CLOEXEC);
     vmm_start(order, &err);
 
     if (err != NULL || vm_signals == -1 || vm_epoll == -1
-        || vm_forward_open(vm_epoll, vm_kind->connect, &err) != 0)
+        || vm_forward_open(vm_epoll, &way, &err) != 0)
     {
         vm_failed(err);
     }

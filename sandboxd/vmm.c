@@ -4,7 +4,7 @@
 
 #include "sandboxd/vmm.h"
 
-static const vmm *const  vmm_all[] = { &vmm_qemu };
+static const vmm *const  vmm_all[] = { &vmm_qemu, &vmm_firecracker };
 
 
 const vmm *

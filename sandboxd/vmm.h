@@ -5,6 +5,7 @@
  * a process of its own for each machine.
  *
  *   vmm.c            which there are
+ *   fc.h             Firecracker, fc*.c
  *   qemu.c           QEMU: its table, and what the driver asks
  *   qemu_args.c      its arguments
  *   qemu_probe.c     does KVM run guests with it here?
@@ -31,6 +32,7 @@ typedef struct {
     uint64_t     memory;        /* bytes, whole MiB */
     unsigned     cpus;
     bool         again;         /* it goes on from what was kept of it */
+    uid_t        uid;           /* as which it runs; 0: any, it isn't run */
 } vmm_machine;
 
 /* With what a VMM is tried. */
@@ -46,8 +48,14 @@ typedef enum {
     VMM_SAVED,                  /* the machine stands still and is in its
                                    files */
     VMM_NOT_SAVED,              /* it couldn't be; it runs on, or is broken */
-    VMM_BROKEN                  /* nothing can be asked for any more */
+    VMM_BROKEN,                 /* nothing can be asked for any more */
+    VMM_FAILED                  /* it doesn't start; the error says why */
 } vmm_news;
+
+/* What was kept of a machine whose VMM has a jailer is called so, beside its
+ * disk, until it is in the jail. */
+#define VMM_KEPT        "kept"
+#define VMM_KEPT_STATE  "kept-state"
 
 struct vmm {
     const char  *name;          /* of its driver: "qemu" */
@@ -56,6 +64,14 @@ struct vmm {
     const char  *package;       /* who has it: "Debian's package ..." */
     bool         memory;        /* sleep keeps a machine's memory */
     bool         emulates;      /* it can do without KVM */
+    bool         jailer;        /* it is started by a program that is root, and
+                                   makes the VMM's jail, devices and user; the
+                                   VMM opens all by names */
+    const char  *channel;       /* to the agent: "tap", "vsock" */
+    const char  *modules;       /* a directory of the kernel's, with those that
+                                   the guest needs for that; NULL: none */
+    unsigned     connections;   /* to the agent, at most; 0: as many as the
+                                   keeper has descriptors for */
     uint64_t     overhead_kvm;  /* bytes on the host, beside the guest's */
     uint64_t     overhead_emulated;
 
@@ -91,7 +107,7 @@ struct vmm {
      * or -1: error set.  The keeper is no longer root. */
     int (*begin)(const vm_order *order, error **err);
     /* The descriptor can be read, or is broken. */
-    vmm_news (*event)(void);
+    vmm_news (*event)(error **err);
     /* Stops the machine and writes it to VM_FD_MEMORY and VM_FD_STATE, from
      * their beginning; event() says when it is there.  -1: it can't be. */
     int (*save)(void);
@@ -100,6 +116,8 @@ struct vmm {
     /* A connection to the agent's port in the guest, being made; -1: errno.
      * NULL: TCP over the TAP. */
     int (*connect)(void);
+    /* It can be read: 1: it is made; 0: not yet; -1: it won't be. */
+    int (*connected)(int fd);
 };
 
 /* vm_save.c, for the keeper's loop: the machine is to sleep, and ends; it is to
@@ -114,6 +132,7 @@ bool vm_save_news(vmm_news news);
 bool vm_save_event(void *ptr);
 
 extern const vmm  vmm_qemu;
+extern const vmm  vmm_firecracker;
 
 /* NULL: there is none of this name. */
 const vmm *vmm_find(const char *name);

@@ -30,7 +30,7 @@ sub refused {
 my ($status, $out, $err) = run_command([$sandboxd, '--help']);
 is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help tells of --$_") for qw(state-dir run-dir
-    secret-file agent driver kernel qemu accel crun image default-image dev
+    secret-file agent driver kernel qemu firecracker accel crun image default-image dev
     socket-group stop-on-exit
     starts disk-floor memory-floor memory-budget pool pool-batch pool-interval log-level version);
 ($status, $out) = run_command([$sandboxd, '--version']);
@@ -73,9 +73,9 @@ refused([@base, '--image', 'a=/', '--default-image', 'b'],
     qr/no --image of that name/, 'an unknown default image');
 refused([@base, '--image', 'a=/', '--default-image', 'host'], qr/needs --dev/,
     'the host image without --dev');
-refused([@base, '--dev', '--driver', 'xen'], qr/oci or qemu, or both, not "xen"/,
+refused([@base, '--dev', '--driver', 'xen'], qr/oci, qemu or firecracker.*not "xen"/,
     'an unknown driver');
-refused([@base, '--dev', '--driver', 'oci,oci'], qr/or both, not "oci"/,
+refused([@base, '--dev', '--driver', 'oci,oci'], qr/some of them, not "oci"/,
     'a driver twice');
 refused([@base, '--dev', '--driver', 'qemu'], qr/no image for virtual/,
     'virtual machines of the host');

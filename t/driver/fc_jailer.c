@@ -3,13 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -174,6 +177,15 @@ device(const char *path, unsigned major, unsigned minor, uid_t uid, gid_t gid)
 static void
 guest(uid_t uid, gid_t gid)
 {
+    int           fd;
+    struct ifreq  lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+
+    fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd == -1 || ioctl(fd, SIOCSIFFLAGS, &lo) != 0) {
+        fail("lo");
+    }
+    close(fd);
+
     folder("/proc", 0, 0);
     (void) chmod("/proc", 0555);
 

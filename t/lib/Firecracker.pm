@@ -4,7 +4,8 @@ package Firecracker;
 # guests have for an image: an archive with busybox and bash.
 #
 #   Firecracker->plan;                  # skips the test with the reason
-#   my $image = Firecracker::image($dir, fault => 'snapshot');
+#   my $s = System->start(driver => 'firecracker');     # with the image vm;
+#   # images => ['snapshot'], with one more, which fails at that
 
 use strict;
 use warnings;
@@ -44,10 +45,13 @@ sub entry {
 }
 
 
+# Made once: what sleeps goes on with the image, and kernel, that it had.
 sub image {
     my ($dir, %o) = @_;
+    my $path = "$dir/image" . ($o{fault} ? "-$o{fault}" : '') . '.cpio';
     my (%made, $all);
 
+    return $path if -e $path;
     $all = entry('etc', 040755, '')
         . entry('etc/passwd', 0100644, "root:x:0:0::/root:/bin/sh\n");
 
@@ -66,10 +70,42 @@ sub image {
     $all .= entry('fault', 0100644, $o{fault}) if $o{fault};
     $all .= entry('TRAILER!!!', 0, '');
 
-    my $path = "$dir/image" . ($o{fault} ? "-$o{fault}" : '') . '.cpio';
     spew($path, $all, 0644);
 
     return $path;
+}
+
+
+# A directory as scripts/kernel.sh makes it; nobody looks at the kernel.
+sub kernel {
+    my ($dir) = @_;
+
+    mkdir $_ for "$dir/kernel", "$dir/kernel/modules", "$dir/kernel/vsock";
+    spew("$dir/kernel/vmlinux", 'a kernel') if !-e "$dir/kernel/vmlinux";
+
+    return "$dir/kernel";
+}
+
+
+# The arguments of sandboxd.
+sub arguments {
+    my ($s) = @_;
+
+    return ('--driver', 'firecracker', '--firecracker', program('firecracker'),
+        '--accel', 'kvm', '--kernel', kernel($s->{dir}),
+        '--image', 'vm=' . image($s->{dir}),
+        map { ('--image', "$_=" . image($s->{dir}, fault => $_)) }
+            @{ $s->{images} || [] });
+}
+
+
+# The VMM of a sandbox, which its keeper (Vm.pm) has started.
+sub vmm {
+    my ($s, $id) = @_;
+    my $keeper = Vm::keeper($s, $id) or return undef;
+
+    return (grep { (slurp("/proc/$_/cmdline") // '') =~ m{^/firecracker\0} }
+        descendants($keeper))[0];
 }
 
 1;

@@ -19,6 +19,7 @@ use warnings;
 
 use FindBin;
 use Digest::SHA qw(sha256_hex);
+use Firecracker;
 use Harness;
 use IO::Socket::UNIX;
 use Leftovers;
@@ -75,14 +76,16 @@ sub start {
 sub start_daemon {
     my ($self) = @_;
     my @group = $> == 0 ? ('--socket-group', 'www-data') : ();
-    my $vm = $self->{vm} =
-        ($self->{driver} // $ENV{SANDBOX_DRIVER} // 'oci') eq 'qemu';
+    my $driver = $self->{driver} // $ENV{SANDBOX_DRIVER} // 'oci';
+    my $vm = $self->{vm} = $driver ne 'oci';
+    my @what = $driver eq 'qemu' ? Vm::arguments()
+        : $vm ? Firecracker::arguments($self) : '--dev';
 
     $self->{daemon} = start_process(
         cmd => [build_dir() . '/sandboxd', '--state-dir', $self->{state},
                 '--run-dir', $self->{run}, '--secret-file', $self->{secret},
                 '--agent', $vm ? Vm::agent() : build_dir() . '/sandbox-agent',
-                $vm ? Vm::arguments() : '--dev', '--stop-on-exit', @group, @{ $self->{daemon_args} || [] }],
+                @what, '--stop-on-exit', @group, @{ $self->{daemon_args} || [] }],
         log => $self->{daemon_log},
         env => { is_san() ? (ASAN_OPTIONS => 'detect_leaks=0') : (),
                  %{ $self->{daemon_env} || {} } });

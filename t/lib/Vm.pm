@@ -77,7 +77,7 @@ sub keepers {
         my $cmd = slurp("/proc/$pid/cmdline") // next;
 
         $found{hex $1} = $pid
-            if $cmd =~ m{^sandboxd-vm\0\Q$s->{state}\E/machines/([0-9a-f]{8})};
+            if $cmd =~ m{^sandboxd-vm\0\Q$s->{state}\E/\w+/([0-9a-f]{8})};
     }
 
     return \%found;

@@ -1,4 +1,4 @@
-/* sources: sandboxd/qemu_args.c */
+/* sources: sandboxd/qemu_args.c sandboxd/arg_list.c */
 
 /* The arguments of QEMU. */
 

@@ -1,0 +1,357 @@
+/*
+ * What a keeper tells its Firecracker: the machine, that it shall start, sleep
+ * or go on; and how the agent is reached, through the socket that Firecracker
+ * has made.  Nothing of it waits; see fc.h.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "sandboxd/fc.h"
+#include "sandboxd/fc_client.h"
+
+#define LOOK_MS   5                     /* while something is under way */
+#define SAVE_MS   120000                /* as long as its memory takes */
+
+#define STRING(x)     STRING_OF(x)
+#define STRING_OF(x)  #x
+
+#define CONNECT       "CONNECT " STRING(VM_GUEST_PORT) "\n"
+#define GREETING_MAX  32                /* of "OK <number>\n" */
+
+/* A reset is how a guest ends its VMM, which has no power button.  The disks
+ * have no serial numbers of ours. */
+#define LINE  "console=ttyS0 reboot=k panic=-1 quiet pci=off"                \
+              " random.trust_cpu=on cryptomgr.notests audit=0"               \
+              " 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.nopnp"         \
+              " i8042.dumbkbd SANDBOX_INIT=1 SANDBOX_POWER=reboot"           \
+              " SANDBOX_DISKS=boot,root,disk"                                \
+              " SANDBOX_BOOT_FILE=/dev/sandbox/boot"                         \
+              " SANDBOX_LISTEN=vsock:" STRING(VM_GUEST_PORT)
+
+typedef enum {
+    FC_IDLE,
+    FC_STARTING,
+    FC_SAVING,
+    FC_RESUMING                         /* of a machine that can't be saved */
+} fc_doing;
+
+static fc_client  fc;
+static fc_doing   fc_now;
+static bool       fc_unsaved;           /* why it is resumed */
+static int        fc_set = -1, fc_timer = -1, fc_polled = -1;
+
+
+static uint64_t
+now_ms(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
+}
+
+
+static void
+timer_set(long ms)
+{
+    struct itimerspec  t;
+
+    memset(&t, 0, sizeof(t));
+    t.it_value.tv_nsec = ms * 1000000;
+    t.it_interval = t.it_value;
+    (void) timerfd_settime(fc_timer, 0, &t, NULL);
+}
+
+
+static void
+set_add(int fd, uint32_t events)
+{
+    struct epoll_event  ev;
+
+    memset(&ev, 0, sizeof(ev));
+    ev.events = events;
+    (void) epoll_ctl(fc_set, EPOLL_CTL_ADD, fd, &ev);
+}
+
+
+/* Takes the plan. */
+static void
+do_begin(fc_doing what, fc_plan *plan)
+{
+    fc_now = what;
+    fc_polled = -1;
+    fc_client_begin(&fc, FC_API, plan, now_ms());
+    timer_set(LOOK_MS);
+}
+
+
+static void
+do_end(void)
+{
+    fc_client_end(&fc);
+    fc_now = FC_IDLE;
+    timer_set(0);
+}
+
+
+static void
+machine_plan(fc_plan *plan, const fc_told *told)
+{
+    fc_machine  m;
+
+    memset(&m, 0, sizeof(m));
+    m.cpus = told->cpus;
+    m.memory = told->memory;
+    m.kernel = FC_IN_KERNEL;
+    m.initrd = FC_IN_INITRAMFS;
+    m.line = LINE;
+    m.drives[0].id = "boot";
+    m.drives[0].path = FC_IN_BOOT;
+    m.drives[1].id = "root";
+    m.drives[1].path = FC_IN_IMAGE;
+    m.drives[1].read_only = true;
+    m.drives[2].id = "disk";
+    m.drives[2].path = FC_IN_DISK;
+    m.drive_count = 3;
+    m.vsock = FC_IN_VSOCK;
+    m.tap = VM_TAP;
+    m.mac = VM_GUEST_MAC;
+    m.balloon = true;
+
+    fc_plan_boot(plan, &m);
+}
+
+
+int
+fc_begin(const vm_order *order, error **err)
+{
+    fc_plan  plan;
+    fc_told  told;
+
+    if (fc_args_told(order, &told) != 0) {
+        return error_set(err, 500, "internal", "the order is incomplete");
+    }
+
+    fc_set = epoll_create1(EPOLL_CLOEXEC);
+    fc_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+    if (fc_set == -1 || fc_timer == -1) {
+        return error_set(err, 500, "start_failed", "epoll: %s",
+                         strerror(errno));
+    }
+
+    set_add(fc_timer, EPOLLIN);
+
+    if (order->boot_len != 0) {
+        fc_plan_load(&plan, FC_IN_KEPT_STATE, FC_IN_KEPT);
+    } else {
+        machine_plan(&plan, &told);
+    }
+
+    do_begin(FC_STARTING, &plan);
+
+    return fc_set;
+}
+
+
+static void
+complain(error **err)
+{
+    char  text[600];
+    int   n;
+
+    n = snprintf(text, sizeof(text), "%s\n", *err != NULL ? (*err)->message
+                 : "out of memory");
+    (void) !write(VM_FD_LOG, text, (size_t) n);
+    error_free(*err);
+    *err = NULL;
+}
+
+
+/* A machine that couldn't be saved stands still. */
+static vmm_news
+save_failed(error **err)
+{
+    complain(err);
+    fc_client_end(&fc);
+    fc_unsaved = true;
+    fc_resume();
+
+    return VMM_NOTHING;
+}
+
+
+static vmm_news
+do_failed(error **err)
+{
+    fc_doing  was;
+
+    was = fc_now;
+
+    if (was == FC_SAVING) {
+        return save_failed(err);
+    }
+
+    do_end();
+
+    if (was == FC_STARTING) {
+        return VMM_FAILED;
+    }
+
+    complain(err);
+
+    return VMM_BROKEN;
+}
+
+
+static vmm_news
+do_done(void)
+{
+    fc_doing  was;
+
+    was = fc_now;
+    do_end();
+
+    if (was == FC_SAVING) {
+        return VMM_SAVED;
+    }
+
+    if (was == FC_RESUMING && fc_unsaved) {
+        fc_unsaved = false;
+        return VMM_NOT_SAVED;
+    }
+
+    return VMM_NOTHING;
+}
+
+
+vmm_news
+fc_event(error **err)
+{
+    int       rc;
+    uint64_t  ticks;
+
+    (void) !read(fc_timer, &ticks, sizeof(ticks));
+
+    if (fc_now == FC_IDLE) {
+        return VMM_NOTHING;
+    }
+
+    rc = fc_client_go(&fc, now_ms(), err);
+
+    if (rc == -1) {
+        return do_failed(err);
+    }
+
+    if (rc == 1) {
+        return do_done();
+    }
+
+    /* From then on it is told when there is something to read; the timer is
+     * for the deadlines. */
+    if (fc.fd != fc_polled && fc.fd != -1) {
+        fc_polled = fc.fd;
+        set_add(fc.fd, EPOLLIN);
+        timer_set(100);
+    }
+
+    return VMM_NOTHING;
+}
+
+
+int
+fc_save(void)
+{
+    fc_plan  plan;
+
+    if (fc_now != FC_IDLE) {
+        return -1;
+    }
+
+    /* What was saved before is another machine's, or this one's of before. */
+    if (ftruncate(VM_FD_MEMORY, 0) != 0 || ftruncate(VM_FD_STATE, 0) != 0) {
+        return -1;
+    }
+
+    fc_plan_save(&plan, FC_IN_STATE, FC_IN_MEMORY, SAVE_MS);
+    do_begin(FC_SAVING, &plan);
+
+    return 0;
+}
+
+
+void
+fc_resume(void)
+{
+    fc_plan  plan;
+
+    fc_plan_resume(&plan);
+    do_begin(FC_RESUMING, &plan);
+}
+
+
+/* The line has to arrive in one piece; it fits into any socket. */
+int
+fc_connect(void)
+{
+    int                 fd;
+    struct sockaddr_un  un;
+
+    memset(&un, 0, sizeof(un));
+    un.sun_family = AF_UNIX;
+    strcpy(un.sun_path, FC_VSOCK);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd != -1
+        && (connect(fd, (struct sockaddr *) &un, sizeof(un)) != 0
+            || send(fd, CONNECT, sizeof(CONNECT) - 1, MSG_NOSIGNAL)
+               != sizeof(CONNECT) - 1))
+    {
+        close(fd);
+        fd = -1;
+    }
+
+    return fd;
+}
+
+
+/* Its answer is a line with any number; nothing of what is behind is taken. */
+int
+fc_connected(int fd)
+{
+    char     text[GREETING_MAX], *end;
+    ssize_t  n;
+
+    n = recv(fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
+
+    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+        return 0;
+    }
+    if (n <= 0) {
+        return -1;
+    }
+
+    end = memchr(text, '\n', (size_t) n);
+
+    if (end == NULL) {
+        return n == sizeof(text) ? -1 : 0;
+    }
+
+    if (end - text < 3 || memcmp(text, "OK ", 3) != 0) {
+        return -1;
+    }
+
+    return recv(fd, text, (size_t) (end + 1 - text), MSG_DONTWAIT)
+           == end + 1 - text ? 1 : -1;
+}

@@ -1,0 +1,263 @@
+#!/usr/bin/perl
+
+# The driver firecracker through the whole system, with what t/driver/fc_stub.h
+# describes in place of Firecracker and its jailer: the requests, their order,
+# the jail, its users and files, and the way to the agent are real; what is
+# behind InstanceStart is played.  With a real one, on a host with KVM,
+# scripts/kvm-suite.sh runs all tests.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Firecracker;
+use Harness;
+use IO::Socket::UNIX;
+use Socket qw(SOCK_STREAM);
+use System;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use Vm;
+
+delete $ENV{SANDBOX_DRIVER};
+Firecracker->plan;
+alarm_after(200);
+
+my $s = System->start(driver => 'firecracker', images => [qw(snapshot load)]);
+my %slow = (timeout => 30);
+
+sub record { return $s->api(GET => "/v1/sandbox/$_[0]")->{json} }
+
+sub state_within {
+    my ($id, $state, $seconds) = @_;
+
+    return wait_for(sub { record($id)->{state} eq $state }, $seconds, 0.1);
+}
+
+sub run {
+    my ($id, $command) = @_;
+    my $r = $s->exec($id, $command, %slow);
+
+    diag(json_encode($r), slurp($s->{daemon_log})) if !defined $r->{stdout};
+
+    return $r->{stdout} // '';
+}
+
+# ---- one machine
+
+my $r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
+    env => { TOLD => 'yes' }, resources => { memory => '160M', disk => '96M' } });
+is($r->{status}, 200, 'a sandbox') or diag(json_encode($r));
+is_deeply({ map { $_ => $r->{json}{driver}{$_} } qw(name channel
+    kernelIsolation memorySnapshot) }, { name => 'firecracker',
+    channel => 'vsock', kernelIsolation => JSON::PP::true,
+    memorySnapshot => JSON::PP::true }, 'its record says what it is');
+is(run('one', 'echo $TOLD; pwd'), "yes\n/workspace", 'commands');
+
+my $big = join '', map { chr rand 256 } 1 .. 3_000_000;
+is($s->api(PUT => '/v1/sandbox/one/file/workspace/big', %slow, body => $big)
+    ->{status}, 200, 'a large file goes in');
+ok($s->api(GET => '/v1/sandbox/one/file/workspace/big', %slow)->{body}
+    eq $big, 'and comes out');
+$s->exec('one', 'rm /workspace/big');
+
+# ---- its jail
+
+my $vmm = Firecracker::vmm($s, 'one');
+my $keeper = Vm::keeper($s, 'one');
+ok($vmm && $keeper, 'a VMM and its keeper');
+my %uid;
+for my $p (['the VMM' => $vmm], ['its keeper' => $keeper]) {
+    my ($what, $pid) = @$p;
+    my $status = slurp("/proc/$pid/status");
+
+    ($uid{$what}) = $status =~ /^Uid:\t(\d+)\t\1\t\1\t\1$/m;
+    cmp_ok($uid{$what}, '>', 0x7effffff, "$what is a user of its own");
+    like($status, qr/^CapEff:\s+0+$/m, "$what has no capabilities");
+    like($status, qr/^NoNewPrivs:\s+1$/m, "$what gets no privileges");
+    isnt(readlink "/proc/$pid/ns/$_", readlink "/proc/self/ns/$_",
+        "$what has a $_ namespace of its own") for qw(net pid mnt ipc);
+    unlike(slurp("/proc/$pid/cmdline"), qr/[0-9a-f]{32}/,
+        "$what has no key on its command line");
+}
+isnt($uid{'the VMM'}, $uid{'its keeper'}, 'two users');
+isnt(readlink "/proc/$vmm/ns/mnt", readlink "/proc/$keeper/ns/mnt",
+    'the jailer has made a mount namespace for the VMM');
+my $root = "/proc/$vmm/root";
+ok(-e "$root/disk" && -S "$root/s/vsock" && !-e "$root/usr" && !-e "$root/vm",
+    'the VMM sees its files and sockets, and nothing of the host');
+my %mode = map { $_ => [(stat "$root/$_")[2, 4]] } qw(disk memory state boot
+    image kernel);
+is_deeply([map { $mode{$_}[1] } qw(disk memory state boot)],
+    [($uid{'the VMM'}) x 4], 'what it writes to is its own');
+is($mode{$_}[0] & 0777, 0600, "... and nobody else's: $_") for qw(disk boot);
+for (qw(image kernel initramfs)) {
+    my ($options) = slurp("/proc/$vmm/mounts") =~ m{^\S+ /$_ \S+ (\S+)}m;
+    like($options // '', qr/^ro,/, "the rest can't be written to: $_");
+}
+like(slurp("/proc/$vmm/net/dev"), qr/^\s*tap0:/m, 'its TAP');
+my ($socket) = glob "$s->{run}/s/*";
+is((lstat $socket)[4], 0, 'the socket that workers reach is root\'s');
+
+# What the guest breaks out of can't lead the keeper elsewhere: it finds nothing
+# but the jail's sockets.
+my $secret = IO::Socket::UNIX->new(Type => SOCK_STREAM, Listen => 5,
+    Local => "$s->{dir}/secret.sock");
+run_command(['nsenter', '-t', $keeper, '-m', 'sh', '-c',
+    "mv /vm/s/vsock /vm/s/old; ln -s $s->{dir}/secret.sock /vm/s/vsock"]);
+my $c = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $socket);
+is(sysread($c, my $said, 100), 0, 'a socket that was swapped leads nowhere');
+$secret->blocking(0);
+ok(!$secret->accept, '... not to one of the host');
+run_command(['nsenter', '-t', $keeper, '-m', 'mv', '/vm/s/old', '/vm/s/vsock']);
+is(run('one', 'echo back'), 'back', 'and back');
+
+# ---- previews; many connections
+
+run('one', 'mkdir -p /workspace/www; echo served > /workspace/www/index.html');
+ok($s->serve('one', 8000, 'busybox httpd -f -p 127.0.0.1:8000 -h '
+    . '/workspace/www'), 'a server');
+my $e = $s->expose('one', 8000);
+is($s->preview($e->{url}, %slow)->{body}, "served\n", 'its preview');
+is($s->preview($s->expose('one', 8001)->{url}, %slow)->{status}, 502,
+    'a port where nobody listens');
+
+my @idle;
+for (1 .. 1100) {
+    my $idle = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $socket)
+        or last;
+    push @idle, $idle;
+}
+is(scalar @idle, 1100, 'more connections than it may have');
+sleep 0.5;
+my $held = grep { /socket:/ } map { readlink($_) // '' }
+    glob "/proc/$keeper/fd/*";
+cmp_ok($held, '<', 2 * 1000 + 20, 'it takes as many as the VMM has room for');
+@idle = ();
+ok(wait_for(sub { ($s->preview($e->{url}, timeout => 5)->{body} // '')
+    eq "served\n" }, 20, 0.2), 'and is well afterwards');
+
+# ---- sandboxd comes back
+
+$s->kill_daemon;
+is($s->preview($e->{url}, %slow)->{body}, "served\n", 'it lives on its own');
+$s->start_daemon;
+is(record('one')->{epoch}, 1, 'and is taken over');
+is(run('one', 'echo $TOLD'), 'yes', 'as it was');
+
+# ---- sleep with memory
+
+my $dir = sprintf '%s/microvms/%08x', $s->{state}, Vm::slot($s, 'one');
+run('one', 'echo kept > /workspace/kept; echo 1 > /workspace/round');
+for my $round (1, 2) {
+    is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200,
+        'sleeps');
+    ok(state_within('one', 'asleep', 20), 'it is asleep');
+    like(record('one')->{reason}, qr/its memory is kept/, 'with its memory');
+    is_deeply(Vm::keepers($s), {}, 'and no process is left of it');
+    ok(-s "$dir/memory" && -s "$dir/state", 'but what the VMM has saved');
+    $s->api(PATCH => '/v1/sandbox/one', json => { env => { TOLD => "r$round" } });
+    is(run('one', 'cat /workspace/kept; echo $TOLD'), "kept\nr$round",
+        'it goes on, told what has changed');
+    ok(!-s "$dir/memory" && !-e "$dir/kept" && !-e "$dir/kept-state",
+        'what was saved is gone: it is used once');
+}
+
+# ---- ends
+
+kill 'KILL', Firecracker::vmm($s, 'one');
+ok(state_within('one', 'asleep', 20), 'a VMM that is killed');
+like(record('one')->{reason}, qr/virtual machine was ended by signal 9/,
+    '... is the reason');
+is(run('one', 'echo up'), 'up', 'the next request starts it');
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+spew("$dir/state", 'nonsense');
+is(run('one', 'echo up'), 'up', 'it starts without a memory that is none');
+like(slurp($s->{daemon_log}), qr{snapshot/load}, '... and the log says why');
+
+# ---- faults
+
+$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'load',
+    image => 'load' });
+is(run('load', 'echo kept > /workspace/kept; echo up'), 'up',
+    'one whose memory can\'t be loaded');
+is($s->api(POST => '/v1/sandbox/load/sleep', %slow)->{status}, 200, 'sleeps');
+is(run('load', 'echo up'), 'up', 'it boots');
+
+$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'snapshot',
+    image => 'snapshot' });
+is(run('snapshot', 'echo up'), 'up', 'one whose memory can\'t be kept');
+my $begun = time;
+is($s->api(POST => '/v1/sandbox/snapshot/sleep', %slow)->{status}, 200,
+    'sleeps');
+ok(state_within('snapshot', 'asleep', 40), 'all the same');
+diag(sprintf 'after %.1f s', time - $begun);
+unlike(record('snapshot')->{reason}, qr/memory is kept/, 'without it');
+like(slurp($s->{daemon_log}), qr{snapshot/create: Cannot create snapshot},
+    'and the log says why');
+is(run('snapshot', 'echo up'), 'up', 'it boots');
+
+# A file that the VMM's user can't read: its refusal is the start's.
+chmod 0600, "$s->{dir}/image.cpio";
+$s->api(POST => '/v1/sandbox', %slow, json => { id => 'two' });
+$r = $s->exec('two', 'true', %slow);
+like(json_encode($r), qr/PUT \/drives\/root: Drive: cannot open/,
+    'what Firecracker refuses is said');
+chmod 0644, "$s->{dir}/image.cpio";
+ok(wait_for(sub { ($s->exec('two', 'echo up', %slow)->{stdout} // '') eq 'up' },
+    20, 0.5), 'and it starts once it can');
+
+# ---- the end
+
+is($s->api(DELETE => "/v1/sandbox/$_", %slow)->{status}, 204, "$_ is destroyed")
+    for qw(one two load snapshot);
+ok(wait_for(sub { !-e $dir }, 30), 'with its files');
+$s->stop;
+
+# ---- what it can't be used with
+
+sub refused {
+    my ($like, $name, %o) = @_;
+    my $d = tmp_dir();
+    my ($status, $out, $err) = run_command([build_dir() . '/sandboxd',
+        '--state-dir', "$d/state", '--run-dir', "$d/run", '--secret-file',
+        "$d/secret", '--agent', Vm::agent(), '--driver', 'firecracker',
+        '--kernel', $o{kernel} // Firecracker::kernel($d), '--image',
+        "vm=$0", '--firecracker', $o{program}
+            // Firecracker::program('firecracker'),
+        '--accel', $o{accel} // 'kvm'], timeout => 20,
+        env => is_san() ? { ASAN_OPTIONS => 'detect_leaks=0' } : {});
+
+    is($status >> 8, 1, "$name: refused") or diag($out, $err);
+    like($err, $like, "$name: says why");
+}
+
+# Firecracker and its jailer of these versions.
+sub programs {
+    my ($firecracker, $jailer) = @_;
+    my $d = tmp_dir();
+
+    spew("$d/firecracker", "#!/bin/sh\necho Firecracker v$firecracker\n", 0755);
+    spew("$d/jailer", "#!/bin/sh\necho Jailer v$jailer\n", 0755) if $jailer;
+
+    return "$d/firecracker";
+}
+
+refused(qr/needs KVM/, 'no KVM', accel => 'auto') if !-e '/dev/kvm';
+refused(qr/needs KVM/, 'emulation', accel => 'tcg');
+refused(qr/1\.15\.2: at least 1\.16\.1 is needed/, 'an old one',
+    program => programs('1.15.2', '1.15.2'));
+refused(qr/different versions/, 'a jailer of another version',
+    program => programs('1.16.2', '1.16.1'));
+refused(qr/jailer can't be run/, 'no jailer', program => programs('1.16.2'));
+refused(qr/does-not-exist/, 'no Firecracker', program => '/does-not-exist');
+
+my $old = tmp_dir();
+spew(Firecracker::kernel($old) . '/modules/10-a.ko', 'a module');
+rmdir "$old/kernel/vsock";
+refused(qr/make the kernel's directory anew/, 'an old directory',
+    kernel => "$old/kernel");
+
+done_testing();
