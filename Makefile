@@ -268,7 +268,7 @@ san:
 
 run: deps
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
-	@if [ "$${SANDBOX_DRIVER:-oci}" = qemu ]; then \
+	@if [ "$${SANDBOX_DRIVER:-oci}" != oci ]; then \
 	    scripts/deps.sh vm && $(MAKE) --no-print-directory vm image; fi
 	@exec scripts/run.sh
 

@@ -7,8 +7,10 @@
 #   SANDBOX_DIR   records, writable layers, keys, logs     (./run)
 #   SANDBOX_DEMO  0: make no demo sandbox                  (1)
 #   SANDBOX_BUILD directory with the built programs        (build)
-#   SANDBOX_DRIVER  oci: containers, qemu: virtual machines, made of what is
-#                 in build/vm (make vm image)              (oci)
+#   SANDBOX_DRIVER  oci: containers, qemu or firecracker: virtual machines, made
+#                 of what is in build/vm (make vm image)   (oci)
+#   SANDBOX_FIRECRACKER  the program, with its jailer beside it
+#                                                 (/usr/bin/firecracker)
 set -u
 
 # Started in the background by a script, SIGINT would be ignored for good: a
@@ -45,8 +47,19 @@ case "${SANDBOX_DRIVER:-oci}" in
         driver_args=(--driver qemu --kernel "$top/build/vm/kernel"
                      --image "base=$top/build/vm/base.img")
         ;;
+    firecracker)
+        firecracker=${SANDBOX_FIRECRACKER:-/usr/bin/firecracker}
+        [ -x "$firecracker" ] && [ -x "$(dirname "$firecracker")/jailer" ] \
+            || fail "no $firecracker with a jailer beside it: set SANDBOX_FIRECRACKER (see docs/microvm.md)"
+        [ -e /dev/kvm ] || fail "Firecracker needs KVM, and there is no /dev/kvm"
+        [ -s "$top/build/vm/kernel/version" ] && [ -s "$top/build/vm/base.img" ] \
+            || fail "no kernel or image: make vm image"
+        driver_args=(--driver firecracker --firecracker "$firecracker"
+                     --kernel "$top/build/vm/kernel"
+                     --image "base=$top/build/vm/base.img")
+        ;;
     *)
-        fail "SANDBOX_DRIVER must be oci or qemu, not '$SANDBOX_DRIVER'"
+        fail "SANDBOX_DRIVER must be oci, qemu or firecracker, not '$SANDBOX_DRIVER'"
         ;;
 esac
 

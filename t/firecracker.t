@@ -254,6 +254,16 @@ refused(qr/different versions/, 'a jailer of another version',
 refused(qr/jailer can't be run/, 'no jailer', program => programs('1.16.2'));
 refused(qr/does-not-exist/, 'no Firecracker', program => '/does-not-exist');
 
+for (['run.sh', 1], ['kvm-suite.sh', 2]) {
+    my ($status, $out, $err) = run_command(
+        [top_dir() . "/scripts/$_->[0]"], timeout => 20,
+        env => { SANDBOX_DRIVER => 'firecracker',
+                 SANDBOX_FIRECRACKER => '/does-not/exist' });
+
+    is($status >> 8, $_->[1], "$_->[0] without Firecracker: refused");
+    like($err, qr{no /does-not/exist with a jailer beside it}, '... and why');
+}
+
 my $old = tmp_dir();
 spew(Firecracker::kernel($old) . '/modules/10-a.ko', 'a module');
 rmdir "$old/kernel/vsock";

@@ -87,9 +87,14 @@ sub kernel {
 }
 
 
-# The arguments of sandboxd.
+# The arguments of sandboxd; of a real one for SANDBOX_DRIVER=firecracker.
 sub arguments {
     my ($s) = @_;
+
+    return ('--driver', 'firecracker', '--firecracker',
+            $ENV{SANDBOX_FIRECRACKER} // '/usr/bin/firecracker',
+            '--kernel', Vm::kernel(), '--image', 'base=' . Vm::base_image())
+        if ($ENV{SANDBOX_DRIVER} // '') eq 'firecracker';
 
     return ('--driver', 'firecracker', '--firecracker', program('firecracker'),
         '--accel', 'kvm', '--kernel', kernel($s->{dir}),
