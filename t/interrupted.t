@@ -160,6 +160,11 @@ like($r->{body}, qr/event: error\ndata: \{.*\}\n\n\z/, 'HTTP/1.0');
 $r = $e->api(GET => "$box/api/ping");
 is($r->{status}, 502, 'no answer at all: 502');
 is($r->{json}{code}, 'sandbox_unreachable', 'since it runs');
+$s = http_connect(port => $e->{port});
+http_send($s, "GET $box/api/ping HTTP/1.1\r\nHost: api.test\r\nAuthorization: "
+    . "Bearer $Edge::KEY\r\n\r\n");
+sleep 0.3;
+close $s;
 
 # WebSockets: [opcode, payload] of all frames, and how long the end took.
 sub frames {
@@ -332,7 +337,12 @@ like(slurp($out), qr/event: error\ndata: \{[^\n]*was destroyed[^\n]*\}\n\n\n200 
 %open = under_way('two');
 $waiting = request(POST => 'two/api/execute', { command => 'sleep 60' });
 my $raw = request(POST => 'two/exec', { argv => ['sleep', '60'] });
-sleep 0.5;
+my $wait2 = "$s->{dir}/h2.wait";
+my $pid2 = start_process(log => $wait2, cmd => ['curl', '-sN',
+    '--http2-prior-knowledge', '-w', '\n%{http_code} %{http_version}\n',
+    '-H', "Authorization: Bearer $s->{key}", '-d', '{"command":"sleep 60"}',
+    "http://localhost:$h2/v1/sandbox/two/api/execute"]);
+sleep 1;
 kill 'KILL', $s->sandbox_pid('two');
 my $ended = qr/^The sandbox has stopped: it was ended by signal 9$/;
 ends($ended, 1012, %open);
@@ -342,6 +352,9 @@ is("$r->{status} $r->{json}{code}", '409 operation_interrupted',
 like($r->{json}{error}, $ended, 'why');
 $r = http_read($raw->{s}, buffer => $raw->{text});
 like($r->{body}, qr/interrupted/, 'by the other route, too');
+wait_for(sub { !process_alive($pid2) }, 20);
+stop_process($pid2);
+like(slurp($wait2), qr/has stopped: .*\n409 2\n\z/s, 'and by HTTP/2');
 is($s->exec('two', 'echo again')->{stdout}, 'again', 'and it starts afresh');
 
 # ---- asked to sleep
