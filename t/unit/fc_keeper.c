@@ -1,0 +1,108 @@
+/* sources: sandboxd/fc_keeper.c sandboxd/fc_args.c sandboxd/arg_list.c sandboxd/fc_client.c sandboxd/fc_api.c sandboxd/fc_answer.c common/error.c */
+/* libs: -ljansson */
+
+/* A jailer's arguments, what a keeper is told beside them, and what it takes
+ * for a connection to the agent. */
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sandboxd/fc.h"
+#include "t/unit/tap.h"
+
+
+static void
+arguments(void)
+{
+    char         path[64];
+    fc_told      told;
+    vm_order    *order;
+    vmm_machine  m;
+
+    memset(&m, 0, sizeof(m));
+    m.program = "/opt/fc/firecracker";
+    m.name = "/state/microvms/0000002a";
+    m.memory = 512ull << 20;
+    m.cpus = 64;
+    m.uid = 5000;
+
+    order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX);
+    ok(fc_args(&m, (char *) (order + 1), VM_TEXT_MAX, &order->argc,
+               &order->args_len) == 0
+       && strcmp((char *) (order + 1), FC_JAILER) == 0, "a jailer");
+    ok(memmem(order + 1, order->args_len, "--uid\0" "5000", 11) != NULL
+       && memmem(order + 1, order->args_len, "--enable-pci", 12) == NULL,
+       "its user; nothing that isn't safe");
+    ok(fc_args_told(order, &told) == 0
+       && strcmp(told.program, m.program) == 0
+       && strcmp(told.id, "0000002a") == 0 && told.cpus == 32
+       && told.memory == m.memory, "what the keeper has to know");
+
+    order->args_len -= 2;
+    ok(fc_args_told(order, &told) == -1, "an order that is cut off");
+    order->argc = 1u << 30;
+    ok(fc_args_told(order, &told) == -1, "one that lies");
+    ok(fc_args(&m, (char *) (order + 1), 60, &order->argc, &order->args_len)
+       == -1, "no room");
+
+    fc_jailer_path("/opt/fc/firecracker", path, sizeof(path));
+    ok(strcmp(path, "/opt/fc/jailer") == 0, "the jailer beside it");
+    free(order);
+}
+
+
+/* What is said, how it is taken, and what is left to be read. */
+static void
+greeting(const char *said, int want, const char *left)
+{
+    int      rc, pair[2];
+    char     rest[64];
+    ssize_t  n;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) {
+        exit(1);
+    }
+
+    (void) !write(pair[1], said, strlen(said));
+    rc = fc_connected(pair[0]);
+    n = recv(pair[0], rest, sizeof(rest) - 1, MSG_DONTWAIT);
+    rest[n > 0 ? n : 0] = '\0';
+    ok(rc == want && (left == NULL || strcmp(rest, left) == 0),
+       "%d for %zu bytes", want, strlen(said));
+    close(pair[0]);
+    close(pair[1]);
+}
+
+
+static void
+connections(void)
+{
+    int  pair[2];
+
+    greeting("OK 1073741824\n", 1, "");
+    greeting("OK 5000\nmore\n", 1, "more\n");
+    greeting("", 0, "");
+    greeting("OK 50", 0, "OK 50");
+    greeting("ERR\n", -1, NULL);
+    greeting("OK\n", -1, NULL);
+    greeting("\n", -1, NULL);
+    greeting("OK 111111111111111111111111111111111111\n", -1, NULL);
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0) {
+        close(pair[1]);
+        ok(fc_connected(pair[0]) == -1, "a closed one");
+        close(pair[0]);
+    }
+}
+
+
+int
+main(void)
+{
+    arguments();
+    connections();
+
+    return done_testing();
+}
