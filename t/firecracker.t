@@ -165,6 +165,18 @@ for my $round (1, 2) {
         'what was saved is gone: it is used once');
 }
 
+# ---- forks
+
+is($s->api(POST => '/v1/sandbox/one/fork', %slow, json => { id => 'fork1' })
+    ->{status}, 200, 'a fork of one that runs');
+is(run('fork1', 'cat /workspace/kept'), 'kept', 'has what that had');
+is(run('one', 'echo on'), 'on', 'which goes on');
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+ok(state_within('one', 'asleep', 20), 'asleep');
+is($s->api(POST => '/v1/sandbox/one/fork', %slow, json => { id => 'fork2' })
+    ->{status}, 200, 'a fork of one that sleeps');
+is(run($_, 'cat /workspace/kept'), 'kept', "$_ has it") for qw(fork2 one);
+
 # ---- ends
 
 kill 'KILL', Firecracker::vmm($s, 'one');
@@ -212,7 +224,7 @@ ok(wait_for(sub { ($s->exec('two', 'echo up', %slow)->{stdout} // '') eq 'up' },
 # ---- the end
 
 is($s->api(DELETE => "/v1/sandbox/$_", %slow)->{status}, 204, "$_ is destroyed")
-    for qw(one two load snapshot);
+    for qw(one two load snapshot fork1 fork2);
 ok(wait_for(sub { !-e $dir }, 30), 'with its files');
 $s->stop;
 
