@@ -68,7 +68,7 @@ SANDBOXD_LIBS = -luv -ljansson -lsqlite3 -lcrypto -lseccomp -lnftables -lpthread
 
 .DELETE_ON_ERROR:
 .PHONY: all help deps deps-build deps-test deps-long deps-deb deps-vm build \
-        agent vm image sandboxd module unit driver fuzz run test test-long bench install deb \
+        agent vm kernel image sandboxd module unit driver fuzz run test test-long bench install deb \
         sdk-docs clean san FORCE
 
 all: build
@@ -86,6 +86,7 @@ help:
 	  'make clean      remove build/' \
 	  '' \
 	  'make vm image   what virtual machines are made of, in build/vm' \
+	  'make kernel     a small kernel for them, compiled, in build/vm/own' \
 	  '' \
 	  'SANDBOX_PORT (8080), SANDBOX_DIR (./run), SANDBOX_DEMO (1) change make run;' \
 	  'SANDBOX_DRIVER=qemu make run runs sandboxes as virtual machines'
@@ -118,6 +119,14 @@ image: build/vm/base.img
 build/vm/kernel/version: scripts/kernel.sh
 	$(say) VM $(@D)
 	@rm -f $@; scripts/kernel.sh $(@D)
+
+# An own kernel, with everything built in; it takes a while, and stays.
+kernel: build/vm/own/version
+
+build/vm/own/version: scripts/kernel-build.sh scripts/kernel.config
+	@scripts/deps.sh kernel
+	$(say) VM $(@D)
+	@rm -f $@; scripts/kernel-build.sh $(@D)
 
 build/vm/base.img: scripts/image.sh
 	$(say) IMG $@
@@ -307,6 +316,10 @@ install: build
 	    $(DESTDIR)$(PREFIX)/share/sandboxd/image.sh
 	install -D -m 755 scripts/image-store.sh \
 	    $(DESTDIR)$(PREFIX)/share/sandboxd/image-store.sh
+	install -D -m 755 scripts/kernel-build.sh \
+	    $(DESTDIR)$(PREFIX)/share/sandboxd/kernel-build.sh
+	install -D -m 644 scripts/kernel.config \
+	    $(DESTDIR)$(PREFIX)/share/sandboxd/kernel.config
 	install -D -m 644 docs/man/sandboxd.8 \
 	    $(DESTDIR)$(PREFIX)/share/man/man8/sandboxd.8
 	install -D -m 644 docs/man/sandbox-agent.1 \

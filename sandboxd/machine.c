@@ -69,6 +69,10 @@ boot_make(machine_driver *m, error **err)
         abort();
     }
 
+    /* One without takes devices from its command line; see kernel-build.sh. */
+    snprintf(more, sizeof(more), "%s/no-acpi", host->kernel_dir);
+    m->acpi = access(more, F_OK) == -1;
+
     if (access(m->kernel, R_OK) == -1) {
         return error_set(err, 500, "driver", "%s: %s", m->kernel,
                          strerror(errno));

@@ -49,6 +49,7 @@ typedef struct {
     char        *kernel;
     char        *initramfs;
     bool         kvm;
+    bool         acpi;              /* its kernel finds devices with it */
     unsigned     cpus;              /* of the host */
     unsigned     copies;            /* that are being made */
     unsigned     starting;          /* not those of templates */

@@ -143,6 +143,7 @@ order_args(machine_launch *l, vm_order *order, const char *name, error **err)
     machine.memory = l->limits.memory;
     machine.cpus = machine_cpus(l->limits.cpu, machine.kvm, l->m->cpus);
     machine.again = l->again;
+    machine.acpi = l->m->acpi;
     machine.uid = name[0] != '\0' ? order->vmm_uid : 0;
 
     return l->m->vmm->args(&machine, (char *) (order + 1), VM_TEXT_MAX,

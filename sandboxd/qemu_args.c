@@ -69,7 +69,7 @@ qemu_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
     arg_add(&l, "%s", m->program);
     add_name(&l, m->name);
     arg_add(&l, "-M");
-    arg_add(&l, "microvm,rtc=on,pit=on,pic=on");
+    arg_add(&l, "microvm,rtc=on,pit=on,pic=on%s", m->acpi ? "" : ",acpi=off");
     arg_add(&l, "-accel");
     arg_add(&l, "%s", m->kvm ? "kvm" : "tcg,tb-size=64");
     arg_add(&l, "-cpu");

@@ -32,6 +32,7 @@ typedef struct {
     uint64_t     memory;        /* bytes, whole MiB */
     unsigned     cpus;
     bool         again;         /* it goes on from what was kept of it */
+    bool         acpi;          /* its kernel finds its devices with it */
     uid_t        uid;           /* as which it runs; 0: any, it isn't run */
 } vmm_machine;
 

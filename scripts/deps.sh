@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, running or testing needs.
 #
-#   scripts/deps.sh build|run|vm|test|long|deb
+#   scripts/deps.sh build|run|vm|kernel|test|long|deb
 #
 # Prints what is missing before it installs it; does nothing, and needs no
 # privilege, when all of it is there.  A freshly installed nginx is not
@@ -19,6 +19,7 @@ test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       esbuild python3-ipython python3-matplotlib python3-pandas
       busybox-static python3-httpx python3-websockets nftables"
 vm="qemu-system-x86 squashfs-tools lz4 kmod xz-utils"
+kernel="flex bison bc libelf-dev xz-utils"
 long="buildah"
 deb="build-essential debhelper dpkg-dev"
 
@@ -34,11 +35,12 @@ case "$set_wanted" in
     build) wanted="$build" ;;
     run)   wanted="$build $run" ;;
     vm)    wanted="$build $run $vm" ;;
+    kernel) wanted="$build $vm $kernel" ;;
     test)  wanted="$build $run $vm $test" ;;
-    long)  wanted="$build $run $vm $test $long $deb" ;;
+    long)  wanted="$build $run $vm $test $kernel $long $deb" ;;
     deb)   wanted="$build $deb" ;;
-    *)     echo "deps: unknown set '$set_wanted': build, run, vm, test," \
-               "long, deb" >&2
+    *)     echo "deps: unknown set '$set_wanted': build, run, vm, kernel," \
+               "test, long, deb" >&2
            exit 2 ;;
 esac
 

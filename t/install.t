@@ -24,7 +24,9 @@ my %mode = ('sbin/sandboxd' => 0755, 'lib/sandboxd/sandbox-agent' => 0755,
     'lib/nginx/modules/ngx_http_sandbox_module.so' => 0644,
     'share/sandboxd/sandbox_proxy.conf' => 0644,
     'share/sandboxd/kernel.sh' => 0755, 'share/sandboxd/image.sh' => 0755,
-    'share/sandboxd/image-store.sh' => 0755);
+    'share/sandboxd/image-store.sh' => 0755,
+    'share/sandboxd/kernel-build.sh' => 0755,
+    'share/sandboxd/kernel.config' => 0644);
 
 for my $file (sort keys %mode) {
     is(((stat "$dir/root/usr/$file")[2] // 0) & 07777, $mode{$file}, $file);

@@ -73,10 +73,13 @@ main(void)
        && strstr(after("-append"), "tsc_early_khz") != NULL, "emulated");
     ok(strstr(after("-sandbox"), "spawn=deny") != NULL, "filtered");
     ok(!has("-incoming"), "it begins");
+    ok(strstr(after("-M"), ",acpi=off") != NULL, "a kernel without ACPI");
+    a.acpi = true;
 
     a.kvm = true;
     a.again = true;
     qemu_args(&a, text, sizeof(text), &argc, &len);
+    ok(strstr(after("-M"), "acpi") == NULL, "and one with it");
     ok(strcmp(after("-accel"), "kvm") == 0
        && strstr(after("-append"), "tsc_early_khz") == NULL, "with KVM");
     ok(strncmp(after("-incoming"), "fd:", 3) == 0, "it goes on");
