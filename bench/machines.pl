@@ -121,7 +121,7 @@ sub first_command {
     die json_encode($r) if !$r->{ok};
     command($d, $slot);
 
-    return time - $begun;
+    return (time - $begun, $r->{us} / 1e6);
 }
 
 sub driver {
@@ -141,7 +141,14 @@ sub median {
 }
 
 my %d = (boot => driver('b', 0), template => driver('t', 1));
-my (%took, @floor);
+my (%took, %answers, @floor);
+
+sub note {
+    my ($kind, $first, $answer) = @_;
+
+    push @{ $took{$kind} }, $first;
+    push @{ $answers{$kind} }, $answer // $first;
+}
 
 first_command($_, 1, 1) for values %d;
 for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
@@ -157,15 +164,15 @@ die 'no template' if !$made;
 $_->destroy(1) for values %d;
 
 for my $round (1 .. $rounds) {
-    push @{ $took{floor} }, floor_of(@floor);
+    note('floor', floor_of(@floor));
 
     for my $kind (qw(boot template)) {
-        push @{ $took{$kind} }, first_command($d{$kind}, 2, 1);
+        note($kind, first_command($d{$kind}, 2, 1));
         if ($kind eq 'boot') {
             my $r = $d{boot}->sleep_now(2);
 
             die json_encode($r) if !$r->{memory};
-            push @{ $took{wake} }, first_command($d{boot}, 2, 2);
+            note('wake', first_command($d{boot}, 2, 2));
         }
         $d{$kind}->destroy(2);
     }
@@ -174,9 +181,11 @@ for my $round (1 .. $rounds) {
 my %text = (floor => 'QEMU, kernel, an init that says so', boot => 'boot',
     template => 'from a template', wake => 'wake with memory');
 for my $what (qw(floor boot template wake)) {
-    printf "%-36s %6.2f s  %5.2f of the floor\n", $text{$what},
-        median(@{ $took{$what} }),
-        median(@{ $took{$what} }) / median(@{ $took{floor} });
+    my $first = median(@{ $took{$what} });
+
+    printf "%-36s answers after %5.2f s, first command %5.2f s, %5.2f of the "
+        . "floor\n", $text{$what}, median(@{ $answers{$what} }), $first,
+        $first / median(@{ $took{floor} });
 }
 
 $_->quit for values %d;
