@@ -200,7 +200,7 @@ $(B)/ngx_http_sandbox_module.so: $(B)/nginx/Makefile $(MODULE_SRC)
 
 # The driver by itself, for its tests.
 DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,oci*.c image*.c cgroup*.c \
-                seccomp*.c userns*.c mount*.c agent_log.c agent_probe.c \
+                seccomp*.c userns*.c mount*.c agent_call.c agent_log.c agent_probe.c \
                 agent_socket.c box*.c disk_file.c initramfs.c loop_mount.c machine*.c \
                 slot_lock.c qemu*.c vm_*.c vmm*.c fc*.c arg_list.c \
                 advisories.c kvm_probe.c program.c))

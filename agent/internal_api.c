@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "agent/agent.h"
@@ -34,21 +35,33 @@
 static json_int_t  internal_seq;        /* of what was told last */
 
 
-/* The default session lives on: its shell exports what has changed. */
+/* The default session lives on: its shell is told what has changed. */
+
+static void
+internal_tell(buffer *b)
+{
+    run      *of;
+    session  *s;
+
+    s = session_find("default");
+
+    if (s != NULL && b->len != 0) {
+        of = run_new(buffer_bytes(b), b->len);
+        of->foreground = 1;
+        session_submit(s, of);
+        run_release(of);
+    }
+
+    buffer_free(b);
+}
+
 
 static void
 internal_export(json_t *old, json_t *new)
 {
-    run         *of;
     json_t      *v;
     buffer       b;
-    session     *s;
     const char  *name;
-
-    s = session_find("default");
-    if (s == NULL) {
-        return;
-    }
 
     memset(&b, 0, sizeof(b));
 
@@ -66,14 +79,24 @@ internal_export(json_t *old, json_t *new)
         }
     }
 
-    if (b.len != 0) {
-        of = run_new(buffer_bytes(&b), b.len);
-        of->foreground = 1;
-        session_submit(s, of);
-        run_release(of);
-    }
+    internal_tell(&b);
+}
 
-    buffer_free(&b);
+
+/* What a shell knows of itself is another machine's. */
+
+static void
+internal_renamed(const char *name)
+{
+    buffer    b;
+    unsigned  seed;
+
+    memset(&b, 0, sizeof(b));
+    (void) !getrandom(&seed, sizeof(seed), 0);
+    buffer_puts(&b, "HOSTNAME=");
+    shell_quote(&b, name);
+    buffer_printf(&b, " RANDOM=%u\n", seed >> 8);
+    internal_tell(&b);
 }
 
 
@@ -176,6 +199,7 @@ internal_take_boot(json_t *o, error **err)
     {
         strcpy(agent.hostname, name);
         init_again(&vm, name);
+        internal_renamed(name);
 
     } else {
         init_again(&vm, NULL);

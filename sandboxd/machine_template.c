@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "sandboxd/agent_call.h"
 #include "sandboxd/disk_file.h"
 #include "sandboxd/machine.h"
 
@@ -318,6 +319,34 @@ build_copied(uv_work_t *work, int status)
 
 
 static void
+build_warmed(void *data, int status, json_t *result)
+{
+    machine_build  *b;
+
+    b = data;
+    b->work.data = b;
+    uv_queue_work(b->m->base.host.loop, &b->work, build_copy_work,
+                  build_copied);
+}
+
+
+/* The shell of the default session is there, too; without it there is one
+ * that is started later. */
+static void
+build_warm(machine_build *b)
+{
+    char     path[AGENT_SOCKET_MAX + 32];
+    json_t  *body;
+
+    box_socket_path(&b->m->base, MACHINE_TEMPLATE_SLOT, path, sizeof(path));
+    body = json_pack("{s:s}", "command", "true");
+    agent_call(b->m->base.host.loop, path, b->key, "POST", "/api/execute",
+               body, build_warmed, b);
+    json_decref(body);
+}
+
+
+static void
 build_started(void *data, const driver_handle *handle, error *err)
 {
     machine_build  *b;
@@ -331,9 +360,7 @@ build_started(void *data, const driver_handle *handle, error *err)
         return;
     }
 
-    b->work.data = b;
-    uv_queue_work(b->m->base.host.loop, &b->work, build_copy_work,
-                  build_copied);
+    build_warm(b);
 }
 
 

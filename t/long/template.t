@@ -83,6 +83,9 @@ run('two', 'echo two > /workspace/f; sync');
 run('three', 'test -e /workspace/f || echo three > /workspace/f; sync');
 is(run('three', 'cat /workspace/f'), 'three', 'and a disk');
 cmp_ok(abs(run('three', 'date +%s') - time), '<', 20, 'and the time');
+is(run('two', 'echo $HOSTNAME'), 'two', 'the name in its shell, too');
+isnt(run('two', 'echo $RANDOM$RANDOM$RANDOM'),
+    run('three', 'echo $RANDOM$RANDOM$RANDOM'), 'and its chance');
 unlike(run('two', 'cat /proc/cmdline /proc/1/environ; tr -d "\0" </dev/vda'),
     qr/[0-9a-f]{32}/, 'what runs inside finds no key');
 
