@@ -320,51 +320,52 @@ for my $session ({ sessionId => 'wait' }, \%no) {
 
     # The rest of a line has 50 ms to come: on a busy machine it may be late
     # once.
-    my $r;
+    my ($r, $id);
     for my $try (1 .. 5) {
-        $agent->request('DELETE', "/api/process/w-$n") if $try > 1;
-        start("w-$n", 'echo one; printf "por"; sleep 0.2; printf "t 80"; ' .
+        $agent->request('DELETE', "/api/process/$id") if $try > 1;
+        $id = "w-$n-$try";
+        start($id, 'echo one; printf "por"; sleep 0.2; printf "t 80"; ' .
               'sleep 0.02; echo 80 ready; echo "err: x" >&2; sleep 60',
               %$session);
-        $r = wait_of("w-$n", condition => 'log', pattern => 'port',
+        $r = wait_of($id, condition => 'log', pattern => 'port',
                      timeoutMs => 30000);
         last if ($r->{json}{line} // '') eq 'port 8080 ready';
     }
-    like($r->{body}, qr/^\{"success":true,"processId":"w-$n","line":"port 8080 ready","stream":"stdout","offset":4,"next":19,"timestamp":"[^"]+"\}$/,
+    like($r->{body}, qr/^\{"success":true,"processId":"$id","line":"port 8080 ready","stream":"stdout","offset":4,"next":19,"timestamp":"[^"]+"\}$/,
          "$n: the whole line");
-    $r = wait_of("w-$n", pattern => '^p(.)rt (\\d+)', regex =>
+    $r = wait_of($id, pattern => '^p(.)rt (\\d+)', regex =>
                  JSON::PP::true(), timeoutMs => 30000);
     is_deeply($r->{json}{match}, ['port 8080', 'o', '8080'], "$n: groups");
-    $r = wait_of("w-$n", pattern => 'ERR', flags => 'i',
+    $r = wait_of($id, pattern => 'ERR', flags => 'i',
                  regex => JSON::PP::true(), timeoutMs => 30000);
     is("$r->{json}{stream} $r->{json}{line}", 'stderr err: x',
        "$n: of the other output");
-    $r = wait_of("w-$n", pattern => 'err', stream => 'stdout',
+    $r = wait_of($id, pattern => 'err', stream => 'stdout',
                  timeoutMs => 100);
     is($r->{status}, 408, "$n: of one output only");
     is_deeply([map { $r->{json}{$_} } 'code', 'message'],
         ['PROCESS_READY_TIMEOUT', 'Process did not become ready within ' .
          '100ms. Waiting for: "err"'], "$n: told");
     is_deeply([@{ $r->{json}{context} }{qw(processId condition timeout)}],
-              ["w-$n", '"err"', 100], "$n: its context");
-    $r = wait_of("w-$n", pattern => 'one', stdoutOffset => 4,
+              [$id, '"err"', 100], "$n: its context");
+    $r = wait_of($id, pattern => 'one', stdoutOffset => 4,
                  timeoutMs => 100);
     is($r->{status}, 408, "$n: from an offset on");
-    $r = wait_of("w-$n", timeoutMs => 100);
+    $r = wait_of($id, timeoutMs => 100);
     is($r->{json}{context}{condition}, 'process exit', "$n: the end");
-    $agent->request('DELETE', "/api/process/w-$n");
-    $r = wait_of("w-$n");
-    like($r->{body}, qr/^\{"success":true,"processId":"w-$n","exitCode":143,"status":"killed","timestamp":"[^"]+"\}$/,
+    $agent->request('DELETE', "/api/process/$id");
+    $r = wait_of($id);
+    like($r->{body}, qr/^\{"success":true,"processId":"$id","exitCode":143,"status":"killed","timestamp":"[^"]+"\}$/,
          "$n: of one that has ended");
-    is(wait_of("w-$n", pattern => 'ready')->{json}{line}, 'port 8080 ready',
+    is(wait_of($id, pattern => 'ready')->{json}{line}, 'port 8080 ready',
        "$n: its output stays");
-    $r = wait_of("w-$n", pattern => 'never(', );
+    $r = wait_of($id, pattern => 'never(');
     is($r->{status}, 500, "$n: and what never came never comes");
     is_deeply([map { $r->{json}{$_} } 'code', 'message'],
         ['PROCESS_EXITED_BEFORE_READY', 'Process exited with code 143 before '
          . 'becoming ready. Waiting for: "never("'], "$n: told");
     is_deeply([@{ $r->{json}{context} }{qw(processId condition exitCode)}],
-              ["w-$n", '"never("', 143], "$n: its context");
+              [$id, '"never("', 143], "$n: its context");
 
     # Who waits while it ends.
     start("e-$n", 'read x; printf "last words"; exit 5',

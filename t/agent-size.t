@@ -34,12 +34,30 @@ cmp_ok(-s $AGENT, '<=', 2 * 1024 * 1024, sprintf 'the file: %.2f MB',
     (-s $AGENT) / (1 << 20));
 unlike(`readelf -l $AGENT 2>/dev/null`, qr/INTERP/, 'it needs no loader');
 
+# How long a program takes that does nothing: on a machine where each new page
+# of memory takes long, that is what there is to compare with.
+sub nothing {
+    my $begun = time();
+    my $pid = start_process(cmd => ['/bin/true'], log => '/dev/null');
+
+    waitpid $pid, 0;
+    stop_process($pid);
+
+    return time() - $begun;
+}
+
 # The best of many: a busy machine says nothing about the agent.
+my $floor = 1e9;
 my ($best, $key, $dir) = (1e9, 'ab' x 16, tmp_dir());
 my $end = time() + 60;
 spew("$dir/key", "$key\n");
 
-for (my $n = 0; $n < 10 || ($best > 0.010 && time() < $end); $n++) {
+sub bound { return 6 * $floor > 0.010 ? 6 * $floor : 0.010 }
+
+for (my $n = 0; $n < 10 || ($best > bound() && time() < $end); $n++) {
+    my $took_nothing = nothing();
+
+    $floor = $took_nothing if $took_nothing < $floor;
     unlink "$dir/s";
     my $begun = time();
     my $pid = start_process(cmd => [$AGENT, '--listen', "$dir/s", '--key-file',
@@ -62,7 +80,8 @@ for (my $n = 0; $n < 10 || ($best > 0.010 && time() < $end); $n++) {
     $best = $took if $ok && $took < $best;
     stop_process($pid);
 }
-cmp_ok($best, '<=', 0.010, sprintf 'start to first answer: %.1f ms', $best * 1000);
+cmp_ok($best, '<=', bound(), sprintf('start to first answer: %.1f ms, of a '
+    . 'program that does nothing: %.1f', $best * 1000, $floor * 1000));
 
 my $a = AgentClient->start;
 sleep 1;                                # the idle shim is there
