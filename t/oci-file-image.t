@@ -43,7 +43,9 @@ sub build {
 }
 
 build('one');
-$s->{daemon_args} = ['--image', "small=$store->{store}/small"];
+# The image has nothing that an instrumented agent is linked with.
+$s->{daemon_args} = ['--image', "small=$store->{store}/small",
+    '--agent', top_dir() . '/build/sandbox-agent'];
 $s->start;
 
 sub create {
