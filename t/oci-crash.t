@@ -148,7 +148,8 @@ for my $round (1 .. 20) {
     $d->answer_to('sweep') or diag "no sweep in round $round";
 }
 
-wait_for(sub { !$d->leftovers()->{layers} }, 10);
+wait_for(sub { !$d->leftovers()->{layers} }, 60)
+    or diag join " ", glob "$d->{dir}/state/sandboxes/*";
 is_deeply($d->leftovers(), $before,
     'killed while it starts sandboxes, 20 times: nothing is left');
 ok($d->start(1, %limits)->{ok}, 'and starts go on');
