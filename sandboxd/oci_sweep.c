@@ -4,11 +4,14 @@
  */
 
 #include <dirent.h>
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "sandboxd/oci.h"
 
 /* A listening or connected socket with one of our paths. */
@@ -25,14 +28,27 @@ typedef struct oci_sockets {
 } socket_list;
 
 
+/* What is deleted is still there for a while: no other gets its name. */
 void
 oci_sweep_other(box_driver *bd, const char *name)
 {
-    if (strncmp(name, "trash-", 6) == 0 && strlen(name) < 30
-        && strspn(name + 6, "0123456789abcdef-") == strlen(name + 6))
+    oci_driver     *o;
+    unsigned long   n;
+
+    if (strncmp(name, "trash-", 6) != 0 || strlen(name) >= 30
+        || strspn(name + 6, "0123456789abcdef-") != strlen(name + 6))
     {
-        oci_trash_remove((oci_driver *) bd, name);
+        return;
     }
+
+    o = (oci_driver *) bd;
+    n = strtoul(strrchr(name, '-') + 1, NULL, 16);
+
+    if (n >= o->trash && n < UINT_MAX) {
+        o->trash = (unsigned) n + 1;
+    }
+
+    oci_trash_remove(o, name);
 }
 
 
@@ -223,6 +239,10 @@ oci_sweep_remove(box_driver *bd, uint32_t slot)
 
     if (rename(from, to) == 0) {
         oci_trash_remove(o, trash);
+
+    } else if (errno != ENOENT) {
+        log_warn("%s: what a sandbox has left stays: %s: %s", bd->d.name, from,
+                 strerror(errno));
     }
 }
 

@@ -137,6 +137,23 @@ ok($d->start(1)->{ok} && $d->start(2)->{ok}, 'both start again');
 is($d->inside(1, 'cat /workspace/f'), "data\n", 'with their files');
 $d->destroy($_) for 1, 2;
 
+# ---- what is being deleted keeps its name ---------------------------------------
+
+{
+    my $layers = "$d->{dir}/state/sandboxes";
+
+    for my $dir ('00000009', map { "trash-00000009-$_" } 0 .. 9) {
+        mkdir "$layers/$dir";
+        spew("$layers/$dir/lock", '');
+    }
+    $d->quit('KILL');
+    $d->spawn();
+    $d->send(op => 'sweep', keep => {});
+    $d->answer_to('sweep');
+    ok(wait_for(sub { !(() = glob "$layers/{,trash-}00000009*") }, 20),
+        'files whose removal was cut off don\'t keep others');
+}
+
 # ---- killed at any moment ----------------------------------------------------------
 
 for my $round (1 .. 20) {
@@ -149,7 +166,7 @@ for my $round (1 .. 20) {
 }
 
 wait_for(sub { !$d->leftovers()->{layers} }, 60)
-    or diag join " ", glob "$d->{dir}/state/sandboxes/*";
+    or diag join(" ", glob "$d->{dir}/state/sandboxes/*"), $d->complaints;
 is_deeply($d->leftovers(), $before,
     'killed while it starts sandboxes, 20 times: nothing is left');
 ok($d->start(1, %limits)->{ok}, 'and starts go on');
