@@ -241,7 +241,7 @@ oci_sweep_remove(box_driver *bd, uint32_t slot)
         oci_trash_remove(o, trash);
 
     } else if (errno != ENOENT) {
-        log_warn("%s: what a sandbox has left stays: %s: %s", bd->d.name, from,
+        log_warn("%s: what a sandbox has left stays: %s", bd->d.name,
                  strerror(errno));
     }
 }
