@@ -60,10 +60,9 @@ typedef struct {
     /* What is not zero in a new one. */
     void (*box_init)(box *b);
 
-    /* The end of a run, in the thread pool: before its socket, its group and
-     * its line in the lock file are removed, and after that. */
+    /* The end of a run, in the thread pool, before its socket, its group and
+     * its line in the lock file are removed. */
     void (*clean)(box *b);
-    void (*cleaned)(box *b);
     /* What its structure holds beside the box. */
     void (*box_free)(box *b);
 

@@ -84,10 +84,6 @@ box_clean_work(uv_work_t *work)
         }
     }
 
-    if (b->ops->cleaned != NULL) {
-        b->ops->cleaned(b);
-    }
-
     if (b->lock != -1) {
         close(b->lock);
         b->lock = -1;

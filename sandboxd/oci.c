@@ -66,6 +66,14 @@ oci_free(box_driver *bd)
 
 
 static void
+oci_abandon(box_driver *bd)
+{
+    adopted_stop(((oci_driver *) bd)->adopted);
+    oci_stop_abandon(bd);
+}
+
+
+static void
 limits_probe(oci_driver *o)
 {
     long           cpus;
@@ -134,7 +142,6 @@ static const box_ops  oci_ops = {
     .box_size = sizeof(oci_box),
     .box_init = oci_box_init,
     .clean = oci_box_clean,
-    .cleaned = oci_box_cleaned,
     .box_free = oci_box_free,
     .start_abort = oci_start_abort,
     .start_where = oci_start_where,
@@ -147,7 +154,7 @@ static const box_ops  oci_ops = {
     .sweep_kill = oci_sweep_kill,
     .sweep_remove = oci_sweep_remove,
     .sweep_end = oci_sweep_end,
-    .abandon = oci_stop_abandon,
+    .abandon = oci_abandon,
     .driver_free = oci_free,
 };
 
@@ -199,6 +206,8 @@ driver_oci_create(const driver_host *host, error **err)
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1) {
         log_warn("oci: prctl: %s", strerror(errno));
     }
+
+    o->adopted = adopted_start(o->base.host.loop);
 
     return &o->base.d;
 

@@ -22,6 +22,7 @@
 #include <uv.h>
 
 #include "common/error.h"
+#include "sandboxd/adopted.h"
 #include "sandboxd/box.h"
 #include "sandboxd/oci_helper.h"
 #include "sandboxd/userns.h"
@@ -86,6 +87,7 @@ struct oci_driver {
     oci_stop      *doomed;          /* those that wait for their removal */
     oci_stop     **doomed_end;
     oci_sockets   *sockets;         /* that a sweep has found */
+    adopted       *adopted;
 };
 
 /* oci.c */
@@ -97,7 +99,6 @@ int oci_request_send(oci_driver *o, const void *head, size_t head_len,
 /* oci_box.c: members of box_ops. */
 void oci_box_init(box *b);
 void oci_box_clean(box *b);
-void oci_box_cleaned(box *b);
 void oci_box_free(box *b);
 
 /* oci_image.c */

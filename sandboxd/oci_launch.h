@@ -10,11 +10,7 @@
 
 #include "sandboxd/oci_wire.h"
 
-/* Ends like the name of crun, which is a child's until it has become it: so the
- * driver knows what it may reap after a launch was killed. */
-#define OCI_LAUNCH_NAME    "sandboxd-crun"
-#define OCI_CRUN_NAME_END  "crun)"
-#define OCI_CRUN_NAME_NEW  "([libcrun:"     /* of its children, in newer ones */
+#define OCI_LAUNCH_NAME  "sandboxd-crun"
 
 typedef struct {
     const oci_request  *request;

@@ -67,7 +67,7 @@ for my $slot (1 .. 100) {
 
 is($failed, undef, '100 sandboxes one after another');
 note 'start to first ping, one after another: ', percentiles(@us);
-is_deeply($d->leftovers(), $before, 'leave nothing');
+$d->left_as($before, 'leave nothing');
 
 @us = ();
 $d->send_start($_, %limits) for 201 .. 250;
@@ -90,7 +90,7 @@ for (201 .. 250) {
     $failed++, diag json_encode($r) unless $r && $r->{ok};
 }
 is($failed, undef, 'are destroyed at once');
-is_deeply($d->leftovers(), $before, 'and leave nothing');
+$d->left_as($before, 'and leave nothing');
 is(namespaces(), $namespaces, 'nor namespaces');
 
 # ---- adoption -------------------------------------------------------------------
@@ -167,7 +167,7 @@ for my $round (1 .. 20) {
 
 wait_for(sub { !$d->leftovers()->{layers} }, 60)
     or diag join(" ", glob "$d->{dir}/state/sandboxes/*"), $d->complaints;
-is_deeply($d->leftovers(), $before,
+$d->left_as($before,
     'killed while it starts sandboxes, 20 times: nothing is left');
 ok($d->start(1, %limits)->{ok}, 'and starts go on');
 
@@ -195,7 +195,7 @@ for my $round (1 .. 10) {
     diag json_encode($r) unless $r->{ok} || ($r->{code} // '') =~ /^start_/;
     $d->destroy(1);
 }
-is_deeply($d->leftovers(), $before, 'killed launches leave nothing');
+$d->left_as($before, 'killed launches leave nothing');
 
 # The agent dies while it is used.
 my $r = $d->start(1, %limits);
@@ -206,7 +206,7 @@ is(scalar(grep { my $x = ''; sysread $_, $x, 1; length $x } @busy), 0,
     'its connections are closed');
 $d->destroy(1);
 
-is_deeply($d->leftovers(), $before, 'nothing is left behind');
+$d->left_as($before, 'nothing is left behind');
 is($d->quit(), 0, 'the driver ends');
 
 done_testing();

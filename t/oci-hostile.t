@@ -157,7 +157,7 @@ ok($r->{ok}, 'a pipe in the place of /etc/passwd keeps no agent waiting')
     or diag json_encode($r);
 
 ok($d->destroy(3)->{ok}, 'destroyed');
-is_deeply($d->leftovers(), $before, 'nothing is left behind');
+$d->left_as($before, 'nothing is left behind');
 is($d->quit(), 0, 'the driver ends');
 
 done_testing();

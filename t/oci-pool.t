@@ -102,7 +102,7 @@ ok($d->stop(6, 0)->{ok}, 'stopped');
 ok(!process_alive($pid), 'it has ended');
 $d->destroy(6);
 
-is_deeply($d->leftovers(), $before, 'nothing is left');
+$d->left_as($before, 'nothing is left');
 
 # ---- kill -9 of the driver --------------------------------------------------
 
@@ -125,7 +125,7 @@ ok($d->answer_to('sweep')->{ok}, 'the rest is swept');
 is($d->inside(8, 'hostname'), "lives\n", 'not the one that was taken over');
 $d->destroy(8);
 wait_for(sub { !-e "$dir/state/sandboxes/00000007" }, 20);
-is_deeply($d->leftovers(), $before, 'nothing is left');
+$d->left_as($before, 'nothing is left');
 
 is($d->quit(), 0, 'the driver ends cleanly');
 done_testing();

@@ -352,6 +352,20 @@ sub leftovers {
 }
 
 
+# Leftovers are what they were.  A child whose parent was killed has some
+# seconds to be reaped.
+sub left_as {
+    my ($self, $before, $name) = @_;
+    my $same = sub {
+        my $now = $self->leftovers();
+        return !grep { $now->{$_} != $before->{$_} } keys %$before;
+    };
+
+    wait_for($same, 30);
+    Test::More::is_deeply($self->leftovers(), $before, $name);
+}
+
+
 # The name of this driver's groups is a hash of its directory's path.
 sub tag {
     my ($self) = @_;
