@@ -85,7 +85,7 @@ log_lines(agent_log *log, const char *text, size_t len)
         log->kills += memmem(text, n, KILL, sizeof(KILL) - 1) != NULL;
 
         log_info("slot %08x: agent: %.*s", log->slot,
-                 n > WORDS_MAX ? LINE_MAX : (int) n, text);
+                 n > WORDS_MAX ? WORDS_MAX : (int) n, text);
 
         n += end != NULL;
         text += n;
