@@ -18,7 +18,7 @@ test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
       esbuild python3-ipython python3-matplotlib python3-pandas
       busybox-static python3-httpx python3-websockets nftables"
-vm="qemu-system-x86 squashfs-tools lz4 kmod xz-utils"
+vm="qemu-system-x86 squashfs-tools lz4 zstd kmod xz-utils"
 kernel="flex bison bc libelf-dev xz-utils"
 long="buildah"
 deb="build-essential debhelper dpkg-dev"

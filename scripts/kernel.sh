@@ -64,6 +64,8 @@ case "$(payload | head -c 4 | od -An -t x1 | tr -d ' ')" in
     28b52ffd) unpack="zstd -dc" ;;
     *)        fail "$name is compressed in an unknown way" ;;
 esac
+command -v "${unpack%% *}" >/dev/null \
+    || fail "$name is to be unpacked with ${unpack%% *}, which is missing"
 payload | $unpack >"$work/vmlinux" 2>/dev/null || true
 [ "$(head -c 4 "$work/vmlinux" | tail -c 3)" = ELF ] \
     || fail "$name can't be unpacked (${unpack%% *})"
