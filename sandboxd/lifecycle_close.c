@@ -46,14 +46,15 @@ lifecycle_close_check(lifecycle *lc)
     over = uv_now(lc->loop) >= lc->close_by;
 
     if (!over && (lc->starting.count || lc->stopping || lc->cleaning
-                  || lc->cleanups.count || lc->r->changes))
+                  || lc->cleanups.count || lc->forks || lc->r->changes))
     {
         return;
     }
 
-    if (lc->starting.count || lc->stopping || lc->cleaning) {
-        log_warn("stopping with %zu starts, %u stops and %u clean-ups not "
-                 "ended", lc->starting.count, lc->stopping, lc->cleaning);
+    if (lc->starting.count || lc->stopping || lc->cleaning || lc->forks) {
+        log_warn("stopping with %zu starts, %u stops, %u clean-ups and %u "
+                 "forks not ended", lc->starting.count, lc->stopping,
+                 lc->cleaning, lc->forks);
     }
 
     close_refuse_waiters(lc);
@@ -163,7 +164,9 @@ on_tick_closed(uv_handle_t *handle)
     lc = handle->data;
 
     /* A driver that has not come to an end may still call back. */
-    if (lc->starting.count == 0 && lc->stopping == 0 && lc->cleaning == 0) {
+    if (lc->starting.count == 0 && lc->stopping == 0 && lc->cleaning == 0
+        && lc->forks == 0)
+    {
         deadlines_free(&lc->idle);
         deadlines_free(&lc->ttls);
         free(lc);

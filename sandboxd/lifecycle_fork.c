@@ -27,6 +27,12 @@ on_cloned(void *data, bool memory, error *err)
     sb = e->sb;
     lc = e->lc;
     sb->run.forks--;
+    lc->forks--;
+
+    /* Nobody could write its record any more. */
+    if (lc->closing && lc->closed == NULL && err == NULL) {
+        error_set(&err, 503, "shutting_down", "sandboxd is being stopped");
+    }
 
     if (sb->run.forks == 0 && sb->run.state == RUN_NONE
         && sb->run.waiters.first != NULL && !sb->gone && !lc->closing)
@@ -39,6 +45,7 @@ on_cloned(void *data, bool memory, error *err)
     e->cb(e->data, memory, err);
     item_unref(&sb->item);
     free(e);
+    lifecycle_close_check(lc);
 }
 
 
@@ -60,6 +67,7 @@ lifecycle_fork(lifecycle *lc, sandbox *sb, uint32_t slot, lifecycle_forked cb,
     e->data = data;
     item_ref(&sb->item);
     sb->run.forks++;
+    lc->forks++;
 
     d = lifecycle_driver(lc, sb);
     d->clone(d, sb->slot, slot, on_cloned, e);

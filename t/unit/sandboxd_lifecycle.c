@@ -1,4 +1,4 @@
-/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/lifecycle_idle.c sandboxd/lifecycle_sleep.c sandboxd/deadline.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/tenant.c sandboxd/domain.c sandboxd/bucket.c sandboxd/limits.c sandboxd/starts.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_db_load.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/names.c common/json_get.c common/error.c common/log.c common/json_text.c common/utf8.c sandboxd/lifecycle_agent.c sandboxd/lifecycle_expire.c sandboxd/agent_call.c sandboxd/lifecycle_external.c sandboxd/endpoint.c sandboxd/lifecycle_net.c sandboxd/net.c sandboxd/net_jobs.c sandboxd/net_filter.c sandboxd/net_link.c sandboxd/net_names.c sandboxd/net_policy.c sandboxd/slot_lock.c sandboxd/lifecycle_admit.c */
+/* sources: sandboxd/lifecycle.c sandboxd/lifecycle_adopt.c sandboxd/lifecycle_close.c sandboxd/lifecycle_wait.c sandboxd/lifecycle_idle.c sandboxd/lifecycle_sleep.c sandboxd/deadline.c sandboxd/registry.c sandboxd/registry_load.c sandboxd/changes.c sandboxd/tenant.c sandboxd/domain.c sandboxd/bucket.c sandboxd/limits.c sandboxd/starts.c sandboxd/record.c sandboxd/store.c sandboxd/store_db.c sandboxd/store_db_load.c sandboxd/store_op.c sandboxd/table.c sandboxd/journal.c sandboxd/runfile.c sandboxd/spec.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/names.c common/json_get.c common/error.c common/log.c common/json_text.c common/utf8.c sandboxd/lifecycle_agent.c sandboxd/lifecycle_expire.c sandboxd/agent_call.c sandboxd/lifecycle_external.c sandboxd/endpoint.c sandboxd/lifecycle_net.c sandboxd/net.c sandboxd/net_jobs.c sandboxd/net_filter.c sandboxd/net_link.c sandboxd/net_names.c sandboxd/net_policy.c sandboxd/slot_lock.c sandboxd/lifecycle_admit.c sandboxd/lifecycle_fork.c */
 /* libs: -luv -ljansson -lsqlite3 -lcrypto -lnftables -lpthread */
 
 /*
@@ -149,6 +149,28 @@ fake_destroy(driver *d, uint32_t slot, driver_done cb, void *data)
 }
 
 
+/* Held back, until fake_cloned(). */
+static struct {
+    driver_slept  cb;
+    void         *data;
+} fake_clones[2];
+
+
+static void
+fake_clone(driver *d, uint32_t from, uint32_t to, driver_slept cb, void *data)
+{
+    fake_clones[to].cb = cb;
+    fake_clones[to].data = data;
+}
+
+
+static void
+fake_cloned(unsigned i)
+{
+    fake_clones[i].cb(fake_clones[i].data, true, NULL);
+}
+
+
 static bool
 fake_adopt(driver *d, uint32_t slot, const driver_handle *handle)
 {
@@ -204,6 +226,7 @@ fixture_open(fixture *f, unsigned starts_max)
     fake.d.start = fake_start;
     fake.d.stop = fake_stop;
     fake.d.destroy = fake_destroy;
+    fake.d.clone = fake_clone;
     fake.d.adopt = fake_adopt;
     fake.d.sweep = fake_sweep;
     fake.loop = &f->loop;
@@ -753,6 +776,68 @@ test_close(fixture *f)
 }
 
 
+static void
+on_fork(void *data, bool memory, error *err)
+{
+    on_outcome(data, NULL, err);
+}
+
+
+static void
+test_fork(fixture *f)
+{
+    int       closed;
+    sandbox  *sb;
+    outcome   o, started;
+
+    fixture_open(f, 1);
+    memset(&o, 0, sizeof(o));
+    memset(&started, 0, sizeof(started));
+    closed = 0;
+    sb = sandbox_new(f, "asleep", NULL);
+    lifecycle_fork(f->lc, sb, 0, on_fork, &o);
+    lifecycle_fork(f->lc, sb, 1, on_fork, &o);
+    lifecycle_start(f->lc, sb, on_outcome, &started);
+    fake_cloned(0);
+    ok(o.good == 1 && fake.starts == 0, "no start while a copy is made");
+    fake_cloned(1);
+    run_until(f, started.good == 1);
+    ok(o.good == 2 && started.good == 1, "and one after the last");
+
+    lifecycle_fork(f->lc, sb, 0, on_fork, &o);
+    lifecycle_fork(f->lc, sb, 1, on_fork, &o);
+    lifecycle_close(f->lc, false, 700, on_closed, &closed);
+    run_for(f, 300);
+    fake_cloned(0);
+    ok(o.good == 3 && closed == 0, "a copy is waited for at the end");
+    run_until(f, closed == 1);
+    ok(closed == 1, "not for ever");
+    fake_cloned(1);
+    ok(o.good == 3 && o.bad == 1 && strcmp(o.code, "shutting_down") == 0,
+       "one that is too late has failed: nobody could write its record");
+    fixture_close(f);
+
+    /* It may come when all is taken apart. */
+    fixture_open(f, 1);
+    sb = registry_find(f->r, "asleep");
+    lifecycle_fork(f->lc, sb, 0, on_fork, &o);
+    lifecycle_close(f->lc, false, 0, on_closed, &closed);
+    store_close(f->store);
+    lifecycle_free(f->lc);
+    while (uv_run(&f->loop, UV_RUN_NOWAIT) != 0) {
+        usleep(1000);
+    }
+    fake_cloned(0);
+    ok(o.bad == 2, "also when the lifecycle is given up");
+    deadlines_free(&f->lc->idle);
+    deadlines_free(&f->lc->ttls);
+    free(f->lc);
+    registry_free(f->r);
+    close(f->run_dir);
+    uv_loop_close(&f->loop);
+}
+
+
 int
 main(void)
 {
@@ -760,7 +845,7 @@ main(void)
     unsigned       i;
     static void  (*const tests[])(fixture *) = {
         test_start, test_failure, test_waiting, test_destroy, test_adoption,
-        test_disk_full, test_pages, test_close
+        test_disk_full, test_pages, test_close, test_fork
     };
 
     log_set_level(LOG_ERROR);
