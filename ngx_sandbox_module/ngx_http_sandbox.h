@@ -513,6 +513,11 @@ ngx_int_t ngx_http_sandbox_authenticate(ngx_http_request_t *r,
 ngx_int_t ngx_http_sandbox_authenticate_value(ngx_http_request_t *r,
     ngx_str_t *value, ngx_http_sandbox_caller_t **caller);
 
+/* Whether the request's credential still is what it was: NGX_OK, or
+ * NGX_DECLINED. */
+ngx_int_t ngx_http_sandbox_authenticate_again(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *was);
+
 /* Ends a request that ngx_http_sandbox_authenticate() has not taken: 401, or
  * 429; the phase handler's result. */
 ngx_int_t ngx_http_sandbox_reject_caller(ngx_http_request_t *r, ngx_int_t rc);

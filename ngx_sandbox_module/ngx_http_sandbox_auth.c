@@ -14,6 +14,8 @@
 static ngx_str_t *ngx_http_sandbox_authorization(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_credential(ngx_str_t *value,
     ngx_str_t *credential);
+static ngx_int_t ngx_http_sandbox_auth_same(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *was);
 static ngx_int_t ngx_http_sandbox_auth(ngx_http_request_t *r, ngx_str_t *value,
     ngx_uint_t any, ngx_http_sandbox_caller_t **caller);
 static ngx_int_t ngx_http_sandbox_auth_any(ngx_http_request_t *r,
@@ -49,6 +51,62 @@ ngx_http_sandbox_authenticate_value(ngx_http_request_t *r, ngx_str_t *value,
     ngx_http_sandbox_caller_t **caller)
 {
     return ngx_http_sandbox_auth(r, value, 0, caller);
+}
+
+
+/*
+ * A request that is asked again and again may last for months: what it takes to
+ * look must not stay in its pool.
+ */
+
+ngx_int_t
+ngx_http_sandbox_authenticate_again(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *was)
+{
+    ngx_int_t    rc;
+    ngx_pool_t  *pool;
+
+    pool = r->pool;
+    r->pool = ngx_create_pool(1024, r->connection->log);
+
+    if (r->pool == NULL) {
+        r->pool = pool;
+        return NGX_OK;
+    }
+
+    rc = ngx_http_sandbox_auth_same(r, was);
+
+    ngx_destroy_pool(r->pool);
+    r->pool = pool;
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_auth_same(ngx_http_request_t *r,
+    ngx_http_sandbox_caller_t *was)
+{
+    ngx_http_sandbox_caller_t  *caller;
+
+    if (ngx_http_sandbox_authenticate(r, &caller) != NGX_OK
+        || caller->scopes != was->scopes)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* an administrator may have named another tenant */
+
+    if (!(caller->scopes & SANDBOX_SCOPE_ADMIN)
+        && (caller->tenant.len != was->tenant.len
+            || ngx_memcmp(caller->tenant.data, was->tenant.data,
+                          was->tenant.len)
+               != 0))
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 

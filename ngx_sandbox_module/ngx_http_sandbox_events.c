@@ -536,32 +536,13 @@ ngx_http_sandbox_events_ready(void)
 static ngx_int_t
 ngx_http_sandbox_events_check(ngx_http_sandbox_events_t *e)
 {
-    ngx_http_sandbox_caller_t  *caller;
-
     if (ngx_current_msec - e->checked < NGX_HTTP_SANDBOX_EVENTS_CHECK) {
         return NGX_OK;
     }
 
     e->checked = ngx_current_msec;
 
-    if (ngx_http_sandbox_authenticate(e->request, &caller) != NGX_OK
-        || caller->scopes != e->caller->scopes)
-    {
-        return NGX_DECLINED;
-    }
-
-    /* an administrator may have named another tenant */
-
-    if (!(caller->scopes & SANDBOX_SCOPE_ADMIN)
-        && (caller->tenant.len != e->caller->tenant.len
-            || ngx_memcmp(caller->tenant.data, e->caller->tenant.data,
-                          caller->tenant.len)
-               != 0))
-    {
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
+    return ngx_http_sandbox_authenticate_again(e->request, e->caller);
 }
 
 
