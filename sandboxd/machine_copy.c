@@ -144,7 +144,43 @@ word_write(int to, const char *word, error **err)
 }
 
 
-/* The last word comes last: without it the memory is nobody's. */
+static int
+file_sync(int dir, const char *name)
+{
+    int  fd, rc;
+
+    fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    rc = fd == -1 ? -1 : fsync(fd);
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    return rc;
+}
+
+
+/* What a record is made of outlives a power loss.  The last word comes last:
+ * without it the memory is nobody's. */
+static int
+copy_finish(int to, const char *word, bool memory, error **err)
+{
+    if (file_sync(to, "disk") != 0
+        || (memory && (file_sync(to, "memory") != 0
+                       || file_sync(to, "state") != 0)))
+    {
+        return box_failed(err, "copy");
+    }
+
+    if (memory && word_write(to, word, err) != 0) {
+        return -1;
+    }
+
+    return (!memory || file_sync(to, "end") == 0) && file_sync(to, ".") == 0
+           && file_sync(to, "..") == 0 ? 0 : box_failed(err, "copy");
+}
+
+
 static int
 files_copy(int from, int to, const char *word, bool *memory, error **err)
 {
@@ -163,8 +199,7 @@ files_copy(int from, int to, const char *word, bool *memory, error **err)
     }
 
     return disk_file_copy(from, to, "memory", err) == 0
-           && disk_file_copy(from, to, "state", err) == 0
-           ? word_write(to, word, err) : -1;
+           && disk_file_copy(from, to, "state", err) == 0 ? 0 : -1;
 }
 
 
@@ -197,7 +232,6 @@ machine_copy(const char *from, bool running, const char *to, bool *memory,
     }
 
     rc = target == -1 ? -1 : files_copy(source, target, word, memory, err);
-    explicit_bzero(word, sizeof(word));
 
     if (rc == 0 && running && !control_holds(held)) {
         rc = error_set(err, 409, "busy", "the sandbox was ended while it was "
@@ -209,6 +243,11 @@ machine_copy(const char *from, bool running, const char *to, bool *memory,
         close(held);
     }
 
+    if (rc == 0) {
+        rc = copy_finish(target, word, *memory, err);
+    }
+
+    explicit_bzero(word, sizeof(word));
     close(source);
 
     if (target != -1) {
@@ -227,7 +266,8 @@ machine_dir_remove(const char *path, error **err)
     size_t  i;
 
     static const char *const  names[] = { "control", "disk", "disk.new", "end",
-                                          "lock", "memory", "state" };
+                                          "lock", "memory", "state", VMM_KEPT,
+                                          VMM_KEPT_STATE };
 
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 

@@ -431,7 +431,7 @@ static void
 keeper_start(machine_launch *l, const vm_order *order, int fds[VM_FDS],
     error **err)
 {
-    int  log[2], to[2];
+    int  rc, log[2], to[2];
 
     if (agent_log_pipe(log) == -1) {
         box_failed(err, "pipe");
@@ -447,12 +447,15 @@ keeper_start(machine_launch *l, const vm_order *order, int fds[VM_FDS],
 
     } else {
         fds[VM_FD_ORDER] = to[0];
+        rc = keeper_clone(l, fds, err);
 
-        if (keeper_clone(l, fds, err) == 0) {
+        /* The only reader is the keeper: its end is an error. */
+        close(to[0]);
+
+        if (rc == 0) {
             (void) keeper_order(l, to[1], order, err);
         }
 
-        close(to[0]);
         close(to[1]);
     }
 

@@ -649,13 +649,12 @@ host_make(const vm_order *order)
 }
 
 
-/* Those are the VMM's alone. */
+/* Those are the VMM's alone; what it has written to the disk is synced here. */
 static void
 descriptors_close(void)
 {
     close(VM_FD_BOOT);
     close(VM_FD_ROOT);
-    close(VM_FD_DISK);
     close(VM_FD_KEPT);
     close(VM_FD_KEPT_STATE);
     close(VM_FD_TAP);

@@ -202,8 +202,10 @@ monitor_saved(bool saved)
     save_now = SAVE_NOT;
 
     if (save_sleep) {
-        if (saved && fdatasync(VM_FD_MEMORY) == 0
-            && fdatasync(VM_FD_STATE) == 0)
+        /* After a power loss there is no memory that knows of more than the
+         * disk has. */
+        if (saved && fdatasync(VM_FD_DISK) == 0
+            && fdatasync(VM_FD_MEMORY) == 0 && fdatasync(VM_FD_STATE) == 0)
         {
             vm_end(VM_ASLEEP, save_word);
         }

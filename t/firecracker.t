@@ -25,7 +25,11 @@ delete $ENV{SANDBOX_DRIVER};
 Firecracker->plan;
 alarm_after(200);
 
-my $s = System->start(driver => 'firecracker', images => [qw(snapshot load)]);
+my $program = tmp_dir() . '/sandboxd';
+spew($program, slurp(build_dir() . '/sandboxd'), 0755);
+
+my $s = System->start(driver => 'firecracker', images => [qw(snapshot load)],
+    program => $program);
 my %slow = (timeout => 30);
 
 sub record { return $s->api(GET => "/v1/sandbox/$_[0]")->{json} }
@@ -177,6 +181,31 @@ is($s->api(POST => '/v1/sandbox/one/fork', %slow, json => { id => 'fork2' })
     ->{status}, 200, 'a fork of one that sleeps');
 is(run($_, 'cat /workspace/kept'), 'kept', "$_ has it") for qw(fork2 one);
 
+# ---- keepers that end before they were told what to do
+
+# Nobody waits for one, even with an order that is longer than a pipe.
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+ok(state_within('one', 'asleep', 20), 'asleep');
+is($s->api(PATCH => '/v1/sandbox/one', json => { env => { TOLD => 'yes',
+    BIG => 'x' x 60_000 } })->{status}, 200, 'a large environment');
+chmod 0644, $program;
+like(json_encode($s->exec('one', 'true', timeout => 60)),
+    qr/the keeper's order: Broken pipe/, 'a keeper that ends at once');
+chmod 0755, $program;
+ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
+    20, 0.5), 'it starts when there is one');
+
+# What was on its way into a jail goes with the sandbox.
+my $gone = sprintf '%s/microvms/%08x', $s->{state}, Vm::slot($s, 'fork2');
+is($s->api(POST => '/v1/sandbox/fork2/sleep', %slow)->{status}, 200, 'sleeps');
+ok(state_within('fork2', 'asleep', 20), 'asleep');
+chmod 0644, $program;
+isnt($s->exec('fork2', 'true', %slow)->{exitCode}, 0, 'no keeper');
+ok(-e "$gone/kept", 'a memory that was to go on');
+is($s->api(DELETE => '/v1/sandbox/fork2', %slow)->{status}, 204, 'destroyed');
+chmod 0755, $program;
+ok(wait_for(sub { !-e $gone }, 20), 'with its memory');
+
 # ---- ends
 
 kill 'KILL', Firecracker::vmm($s, 'one');
@@ -224,7 +253,7 @@ ok(wait_for(sub { ($s->exec('two', 'echo up', %slow)->{stdout} // '') eq 'up' },
 # ---- the end
 
 is($s->api(DELETE => "/v1/sandbox/$_", %slow)->{status}, 204, "$_ is destroyed")
-    for qw(one two load snapshot fork1 fork2);
+    for qw(one two load snapshot fork1);
 ok(wait_for(sub { !-e $dir }, 30), 'with its files');
 $s->stop;
 

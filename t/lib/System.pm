@@ -12,7 +12,8 @@ package System;
 # Options: domain ('localhost'), daemon_args [...], http_conf, server_conf,
 # location_conf (text for nginx), workers (2), connections (8192), user
 # ('www-data' when root), dir (one of an earlier System, to start again on its
-# state), catch_all (the previews' server has the names that no other has).
+# state), catch_all (the previews' server has the names that no other has),
+# program (a sandboxd other than the one that was built).
 
 use strict;
 use warnings;
@@ -82,8 +83,9 @@ sub start_daemon {
         : $vm ? Firecracker::arguments($self) : '--dev';
 
     $self->{daemon} = start_process(
-        cmd => [build_dir() . '/sandboxd', '--state-dir', $self->{state},
-                '--run-dir', $self->{run}, '--secret-file', $self->{secret},
+        cmd => [$self->{program} // build_dir() . '/sandboxd', '--state-dir',
+                $self->{state}, '--run-dir', $self->{run}, '--secret-file',
+                $self->{secret},
                 '--agent', $vm ? Vm::agent() : build_dir() . '/sandbox-agent',
                 @what, '--stop-on-exit', @group, @{ $self->{daemon_args} || [] }],
         log => $self->{daemon_log},
