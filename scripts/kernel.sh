@@ -41,6 +41,8 @@ name=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null \
 (cd "$work" && apt-get -q -o APT::Sandbox::User=root download "$name") \
     >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "$name can't be fetched"; }
 dpkg-deb -x "$work"/*.deb "$work/tree"
+# Since Debian 13 its modules are in /usr/lib.
+[ -e "$work/tree/lib" ] || ln -s usr/lib "$work/tree/lib"
 
 image=$(echo "$work"/tree/boot/vmlinuz-*)
 base=$(echo "$work"/tree/lib/modules/*)
