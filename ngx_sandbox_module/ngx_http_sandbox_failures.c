@@ -220,11 +220,11 @@ ngx_http_sandbox_failures_wait(ngx_http_request_t *r, ngx_str_t *credential)
     }
 
     wait = 0;
-    t = zone->sh->failures;
     limit = (uint32_t) sscf->auth_burst * 1000;
 
     ngx_http_sandbox_zone_lock(zone);
 
+    t = zone->sh->failures;
     f = ngx_http_sandbox_failures_find(t, tried.address);
 
     if (f) {
@@ -330,9 +330,9 @@ ngx_http_sandbox_failures_note(ngx_http_request_t *r, ngx_str_t *credential,
         return;
     }
 
-    t = zone->sh->failures;
-
     ngx_http_sandbox_zone_lock(zone);
+
+    t = zone->sh->failures;
 
     if (right) {
         ngx_http_sandbox_failures_right(t, tried.credential);

@@ -21,15 +21,20 @@ ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone, uint64_t seq,
 
     ngx_http_sandbox_zone_lock(zone);
 
-    if (whole) {
-        sh->complete = 1;
-    }
+    /*
+     * A zone that has begun anew while the list was taken up holds the end of
+     * it at most; the lease has gone with the rest.
+     */
 
-    if (sh->complete) {
+    whole = whole && sh->lease_pid == ngx_pid;
+
+    if (whole || sh->complete) {
 
         if (seq > sh->seq) {
             sh->seq = seq;
         }
+
+        sh->complete = 1;
 
         ngx_http_sandbox_zone_change(sh);
         ngx_http_sandbox_purge(zone);
@@ -149,8 +154,6 @@ ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone, u_char *incarnation,
     if (ngx_memcmp(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN)
         != 0)
     {
-        ngx_memcpy(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
-
         sh->lease_pid = 0;
 
         ngx_http_sandbox_zone_change(sh);
@@ -158,6 +161,10 @@ ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone, u_char *incarnation,
         ngx_http_sandbox_zone_changed(sh);
 
         ngx_http_sandbox_zone_reset(zone);
+
+        /* the last step: who dies before it leaves all of them to others */
+
+        ngx_memcpy(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
 
     } else if (sh->complete && sh->seq == gap) {
         ngx_http_sandbox_zone_reset(zone);

@@ -170,13 +170,21 @@ typedef struct ngx_http_sandbox_failures_s  ngx_http_sandbox_failures_t;
 typedef struct {
     uint32_t                      changing;    /* or who changed it has died */
     uint32_t                      magic;
-    uint32_t                      layout;
-    uint32_t                      node_size;
-    uint32_t                      entry_size;
 
+    /* what stays when the zone begins anew, also if that is never finished */
+
+    uint32_t                      worker_generation;
+    uint32_t                      usage_serial;
     u_char                        id[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
     u_char                        incarnation[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
     u_char                        hash_key[16];
+    time_t                        tickets_from;
+
+    /* and what doesn't */
+
+    uint32_t                      layout;
+    uint32_t                      node_size;
+    uint32_t                      entry_size;
 
     uint64_t                      seq;
     uint32_t                      mark;
@@ -196,8 +204,6 @@ typedef struct {
 
     ngx_http_sandbox_worker_t    *workers;
     ngx_uint_t                    nworkers;
-    uint32_t                      worker_generation;
-    uint32_t                      usage_serial;
 
     ngx_uint_t                    node_mask;
 
@@ -215,7 +221,6 @@ typedef struct {
     ngx_http_sandbox_failures_t  *failures;
     void                         *tickets;     /* _ticket.c */
     ngx_uint_t                    ticket_mask;
-    time_t                        tickets_from;
 
     ngx_http_sandbox_ref_t        gone_nodes;
     ngx_http_sandbox_ref_t        gone_entries;
@@ -301,9 +306,6 @@ void ngx_http_sandbox_move_entries(ngx_http_sandbox_shctx_t *sh,
 void ngx_http_sandbox_followed(
     ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_node_t *node);
 
-/* The zone's mutex, for those whose tables are files of their own. */
-void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
-
 /* _tenant.c: tenants are forgotten only with the database that had them. */
 ngx_http_sandbox_tenants_t *ngx_http_sandbox_tenants_init(
     ngx_slab_pool_t *shpool);
@@ -318,7 +320,7 @@ ngx_http_sandbox_failures_t *ngx_http_sandbox_failures_init(
 void ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone);
 
 
-/* _zone.c: the lock; and the mark of a change, under it, that is half made. */
+/* _zone.c: the lock, for everybody who has something in the zone; and the mark of a change, under it, that is half made. */
 
 void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
 

@@ -93,7 +93,7 @@ ngx_http_sandbox_ticket_use(ngx_http_request_t *r, sandbox_ticket *ticket)
 
     ngx_memcpy(&place, ticket->nonce, sizeof(uint32_t));
 
-    ngx_shmtx_lock(&smcf->zone->shpool->mutex);
+    ngx_http_sandbox_zone_lock(smcf->zone);
 
     if ((time_t) ticket->expires <= sh->tickets_from) {
         rc = NGX_DECLINED;

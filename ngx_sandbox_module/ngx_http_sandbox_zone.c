@@ -12,7 +12,13 @@
 #define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   10
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   11
+
+/* Of the header: see _node.h. */
+#define NGX_HTTP_SANDBOX_ZONE_STAYS                                           \
+    offsetof(ngx_http_sandbox_shctx_t, worker_generation)
+#define NGX_HTTP_SANDBOX_ZONE_ANEW                                            \
+    offsetof(ngx_http_sandbox_shctx_t, layout)
 
 
 static void ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone);
@@ -47,20 +53,24 @@ ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone)
 /*
  * Neither the chains nor the pool's own lists can be trusted.  The zone is a
  * cache: it begins anew, at the same addresses, since the same is allocated in
- * the same order, and is filled again.
+ * the same order, and is filled again.  The blocks of the workers are where
+ * they were, with what is in them; what requests hold of the old usages doesn't
+ * fit new ones.
+ *
+ * Who dies in here leaves the mark, too, and has lost nothing that stays.
  */
 
 static void
 ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone)
 {
-    ngx_http_sandbox_shctx_t  old, *sh;
+    ngx_http_sandbox_shctx_t  *sh;
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                   "sandbox zone \"%V\": a worker has died while it changed "
                   "the zone, which is filled again",
                   &zone->shm_zone->shm.name);
 
-    old = *zone->sh;
+    zone->sh->tickets_from = ngx_time() + NGX_HTTP_SANDBOX_TICKET_SECS;
 
     ngx_slab_init(zone->shpool);
 
@@ -72,19 +82,6 @@ ngx_http_sandbox_zone_mend(ngx_http_sandbox_zone_t *zone)
                       &zone->shm_zone->shm.name);
         ngx_abort();
     }
-
-    ngx_memcpy(sh->id, old.id, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
-    ngx_memcpy(sh->incarnation, old.incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
-    ngx_memcpy(sh->hash_key, old.hash_key, sizeof(sh->hash_key));
-
-    /*
-     * The blocks of the workers are where they were, with what is in them; what
-     * requests hold of the old usages must not fit new ones.
-     */
-
-    sh->tickets_from = ngx_time() + NGX_HTTP_SANDBOX_TICKET_SECS;
-    sh->worker_generation = old.worker_generation;
-    sh->usage_serial = old.usage_serial;
 
     ngx_http_sandbox_sync_restart();
 }
@@ -478,6 +475,8 @@ ngx_http_sandbox_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    ngx_memzero((u_char *) sh + NGX_HTTP_SANDBOX_ZONE_STAYS,
+                NGX_HTTP_SANDBOX_ZONE_ANEW - NGX_HTTP_SANDBOX_ZONE_STAYS);
     ngx_memzero(sh->workers,
                 sh->nworkers * sizeof(ngx_http_sandbox_worker_t));
 
@@ -516,8 +515,8 @@ ngx_http_sandbox_zone_build(ngx_slab_pool_t *shpool, size_t size)
 
     ngx_http_sandbox_zone_change(sh);
 
-    ngx_memzero((u_char *) sh + sizeof(sh->changing),
-                sizeof(ngx_http_sandbox_shctx_t) - sizeof(sh->changing));
+    ngx_memzero((u_char *) sh + NGX_HTTP_SANDBOX_ZONE_ANEW,
+                sizeof(ngx_http_sandbox_shctx_t) - NGX_HTTP_SANDBOX_ZONE_ANEW);
 
     /* as many buckets as there can be records, rounded down */
 

@@ -243,14 +243,19 @@ for my $round (1 .. 3) {
 
 # ---- a worker that is killed in the middle of a change --------------------
 
+$zone = $d->stats->{hellos}[-1]{zone};
+
+for my $how ('changed', 'built again') {
 SKIP: {
     my ($victim) = $e->workers;
     my $memory = ZoneMemory->open($victim, $e->{zone});
+    my $hellos = @{ $d->stats->{hellos} };
 
-    skip 'this zone can not be written', 6 unless $memory;
+    skip 'this zone can not be written', 8 unless $memory;
 
     $memory->lock($victim);
-    ok($memory->half_changed, 'a change half made, under the lock');
+    ok($memory->half_changed(anew => $how ne 'changed'),
+        "$how, but for half of it, under the lock");
     kill 'KILL', $victim;
     $becomes->('box9', 200);
     $becomes->('nobody', 404);
@@ -261,6 +266,42 @@ SKIP: {
     my $n = $d->stats->{calls}{resolve};
     is($status->('nobody3'), 404, 'it knows who is not');
     is($d->stats->{calls}{resolve}, $n, 'without asking');
+    ok(wait_for(sub { @{ $d->stats->{hellos} } > $hellos
+        && $d->stats->{connections} == 2 }, 8), 'another worker');
+    is($d->stats->{hellos}[-1]{zone}, $zone, 'takes it for the same zone');
+}
+}
+
+# ---- the same while another one takes up a long list ----------------------
+
+$d->stop;
+$d->{incarnation} = 'f' x 32;
+$d->{sandboxes}{$_} = { kind => 'sandbox', slot => $_, id => "m$_",
+    state => 'asleep', epoch => 1, seq => ++$d->{seq} } for 2000 .. 5999;
+$d->{fault} = { sync_delay => 1, page => 10_000 };
+
+my $fills = () = slurp($e->{error_log}) =~ /this worker fills/g;
+
+$d->serve;
+ok(wait_for(sub { $d->stats->{connections} == 2
+    && $fills < (() = slurp($e->{error_log}) =~ /this worker fills/g) }, 8),
+    'a zone is to be filled');
+
+SKIP: {
+    my ($filler) = slurp($e->{error_log}) =~ /.*\]\s(\d+)#\d+: .*this worker fills/s;
+    my ($victim) = grep { $_ != $filler } $e->workers;
+    my $memory = ZoneMemory->open($victim, $e->{zone});
+
+    skip 'this zone can not be written', 5 unless $memory;
+
+    ok($memory->changes(10) && $memory->lock($victim),
+        'the list is being taken up');
+    ok($memory->half_changed, 'a change half made, under the lock');
+    $d->fault(sync_delay => 0);
+    kill 'KILL', $victim;
+    $becomes->('box9', 200);
+    $becomes->('nobody', 404);
+    is($status->('box9'), 200, 'the end of a list is not all of it');
 }
 
 # ---- sides that don't know the secret, and frames that are none -----------

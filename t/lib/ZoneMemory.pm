@@ -5,13 +5,14 @@ package ZoneMemory;
 #
 #   my $m = ZoneMemory->open($worker_pid, '16m') or skip;
 #   $m->lock($pid);       # the mutex is $pid's
+#   $m->changes(10);      # waits for something to change in the header
 #   $m->half_changed;     # as in the middle of a change, its chains broken
 
 use strict;
 use warnings;
 
 use Harness;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 
 sub open {
@@ -61,17 +62,52 @@ sub lock {
 
 # The zone's header begins a page; the mark of a change is its first word, and
 # its magic number the next.
-sub half_changed {
+sub header {
     my ($self) = @_;
-    my $page = 0;
 
-    while ($page < $self->{size}) {
-        sysseek $self->{mem}, $self->{from} + $page, 0;
-        sysread $self->{mem}, my $head, 8;
-        last if length $head == 8 && (unpack 'LL', $head)[1] == 0x73627831;
-        $page += 4096;
+    for (my $page = 0; $page < $self->{size}; $page += 4096) {
+        my $head = $self->get($page, 8);
+
+        return $page if length $head == 8
+            && (unpack 'LL', $head)[1] == 0x73627831;
     }
-    return 0 if $page >= $self->{size};
+
+    return undef;
+}
+
+
+sub get {
+    my ($self, $offset, $n) = @_;
+
+    sysseek $self->{mem}, $self->{from} + $offset, 0;
+    sysread $self->{mem}, my ($bytes), $n;
+
+    return $bytes // '';
+}
+
+
+# Looks without a pause: whoever waits here acts next.
+sub changes {
+    my ($self, $seconds) = @_;
+    my $page = $self->header // return 0;
+    my $was = $self->get($page, 512);
+    my $end = time() + $seconds;
+
+    while (time() < $end) {
+        return 1 if $self->get($page, 512) ne $was;
+    }
+
+    return 0;
+}
+
+
+# With `anew` the one who found the zone so has died as well, while it built it
+# again: of the header only the first part is left, see _node.h.
+sub half_changed {
+    my ($self, %o) = @_;
+    my $page = $self->header // return 0;
+
+    $self->put($page + 104, "\0" x 300) if $o{anew};
 
     # what comes behind the header: tables, pages of records
     $self->put($page, pack 'L', 1);
