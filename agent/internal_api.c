@@ -8,7 +8,8 @@
  *   PUT /internal/restore    a boot object: the machine goes on after a sleep
  *                            in which its memory was kept; its key, epoch,
  *                            environment, clock and entropy hold from now on,
- *                            and its name, if it is another one's *   POST /internal/sync      what was written is on the disk
+ *                            and its name, if it is another one's
+ *   POST /internal/sync      what was written is on the disk
  *   POST /internal/stop      as SIGTERM does: the end, in order
  */
 
@@ -27,6 +28,7 @@
 #include "agent/interpreter.h"
 #include "agent/process.h"
 #include "agent/session.h"
+#include "agent/shell_pool.h"
 #include "agent/shell_text.h"
 #include "common/log.h"
 
@@ -35,17 +37,14 @@
 static json_int_t  internal_seq;        /* of what was told last */
 
 
-/* The default session lives on: its shell is told what has changed. */
+/* A session's shell is told what has changed; the next one will know. */
 
 static void
-internal_tell(buffer *b)
+internal_tell(session *s, buffer *b)
 {
-    run      *of;
-    session  *s;
+    run  *of;
 
-    s = session_find("default");
-
-    if (s != NULL && b->len != 0) {
+    if (s != NULL && session_lives(s) && b->len != 0) {
         of = run_new(buffer_bytes(b), b->len);
         of->foreground = 1;
         session_submit(s, of);
@@ -55,6 +54,8 @@ internal_tell(buffer *b)
     buffer_free(b);
 }
 
+
+/* The default session lives on. */
 
 static void
 internal_export(json_t *old, json_t *new)
@@ -79,14 +80,14 @@ internal_export(json_t *old, json_t *new)
         }
     }
 
-    internal_tell(&b);
+    internal_tell(session_find("default"), &b);
 }
 
 
 /* What a shell knows of itself is another machine's. */
 
 static void
-internal_renamed(const char *name)
+internal_rename(session *s, void *name)
 {
     buffer    b;
     unsigned  seed;
@@ -96,7 +97,15 @@ internal_renamed(const char *name)
     buffer_puts(&b, "HOSTNAME=");
     shell_quote(&b, name);
     buffer_printf(&b, " RANDOM=%u\n", seed >> 8);
-    internal_tell(&b);
+    internal_tell(s, &b);
+}
+
+
+static void
+internal_renamed(char *name)
+{
+    session_each(internal_rename, name);
+    shell_pool_renew();
 }
 
 
@@ -199,7 +208,7 @@ internal_take_boot(json_t *o, error **err)
     {
         strcpy(agent.hostname, name);
         init_again(&vm, name);
-        internal_renamed(name);
+        internal_renamed(agent.hostname);
 
     } else {
         init_again(&vm, NULL);

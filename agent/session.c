@@ -64,6 +64,13 @@ session_pwd(const session *s)
 }
 
 
+int
+session_lives(const session *s)
+{
+    return s->sh != NULL;
+}
+
+
 void
 session_each(void (*cb)(session *s, void *data), void *data)
 {

@@ -31,6 +31,9 @@ const char *session_id(const session *s);
 /* The directory its shell is in. */
 const char *session_pwd(const session *s);
 
+/* It has a shell. */
+int session_lives(const session *s);
+
 /* Runs a command when its turn comes (run->foreground says how).  Holds the
  * run as long as it needs.  Its end may be told during the call. */
 void session_submit(session *s, run *r);

@@ -99,6 +99,15 @@ pool_drop(void)
 
 
 static void
+pool_drop_all(void)
+{
+    while (pool_count != 0) {
+        pool_drop();
+    }
+}
+
+
+static void
 pool_schedule(uint64_t ms)
 {
     if (!pool_running) {
@@ -182,9 +191,7 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
     hash = pool_env_hash();
 
     if (hash != pool_env) {
-        while (pool_count != 0) {
-            pool_drop();
-        }
+        pool_drop_all();
         pool_env = hash;
     }
 
@@ -217,6 +224,17 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
     }
 
     return sh;
+}
+
+
+void
+shell_pool_renew(void)
+{
+    pool_drop_all();
+
+    if (pool_wanted != 0) {
+        pool_schedule(POOL_FILL_MS);
+    }
 }
 
 

@@ -16,6 +16,9 @@
 shell *shell_pool_get(session *s, const shell_owner *owner, const char *name,
     const char *from, const char *cwd, const json_t *env, error **err);
 
+/* Those that wait were started on another machine: there will be others. */
+void shell_pool_renew(void);
+
 /* A waiting one died. */
 void shell_pool_lost(shell *sh);
 

@@ -277,6 +277,23 @@ runs('does not end the shell', 'echo x', session => 'tm', stdout => 'x');
     runs('once', 'echo a', session => 'k', stdout => 'a');
 }
 
+# What sandboxd says to a session is none of its calls.
+{
+    my $j = $agent->execute('echo $$', sessionId => 'default');
+
+    kill 'KILL', $j->{stdout};
+    ok(wait_for(sub { !process_alive($j->{stdout}) }, 5), 'a shell is killed');
+    sleep 0.1;
+    is($agent->request(PUT => '/internal/env',
+        json => { seq => 1, env => { NEW => 'yes' } })->{status}, 200,
+        'another environment');
+    runs('the next call is told of the end', 'echo a', session => 'default',
+         status => 410, code => 'SESSION_TERMINATED',
+         'context.exitCode' => 137);
+    runs('and a fresh shell has it', 'echo $NEW', session => 'default',
+         stdout => 'yes');
+}
+
 # Making, listing, deleting.
 
 {

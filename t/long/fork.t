@@ -28,8 +28,9 @@ my %slow = (timeout => 60);
 sub record { return $s->api(GET => "/v1/sandbox/$_[0]")->{json} }
 
 sub run {
-    my ($id, $command) = @_;
-    my $r = $s->exec($id, $command, %slow);
+    my ($id, $command, $session) = @_;
+    my $r = $s->exec($id, $command, %slow,
+        body => $session ? { sessionId => $session } : {});
 
     diag(json_encode($r), slurp($s->{daemon_log})) if !defined $r->{stdout};
 
@@ -56,6 +57,9 @@ run('one', 'export SAID=here; echo 11111111111111111111111111111111 '
 my $url = $s->expose('one', 8000)->{url};
 my $boot = run('one', 'cat /proc/sys/kernel/random/boot_id');
 my $count = run('one', 'cat /tmp/count');
+
+# With a session of its own, and a shell that waits for the next one.
+run('one', 'MINE=1', 'named');
 
 my $begun = time;
 $r = fork_of('one', { id => 'two' }, headers => [['Idempotency-Key', 'a']]);
@@ -87,6 +91,18 @@ isnt(run('two', 'cat /etc/machine-id'), run('one', 'cat /etc/machine-id'),
 my @random = map { run($_, 'head -c 16 /dev/urandom | od -An -tx1') }
     qw(one two);
 isnt($random[0], $random[1], 'and chance');
+
+# The first command in a session that has come along, or has waited for that.
+for my $session (qw(named new)) {
+    my %said = map { $_ => run($_, 'echo $HOSTNAME $MINE; '
+        . 'echo $RANDOM$RANDOM$RANDOM$RANDOM', $session) } qw(two one);
+    my $mine = $session eq 'named' ? ' 1' : '';
+
+    like($said{$_}, qr/^$_$mine\n/, "session $session of $_ knows its name")
+        for qw(one two);
+    isnt($said{two} =~ s/.*\n//r, $said{one} =~ s/.*\n//r,
+        "session $session has chance of its own");
+}
 cmp_ok(abs(run('two', 'date +%s') - time), '<', 20, 'and the time');
 
 run('one', 'echo one > /workspace/f; sync');
