@@ -481,7 +481,9 @@ pool_take(void *data, json_t *spec)
         }
     }
 
+    /* Another runtime may have the same image. */
     if (image == NULL || image->target == 0 || p->closing
+        || strcmp(spec_runtime(spec), p->driver->name) != 0
         || !spec_fits(p, spec))
     {
         return 0;
