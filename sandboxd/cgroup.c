@@ -17,7 +17,7 @@
 
 #define CPU_PERIOD_US      100000
 #define REMOVE_TRIES       200          /* of 10 ms */
-#define PROBE_SLOT         0xffffffff   /* never a sandbox's */
+#define PROBE_SLOT         0            /* nobody's, not a template's either */
 
 static int
 file_write(const char *dir, const char *name, const char *text)

@@ -90,4 +90,36 @@ is($d->info->{name}, 'qemu', 'with another kernel');
 $d->quit;
 is(slurp($tried), "once\nonce\n", 'it is tried again');
 
+# ---- groups
+
+# Trying what groups are good for must not touch that of a template's machine,
+# which an earlier sandboxd may have left.
+sub groups {
+    my $hash = -3750763034362895579;        # FNV-1a
+
+    { use integer; $hash = ($hash ^ ord) * 1099511628211
+          for split //, "$dir/state/machines"; }
+
+    return map { sprintf "$_/sandboxd-%016x", $hash } '/sys/fs/cgroup',
+        glob '/sys/fs/cgroup/*';
+}
+
+$d = driver('tcg');
+is($d->info->{name}, 'qemu', 'a driver');
+my @left = grep { -d } groups();
+mkdir "$_/ffffffff" for @left;
+my $process = start_process(cmd => ['sleep', 60]);
+spew("$_/ffffffff/cgroup.procs", $process) for @left;
+my @limits = grep { -e } map { ("$_/ffffffff/memory.limit_in_bytes",
+    "$_/ffffffff/memory.max", "$_/ffffffff/pids.max") } @left;
+my %limit = map { $_ => slurp($_) } @limits;
+is($d->quit, 0, 'it ends');
+$d = driver('tcg');
+is($d->info->{name}, 'qemu', 'another one');
+is(slurp($_), $limit{$_}, "left alone: $_") for @limits;
+unlike(slurp("$dir/log"), qr/cgroup .* stays/, 'and nothing waits for it');
+stop_process($process);
+rmdir "$_/ffffffff" for @left;
+is($d->quit, 0, 'it ends');
+
 done_testing;
