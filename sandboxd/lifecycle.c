@@ -93,6 +93,15 @@ on_stopped(void *data, error *err)
 }
 
 
+/* A container's files are the host's as soon as they are written. */
+uint64_t
+lifecycle_grace(lifecycle *lc, const sandbox *sb)
+{
+    return lifecycle_driver(lc, sb)->kernel_isolation ? MACHINE_GRACE_MS
+                                                      : LIFECYCLE_GRACE_MS;
+}
+
+
 void
 lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms)
 {
@@ -127,7 +136,7 @@ lifecycle_sleep_run(lifecycle *lc, sandbox *sb)
     d = lifecycle_driver(lc, sb);
 
     if (d->sleep == NULL || spec_ephemeral(sb->spec)) {
-        lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
+        lifecycle_stop_run(lc, sb, lifecycle_grace(lc, sb));
         return;
     }
 
@@ -222,7 +231,7 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     if (lc->closing && lc->stop_all && sb->run.state == RUN_UP) {
         runfile_remove(lc->run_dir, sb->slot);
         registry_set_state(lc->r, sb, STATE_ASLEEP, "sandboxd was stopped");
-        lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
+        lifecycle_stop_run(lc, sb, lifecycle_grace(lc, sb));
     }
 }
 

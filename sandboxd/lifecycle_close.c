@@ -237,7 +237,7 @@ lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
             runfile_remove(lc->run_dir, sb->slot);
             registry_set_state(lc->r, sb, STATE_ASLEEP,
                                "sandboxd was stopped");
-            lifecycle_stop_run(lc, sb, LIFECYCLE_GRACE_MS);
+            lifecycle_stop_run(lc, sb, lifecycle_grace(lc, sb));
         }
     }
 

@@ -8,7 +8,8 @@
 #include "sandboxd/lifecycle.h"
 #include "sandboxd/runfile.h"
 
-#define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL */
+#define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL; of one */
+#define MACHINE_GRACE_MS    10000   /* that has to write what it has in memory */
 #define LIFECYCLE_SLEEP_MS  120000  /* for what keeps memory */
 
 void queue_init(sandbox_queue *q);
@@ -28,6 +29,7 @@ void waiters_refuse(sandbox *sb, waiter_list *list, int status,
 void waiters_succeed(lifecycle *lc, sandbox *sb, waiter_list *list);
 
 void lifecycle_enter(lifecycle *lc, sandbox *sb, run_state state);
+uint64_t lifecycle_grace(lifecycle *lc, const sandbox *sb);
 void lifecycle_stop_run(lifecycle *lc, sandbox *sb, uint64_t grace_ms);
 void lifecycle_sleep_run(lifecycle *lc, sandbox *sb);
 

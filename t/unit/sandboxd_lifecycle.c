@@ -38,6 +38,7 @@ static struct {
     bool       fail;
     bool       hang;            /* starts are held back */
     unsigned   starts, stops, destroys;
+    uint64_t   grace;           /* of the last stop */
     unsigned   at_once, most_at_once;
     bool       up[SLOTS];
     fake_call  held;            /* the last one that hangs */
@@ -135,6 +136,7 @@ fake_stop(driver *d, uint32_t slot, uint64_t grace_ms, driver_done cb,
     void *data)
 {
     fake.stops++;
+    fake.grace = grace_ms;
     fake.up[slot % SLOTS] = false;
     fake_later(slot, NULL, cb, data);
 }
@@ -759,6 +761,19 @@ test_close(fixture *f)
     ok(closed == 1 && !fake.up[sb->slot % SLOTS] && !fake.up[late->slot % SLOTS],
        "all ended, the one that was just starting too");
     ok(sb->now.state == STATE_ASLEEP, "asleep");
+    ok(fake.grace == 2000, "after a while for its processes");
+    fixture_close(f);
+
+    fixture_open(f, 1);
+    fake.d.kernel_isolation = true;
+    closed = 0;
+    memset(&o, 0, sizeof(o));
+    lifecycle_start(f->lc, registry_find(f->r, "up"), on_outcome, &o);
+    run_until(f, o.good == 1);
+    lifecycle_close(f->lc, true, 5000, on_closed, &closed);
+    run_until(f, closed == 1);
+    ok(closed == 1 && fake.grace == 10000,
+       "a machine has more: it has to write what it has in memory");
     fixture_close(f);
 
     fixture_open(f, 1);
