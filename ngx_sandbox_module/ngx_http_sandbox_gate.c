@@ -260,9 +260,10 @@ ngx_http_sandbox_label(ngx_http_request_t *r,
 {
     size_t       n;
     ngx_str_t   *domain, *server;
-    ngx_uint_t   i;
+    ngx_uint_t   i, below;
 
     *whole = 0;
+    below = 0;
     server = &r->headers_in.server;
 
     if (!ngx_http_sandbox_host(r, port)) {
@@ -285,17 +286,17 @@ ngx_http_sandbox_label(ngx_http_request_t *r,
                           domain[i].data, domain[i].len)
                == 0)
         {
-            /* more than one label below, or no label at all */
+            /*
+             * More than one label below, or no label at all; unless it is one
+             * below another domain, which is below this one.
+             */
 
-            if (server->len == domain[i].len
-                || server->data[server->len - domain[i].len - 1] == '.')
-            {
-                return NGX_DECLINED;
-            }
+            below |= server->len == domain[i].len
+                     || server->data[server->len - domain[i].len - 1] == '.';
         }
     }
 
-    if (!sandbox_host_valid((char *) server->data, server->len)) {
+    if (below || !sandbox_host_valid((char *) server->data, server->len)) {
         return NGX_DECLINED;
     }
 

@@ -17,7 +17,8 @@ use Time::HiRes qw(sleep time);
 
 alarm_after(180);
 
-my $e = Edge->new(read_timeout => '2s');
+my $e = Edge->new(read_timeout => '2s', server_conf =>
+    'sandbox_preview nest.test eu.nest.test a.tree.test tree.test;');
 my $a = $e->agent(1, ports => [8000, 8001, 9001 .. 9009, 9011 .. 9013]);
 my $b = $e->agent(2);
 
@@ -41,6 +42,9 @@ is($e->get("8000-box2-tok.$d")->{json}{name}, 'box2',
 is($e->get('8000-BOX1-tok.Preview.TEST')->{status}, 200,
     'labels have no case');
 
+is($e->get("8000-box1-tok.$_")->{status}, 200, "below $_")
+    for qw(nest.test eu.nest.test tree.test a.tree.test);
+
 # ---- names that are none --------------------------------------------------
 
 my $none = $e->get("8000-nobody-tok.$d");
@@ -55,7 +59,8 @@ for my $host ("08000-box1-tok.$d", "+8000-box1-tok.$d", "8000x-box1-tok.$d",
     "8000-box1-tok.$d..", "8000-box1-tok.$d:0", "8000-box1-tok.$d:99999",
     "8000-box1-tok.$d:080", "8000-box1-tok.$d:8x", "8000-box1-tok.$d:",
     $d, ".$d", "127.0.0.1", "[::1]", "localhost", ('a' x 64) . ".$d",
-    "8000-box1-tok", "8000-box1-tok.other.test", "8000-box1-tok$d")
+    "8000-box1-tok", "8000-box1-tok.other.test", "8000-box1-tok$d",
+    "x.8000-box1-tok.eu.nest.test", "8000-box1-tok.us.nest.test")
 {
     my $got = $e->get($host);
 
