@@ -22,6 +22,20 @@ typedef struct {
 } ngx_http_sandbox_held_t;
 
 
+/* What a request was let in to. */
+
+typedef struct {
+    uint32_t                      slot;
+    uint32_t                      gen;
+    uint16_t                      port;
+} ngx_http_sandbox_passed_t;
+
+
+static ngx_int_t ngx_http_sandbox_private_check(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure, ngx_str_t *id);
+static ngx_uint_t ngx_http_sandbox_private_passed(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure);
+static void ngx_http_sandbox_private_cleanup(void *data);
 static ngx_int_t ngx_http_sandbox_private_bearer(ngx_http_request_t *r,
     ngx_str_t *id);
 static ngx_int_t ngx_http_sandbox_private_cookies(ngx_http_request_t *r,
@@ -43,14 +57,84 @@ static void ngx_http_sandbox_private_span(ngx_http_request_t *r,
     ngx_http_sandbox_private_span(r, span, name, sizeof(name) - 1)
 
 
+/*
+ * Where nginx redirects a request inside of itself, to a named location or for
+ * try_files, it comes here again, and what it has brought was taken out of it.
+ */
+
 ngx_int_t
 ngx_http_sandbox_private(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure, ngx_str_t *id)
+{
+    ngx_int_t                   rc;
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_sandbox_passed_t  *passed;
+
+    if (exposure && ngx_http_sandbox_private_passed(r, exposure)) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_sandbox_private_check(r, exposure, id);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_sandbox_passed_t));
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    passed = cln->data;
+    passed->slot = exposure->slot;
+    passed->gen = exposure->gen;
+    passed->port = exposure->port;
+
+    cln->handler = ngx_http_sandbox_private_cleanup;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_sandbox_private_passed(ngx_http_request_t *r,
+    ngx_http_sandbox_exposure_t *exposure)
+{
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_sandbox_passed_t  *passed;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        passed = cln->data;
+
+        if (cln->handler == ngx_http_sandbox_private_cleanup
+            && passed->slot == exposure->slot
+            && passed->gen == exposure->gen
+            && passed->port == exposure->port)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* There for its address alone. */
+
+static void
+ngx_http_sandbox_private_cleanup(void *data)
+{
+}
+
+
+static ngx_int_t
+ngx_http_sandbox_private_check(ngx_http_request_t *r,
     ngx_http_sandbox_exposure_t *exposure, ngx_str_t *id)
 {
     uint32_t                       gen;
     ngx_int_t                      rc;
     ngx_str_t                     *arg;
-    ngx_uint_t                     i;
+    ngx_uint_t                     i, fetch;
     sandbox_span                   link;
     sandbox_taken                  taken;
     sandbox_pass_bound             bound;
@@ -82,6 +166,20 @@ ngx_http_sandbox_private(ngx_http_request_t *r,
                                       gen);
     }
 
+    arg = r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)
+          ? ngx_http_sandbox_scrubbed(r) : NULL;
+
+    /*
+     * Before a key is looked for: the preview's pages may bring tokens of their
+     * own, which are no wrong keys.
+     */
+
+    fetch = cookie.valid && ngx_http_sandbox_private_fetch(r, &cookie.pass);
+
+    if (fetch && arg == NULL) {
+        return NGX_OK;
+    }
+
     /* a page can't add a key: there is nothing to forge in such a request */
 
     rc = ngx_http_sandbox_private_bearer(r, id);
@@ -90,9 +188,7 @@ ngx_http_sandbox_private(ngx_http_request_t *r,
         return rc;
     }
 
-    arg = ngx_http_sandbox_scrubbed(r);
-
-    if (arg && (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+    if (arg) {
         link.data = (char *) arg->data;
         link.len = arg->len;
 
@@ -109,11 +205,6 @@ ngx_http_sandbox_private(ngx_http_request_t *r,
     }
 
     if (cookie.valid) {
-
-        if (ngx_http_sandbox_private_fetch(r, &cookie.pass)) {
-            return NGX_OK;
-        }
-
         return ngx_http_sandbox_reject(r, NGX_HTTP_FORBIDDEN, "CROSS_SITE",
                                        "A private preview can be used from "
                                        "its own pages, or opened in a window "

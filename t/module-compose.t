@@ -39,6 +39,7 @@ my %server = (
     mirror => 'mirror /copy;',
     header => 'add_header X-Edge yes always;',
     lost => 'proxy_set_header X-Other yes;',
+    named => 'try_files /maintenance.html @app;',
 );
 
 $e->{http_conf} = <<"EOC";
@@ -78,6 +79,11 @@ server {
 
     location \@own {
         return 418 "own page\n";
+    }
+
+    location \@app {
+        include $proxy;
+        proxy_pass http://sandboxes;
     }
 }
 EOC
@@ -157,6 +163,31 @@ is(get('box1', 'lost')->{status}, 500,
 is(get('box1', 'mirror', '/m?1')->{json}{uri}, '/m?1', 'mirror');
 ok(wait_for(sub { (slurp("$e->{ngx}/copy.log") // '') =~ / 204 / }, 5),
     'has its copy');
+
+# ---- redirects inside of nginx --------------------------------------------
+
+$d->expose(slot => 1, port => 8002, label => '8002-box1', access => 'private',
+    gen => 77);
+is(get('box1', 'named', '/x')->{json}{uri}, '/x', 'try_files');
+for my $slash ('', '?') {
+    is($e->get('8002-box1.named.test', "/x$slash")->{status}, 404,
+        'a private preview behind it is closed');
+    is($e->get('8002-box1.named.test', "/x$slash",
+        headers => { Authorization => "Bearer $Edge::KEY" })->{json}{uri},
+        "/x$slash", 'and open to a key');
+}
+
+$r = $e->api(POST => '/v1/sandbox/box1/ports/8002/link',
+    json => { hostname => "named.test:$e->{port}" });
+my ($host, $link) = ($r->{json}{url} // '') =~ m{^http://([^/]+)(/.*)};
+my %nav = ('Sec-Fetch-Site' => 'none', 'Sec-Fetch-Mode' => 'navigate',
+    'Sec-Fetch-Dest' => 'document');
+
+$r = $e->get($host, $link, headers => \%nav);
+my ($cookie) = ($r->{headers}{'set-cookie'} // '') =~ /^([^;]+)/;
+$r = $e->get($host, '/c', headers => { %nav, Cookie => "$cookie; app=1" });
+is($r->{json}{uri}, '/c', 'to a cookie as well');
+like($r->{json}{head}, qr/^Cookie: app=1\r?$/m, 'which stays outside');
 
 # ---- log ------------------------------------------------------------------
 

@@ -347,6 +347,11 @@ like($e->get($at, '/', headers => [['Authorization', "Bearer $Edge::KEY"],
 is($e->get($at, '/p', method => 'POST', body => 'x', headers =>
     { Authorization => "Bearer $Edge::KEY" })->{status}, 200,
     'any method');
+is(scalar(grep { get('/', %own, Authorization => "Bearer of-the-app-$_",
+    Cookie => $cookie)->{status} == 200 } 1 .. 30), 30,
+    'an app has tokens of its own');
+is($e->api(GET => '/v1/sandbox', headers => { Authorization => 'Bearer wrong' })
+    ->{status}, 401, 'which are no wrong keys');
 is(get('/', %own, Authorization => 'Bearer of-the-app', Cookie => $cookie)
     ->{json}{head} =~ /^Authorization: Bearer of-the-app/m, 1,
     "the app's own goes through");
