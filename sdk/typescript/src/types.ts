@@ -66,12 +66,18 @@ export interface SandboxRecord {
   image: string | null;
   createdAt: string;
   startedAt: string | null;
+  /** When its `ttl` ends. */
+  expiresAt: string | null;
   /** Why it last stopped or didn't start. */
   reason: string | null;
   labels: Record<string, string>;
   /** Names of its variables; values aren't told. */
   env: string[];
   resources: Resources;
+  /** Of those, defaults that its host can't enforce. */
+  unenforced: string[];
+  /** `null` for one that others run. */
+  network: NetworkOptions | null;
   options: Record<string, unknown>;
   /** `start` and `sleep` are false for one that others run. */
   driver: {
@@ -80,6 +86,8 @@ export interface SandboxRecord {
     memorySnapshot: boolean;
     start: boolean;
     sleep: boolean;
+    /** By which its agent is reached; not for one that others run. */
+    channel?: 'unix' | 'tap' | 'vsock' | 'vhost-user-vsock' | 'vhost-vsock';
   };
   [member: string]: unknown;
 }
