@@ -17,6 +17,12 @@ static const advisory  advisories[] = {
       "only with --enable-pci, which sandboxd never gives",
       "https://aws.amazon.com/security/security-bulletins/2026-015-aws" },
 
+    { "firecracker", "CVE-2026-122192",
+      "a guest can reach the VMM's memory after memory wasn't given back",
+      { { 0, 23, 0 } }, { { 1, 16, 2 } }, true,
+      "machines give free memory back; sandboxd refuses these versions",
+      "https://www.cve.org/CVERecord?id=CVE-2026-122192" },
+
     { "firecracker", "firecracker#5958",
       "connections from the guest hang after a snapshot was loaded",
       { { 1, 16, 0 } }, { { 1, 16, 1 } }, true,
@@ -25,22 +31,23 @@ static const advisory  advisories[] = {
 
     { "firecracker", "firecracker#6100",
       "connections to a guest hang after it was paused and resumed",
-      { { 1, 16, 1 } }, { { 1, 16, 2 } }, false,
+      { { 1, 16, 0 } }, { { 1, 16, 2 } }, false,
       "a machine goes on only where its memory couldn't be kept, and then is "
       "ended",
-      "https://github.com/firecracker-microvm/firecracker/pull/6100" },
+      "https://github.com/firecracker-microvm/firecracker/releases/tag/v1.16.2"
+      },
 
     { "jailer", "CVE-2026-1386",
       "who can write to a jail's directories can overwrite the host's files",
       { { 0, 0, 0 } }, { { 1, 13, 2 } }, false,
       "they are root's, in a mount namespace of each machine's own",
-      "https://github.com/firecracker-microvm/firecracker/pull/5631" },
+      "https://www.cve.org/CVERecord?id=CVE-2026-1386" },
 
     { "jailer", "CVE-2026-1386",
       "who can write to a jail's directories can overwrite the host's files",
       { { 1, 14, 0 } }, { { 1, 14, 1 } }, false,
       "they are root's, in a mount namespace of each machine's own",
-      "https://github.com/firecracker-microvm/firecracker/pull/5631" },
+      "https://www.cve.org/CVERecord?id=CVE-2026-1386" },
 
     { "qemu", "CVE-2023-6693",
       "a guest can overflow a buffer of virtio-net",
@@ -65,6 +72,24 @@ static const advisory  advisories[] = {
       { { 0, 0, 0 } }, { { 1, 20, 0 } }, false,
       "sandboxd uses no handler",
       "https://security-tracker.debian.org/tracker/CVE-2025-24965" },
+
+    { "crun", "CVE-2026-84042",
+      "a container started by krun with passt can run its code as root",
+      { { 1, 29, 0 } }, { { 1, 30, 0 } }, false,
+      "sandboxd uses no handler",
+      "https://github.com/containers/crun/releases/tag/1.30" },
+
+    { "crun", "CVE-2026-88264",
+      "an image's /dev/console can make a file on the host",
+      { { 0, 0, 0 } }, { { 1, 30, 0 } }, false,
+      "containers have a /dev of their own, and no console",
+      "https://github.com/containers/crun/releases/tag/1.30" },
+
+    { "crun", "CVE-2026-88265",
+      "an image's /dev/null can lead to a file of the host",
+      { { 0, 0, 0 } }, { { 1, 30, 0 } }, false,
+      "containers have a /dev of their own",
+      "https://github.com/containers/crun/releases/tag/1.30" },
 };
 
 #define ADVISORIES  (sizeof(advisories) / sizeof(advisories[0]))

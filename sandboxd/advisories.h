@@ -14,10 +14,10 @@
 
 #include "sandboxd/program.h"
 
-/* The first Firecracker, and jailer, that is taken: before, vsock was lost with
- * a sleep. */
-#define FC_VERSION_MIN  { { 1, 16, 1 } }
-#define FC_VERSION      "1.16.1"
+/* The first Firecracker, and jailer, that is taken: before, a guest could reach
+ * its VMM's memory, and vsock was lost with a sleep. */
+#define FC_VERSION_MIN  { { 1, 16, 2 } }
+#define FC_VERSION      "1.16.2"
 
 typedef struct {
     const char  *program;       /* "firecracker", "jailer", "qemu", "crun" */

@@ -18,7 +18,8 @@
 #define SAY_MS      5000
 #define PLACES_MAX  4
 
-/* A program, and the driver that needs it ("": none in particular). */
+/* A program, and the driver or channel that needs it ("": none in
+ * particular). */
 typedef struct {
     const char  *name;
     const char  *driver;
@@ -37,6 +38,8 @@ static tool  tools[] = {
       "/usr/bin/firecracker", "/usr/local/bin/firecracker" } },
     { "jailer", "firecracker", "--version", { NULL, "/usr/bin/jailer",
       "/usr/local/bin/jailer" } },
+    { "vhost-device-vsock", "vhost-user-vsock", "--version", { NULL,
+      "/usr/bin/vhost-device-vsock", "/usr/local/bin/vhost-device-vsock" } },
 };
 
 #define TOOLS  (sizeof(tools) / sizeof(tools[0]))
@@ -44,6 +47,7 @@ static tool  tools[] = {
 typedef struct {
     bool         json;
     const char  *drivers;           /* "oci,qemu"; NULL: what is there */
+    const char  *channel;           /* of QEMU's machines; NULL: any */
     json_t      *report;
     json_t      *programs, *advisories, *problems;
 } doctor;
@@ -60,9 +64,11 @@ usage(FILE *f)
 "\n"
 "  --driver NAME[,NAME]  these have to work: oci, qemu, firecracker (default:\n"
 "                        what is installed is looked at)\n"
+"  --qemu-channel NAME   so has this: tap, vhost-user-vsock or vhost-vsock\n"
 "  --json                as a JSON object\n"
 "  --nginx PATH, --crun PATH, --qemu PATH, --firecracker PATH,\n"
-"  --jailer PATH         not those in the usual places\n"
+"  --jailer PATH, --vhost-device-vsock PATH\n"
+"                        not those in the usual places\n"
 "  --help                print this\n", f);
 }
 
@@ -78,6 +84,8 @@ parse(doctor *d, int argc, char **argv)
         { "qemu", required_argument, NULL, 2 },
         { "firecracker", required_argument, NULL, 3 },
         { "jailer", required_argument, NULL, 4 },
+        { "vhost-device-vsock", required_argument, NULL, 5 },
+        { "qemu-channel", required_argument, NULL, 'c' },
         { "driver", required_argument, NULL, 'd' },
         { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
@@ -88,6 +96,16 @@ parse(doctor *d, int argc, char **argv)
         switch (c) {
         case 'd':
             d->drivers = optarg;
+            break;
+        case 'c':
+            if (strcmp(optarg, "tap") != 0
+                && strcmp(optarg, "vhost-user-vsock") != 0
+                && strcmp(optarg, "vhost-vsock") != 0)
+            {
+                usage(stderr);
+                return 2;
+            }
+            d->channel = optarg;
             break;
         case 'j':
             d->json = true;
@@ -112,7 +130,7 @@ parse(doctor *d, int argc, char **argv)
 }
 
 
-/* Is it in the list that was told? */
+/* Is it in the list that was told, or the channel? */
 static bool
 wanted(const doctor *d, const char *driver)
 {
@@ -120,6 +138,10 @@ wanted(const doctor *d, const char *driver)
     const char  *p;
 
     len = strlen(driver);
+
+    if (len != 0 && d->channel != NULL && strcmp(d->channel, driver) == 0) {
+        return true;
+    }
 
     for (p = d->drivers; p != NULL && len != 0; ) {
         if (strncmp(p, driver, len) == 0 && (p[len] == ',' || p[len] == '\0'))
@@ -246,6 +268,14 @@ look_at_host(doctor *d)
                 json_string_value(json_object_get(part, "detail")));
     }
 
+    part = json_object_get(host, "vsock");
+    state = json_string_value(json_object_get(part, "state"));
+
+    if (wanted(d, "vhost-vsock") && strcmp(state, "works") != 0) {
+        problem(d, "the channel vhost-vsock",
+                json_string_value(json_object_get(part, "detail")));
+    }
+
     part = json_object_get(host, "network");
     state = json_string_value(json_object_get(part, "state"));
 
@@ -266,14 +296,14 @@ print(const doctor *d)
     json_array_foreach(d->programs, i, o) {
         told = json_string_value(json_object_get(o, "version"));
         path = json_string_value(json_object_get(o, "path"));
-        printf("%-12s %s%s%s\n",
+        printf("%-18s %s%s%s\n",
                json_string_value(json_object_get(o, "name")),
                told != NULL ? told : path != NULL ? "unknown" : "not found",
                path != NULL ? "  " : "", path != NULL ? path : "");
     }
 
     json_object_foreach(json_object_get(d->report, "host"), name, o) {
-        printf("%-12s %s (%s)\n", name,
+        printf("%-18s %s (%s)\n", name,
                json_string_value(json_object_get(o, "state")),
                json_string_value(json_object_get(o, "detail")));
     }

@@ -191,7 +191,18 @@ doctor_network(void)
 json_t *
 doctor_vsock(void)
 {
-    return access("/dev/vhost-vsock", F_OK) == 0
-           ? state_of("works", "/dev/vhost-vsock; Firecracker needs none")
-           : state_of("absent", "no /dev/vhost-vsock; Firecracker needs none");
+    int  fd, code;
+
+    fd = open("/dev/vhost-vsock", O_RDWR | O_CLOEXEC);
+    code = errno;
+
+    if (fd != -1) {
+        close(fd);
+        return state_of("works", "/dev/vhost-vsock, for QEMU's machines");
+    }
+
+    return code == ENOENT
+           ? state_of("absent", "no /dev/vhost-vsock: QEMU's machines are "
+                      "reached without it, too")
+           : state_of("closed", "/dev/vhost-vsock can't be opened");
 }

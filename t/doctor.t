@@ -40,7 +40,8 @@ my %has = map { $_->{name} => $_ } @{ $all->{programs} };
 is($status, 0, 'nothing is wrong with what is here') or diag($out, $err);
 like($has{$_}{version}, qr/^\d+\.\d+/, "the version of $_")
     for qw(sandboxd kernel sqlite libuv openssl nginx crun);
-ok(exists $has{$_}, "a word on $_") for qw(qemu firecracker jailer);
+ok(exists $has{$_}, "a word on $_")
+    for qw(qemu firecracker jailer vhost-device-vsock);
 for (qw(kvm cgroup network vsock)) {
     like($all->{host}{$_}{state}, qr/^(absent|closed|no guests|partly|works)$/,
         "what there is of $_: $all->{host}{$_}{state}");
@@ -64,7 +65,9 @@ like($out, qr/^problem: firecracker: sandboxd takes none before/m, '... named');
 like($out, qr/^CVE-2026-5747 firecracker 1\.14\.3: .*--enable-pci.*\n +https:/m,
     'what is known against it, where it is from');
 like($out, qr/^CVE-2026-1386 jailer 1\.14\.0: /m, '... and the jailer');
-unlike($out, qr/^problem: CVE/m, '... which are no problem here');
+unlike($out, qr/^problem: CVE-2026-(?:5747|1386)/m,
+    '... which are no problem here');
+like($out, qr/^problem: CVE-2026-122192: /m, '... but this is');
 
 ($status, $out) = doctor('--firecracker',
     program(firecracker => 'echo Firecracker v1.16.2'), '--jailer',
@@ -86,6 +89,23 @@ ok((grep { /none: doesn't say/ } @{ $all->{problems} }), '... by its path');
 ok((grep { /^Firecracker needs KVM: / } @{ $all->{problems} }), '... KVM too')
     if !-e '/dev/kvm';
 
+# Channels to QEMU's machines.
+my $vsock = program(vsock => 'echo vhost-device-vsock 0.3.0');
+($status, $out) = doctor('--qemu-channel', 'vhost-user-vsock',
+    '--vhost-device-vsock', $vsock);
+is($status, 0, 'a channel that can be had');
+like($out, qr/^vhost-device-vsock +0\.3\.0  \Q$vsock\E$/m, '... by a program');
+($status, $out) = doctor('--qemu-channel', 'vhost-user-vsock',
+    '--vhost-device-vsock', "$dir/none");
+is($status, 1, '... which is not there');
+($status, $out) = doctor('--qemu-channel', 'vhost-vsock');
+SKIP: {
+    skip 'there is /dev/vhost-vsock', 2 if -e '/dev/vhost-vsock';
+    is($status, 1, 'one that the kernel hasn\'t');
+    like($out, qr{^problem: the channel vhost-vsock: no /dev/vhost-vsock}m,
+        '... is a problem');
+}
+
 # ---- programs that do as they like
 
 my $begun = time;
@@ -96,7 +116,7 @@ cmp_ok(time - $begun, '<', 20, '... in time');
 ($status, $out) = doctor('--crun', program(crun => 'yes | head -c 100000'));
 like($out, qr/^crun +unknown/m, 'one that says a lot of nothing');
 
-for (['--nonsense'], ['more'], ['--driver']) {
+for (['--nonsense'], ['more'], ['--driver'], ['--qemu-channel', 'auto']) {
     ($status, $out, $err) = doctor(@$_);
     is($status, 2, "no option: @$_");
     like($err, qr/^Usage: sandboxd doctor/m, '... and what there is');

@@ -288,10 +288,10 @@ sub programs {
 
 refused(qr/needs KVM/, 'no KVM', accel => 'auto') if !-e '/dev/kvm';
 refused(qr/needs KVM/, 'emulation', accel => 'tcg');
-refused(qr/1\.15\.2: at least 1\.16\.1 is needed/, 'an old one',
-    program => programs('1.15.2', '1.15.2'));
+refused(qr/1\.16\.1: at least 1\.16\.2 is needed/, 'an old one',
+    program => programs('1.16.1', '1.16.1'));
 refused(qr/different versions/, 'a jailer of another version',
-    program => programs('1.16.2', '1.16.1'));
+    program => programs('1.17.0', '1.16.2'));
 refused(qr/jailer can't be run/, 'no jailer', program => programs('1.16.2'));
 refused(qr/does-not-exist/, 'no Firecracker', program => '/does-not-exist');
 

@@ -54,13 +54,14 @@ main(void)
        && version_find("1.", &v) == -1 && version_find("v.1", &v) == -1,
        "none");
 
-    ok(known("firecracker", "1.14.3", &concerns) == 1 && !concerns,
-       "one that doesn't concern");
-    ok(known("firecracker", "1.14.4", &concerns) == 0, "repaired");
-    ok(known("firecracker", "1.15.0", &concerns) == 1, "in two branches");
-    ok(known("firecracker", "1.15.1", &concerns) == 0, "and in both");
-    ok(known("firecracker", "1.16.0", &concerns) == 1 && concerns,
-       "one that does");
+    ok(known("crun", "1.19.1", &concerns) == 3 && !concerns,
+       "those that don't concern");
+    ok(known("firecracker", "1.14.3", &concerns) == 2, "two");
+    ok(known("firecracker", "1.14.4", &concerns) == 1, "one is repaired");
+    ok(known("firecracker", "1.15.0", &concerns) == 2, "in two branches");
+    ok(known("firecracker", "1.15.1", &concerns) == 1 && concerns,
+       "in both; the other one concerns");
+    ok(known("firecracker", "1.16.1", &concerns) == 2 && concerns, "so later");
     ok(known("firecracker", "1.16.2", &concerns) == 0, "none");
     ok(known("jailer", "1.14.0", &concerns) == 1
        && known("jailer", "1.14.1", &concerns) == 0
