@@ -1,4 +1,4 @@
-/* The command line; see config.h. */
+/* The command line; see config.h.  Its text is in config_usage.c. */
 
 #include <errno.h>
 #include <getopt.h>
@@ -33,7 +33,7 @@ typedef enum {
     OPT_QEMU,
     OPT_FIRECRACKER,
     OPT_KERNEL,
-    OPT_ACCEL,
+    OPT_VSOCK_PROGRAM,
     OPT_IMAGE,
     OPT_DEFAULT_IMAGE,
     OPT_DEV,
@@ -54,6 +54,9 @@ typedef enum {
     OPT_NETWORK_RESOLVER,
     OPT_NETWORK_RATE,
     OPT_NETWORK_REFRESH,
+    OPT_ACCEL,
+    OPT_CHANNEL,
+    OPT_KEEP_MEMORY,
     OPT_TEMPLATES,
     OPT_LOG_LEVEL,
     OPT_VERSION,
@@ -72,6 +75,9 @@ static const struct option  options[] = {
     { "firecracker", required_argument, NULL, OPT_FIRECRACKER },
     { "kernel", required_argument, NULL, OPT_KERNEL },
     { "accel", required_argument, NULL, OPT_ACCEL },
+    { "qemu-channel", required_argument, NULL, OPT_CHANNEL },
+    { "vhost-device-vsock", required_argument, NULL, OPT_VSOCK_PROGRAM },
+    { "keep-memory", required_argument, NULL, OPT_KEEP_MEMORY },
     { "templates", required_argument, NULL, OPT_TEMPLATES },
     { "image", required_argument, NULL, OPT_IMAGE },
     { "default-image", required_argument, NULL, OPT_DEFAULT_IMAGE },
@@ -100,97 +106,10 @@ static const struct option  options[] = {
 };
 
 
-void
-config_usage(FILE *f)
-{
-    fputs(
-"Usage: sandboxd --state-dir DIR --run-dir DIR --secret-file FILE\n"
-"                --agent PATH [OPTION]...\n"
-"       sandboxd doctor [--help]\n"
-"\n"
-"Runs sandboxes for nginx with ngx_http_sandbox_module; or says what this\n"
-"host has for them.\n"
-"\n"
-"  --state-dir DIR      records and writable layers; made with mode 0700\n"
-"  --run-dir DIR        control.sock, the sandboxes' sockets; at most 77\n"
-"                       bytes long; made with mode 0750 (0700 without\n"
-"                       --socket-group)\n"
-"  --secret-file FILE   the secret shared with nginx, 32 to 256 bytes, mode\n"
-"                       0600; made if it is missing\n"
-"  --agent PATH         the static agent binary that runs in each sandbox\n"
-"\n"
-"  --driver NAME[,NAME]  what sandboxes are: \"oci\", containers, or \"qemu\" or\n"
-"                       \"firecracker\", virtual machines; the first is that\n"
-"                       of those that name none (default: oci)\n"
-"  --kernel DIR         of virtual machines: vmlinux, and the modules that\n"
-"                       find their disks; made by scripts/kernel.sh\n"
-"  --qemu PATH          (default: /usr/bin/qemu-system-x86_64)\n"
-"  --firecracker PATH   its jailer is beside it (default:\n"
-"                       /usr/bin/firecracker)\n"
-"  --accel NAME         kvm, tcg (QEMU's emulation) or auto: kvm where a\n"
-"                       guest is seen to run with it (default: auto)\n"
-"  --templates N        of virtual machines that have booted, one for each\n"
-"                       kind, from which others of it start, 0 to 64; on the\n"
-"                       disk with their memory (default: 0)\n"
-"  --crun PATH          the OCI runtime (default: crun in /usr/bin,\n"
-"                       /usr/local/bin, /usr/sbin or /usr/local/sbin)\n"
-"  --image NAME=PATH    a directory that holds a root file system, or a file\n"
-"                       with one (squashfs, erofs, ext4), which virtual\n"
-"                       machines need; up to 32; NAME is 1 to 63 of a-z, 0-9, . _\n"
-"                       and -\n"
-"  --default-image NAME (default: \"host\" with --dev, else the first image)\n"
-"  --dev                offer the image \"host\", made of this machine's own\n"
-"                       programs: for development only\n"
-"  --socket-group GROUP group of the sockets, whose mode is 0660: that of\n"
-"                       nginx's workers (default: the process's own)\n"
-"  --stop-on-exit       end all sandboxes on SIGTERM and SIGINT (default:\n"
-"                       they live on, and the next sandboxd takes them over)\n"
-"  --starts N           sandboxes that are started at the same time, 1 to 256\n"
-"                       (default: twice the processors, at least 4); the\n"
-"                       others wait\n"
-"  --disk-floor SIZE    free disk that creations leave for records and logs,\n"
-"                       in bytes or with K, M, G, T; at least 16M (default:\n"
-"                       256M)\n"
-"  --memory-floor SIZE  memory of the host that starts leave free, likewise\n"
-"                       (default: 256M)\n"
-"  --memory-budget SIZE memory that all sandboxes which run may have together,\n"
-"                       by their limits (default: no bound)\n"
-"  --pool [IMAGE=]N     keep N sandboxes of the image (default: the default\n"
-"                       image) running for those to come, 0 to 1000\n"
-"  --pool-batch N       of which N are prepared at the same time, 1 to 20\n"
-"                       (default: 1)\n"
-"  --pool-interval MS   milliseconds between two looks at them, 100 to\n"
-"                       3600000 (default: 10000)\n"
-"  --external-dir DIR   take agents of others at Unix sockets below DIR, on\n"
-"                       the same mount as the run directory\n"
-"  --external-net NET   take agents of others at addresses in NET, such as\n"
-"                       10.1.0.0/16 or fd00::/8; up to 32 times.  Addresses\n"
-"                       of this machine, its links and clouds' metadata only\n"
-"                       by nets within those\n"
-"  --external-cids N[-M]\n"
-"                       take agents of others over vsock at these cids, from 3\n"
-"                       on, or at 1, which is this machine\n"
-"  --network-pool NET   give sandboxes that may connect to something addresses\n"
-"                       of NET, such as 100.64.0.0/16, of 8 to 29 bits\n"
-"                       (default: none, they have no network)\n"
-"  --network-private NET\n"
-"                       a private net that sandboxes may be allowed to reach;\n"
-"                       up to 32 times\n"
-"  --network-resolver ADDRESS\n"
-"                       a resolver for sandboxes that may connect to\n"
-"                       everything; up to 3 times\n"
-"  --network-rate SIZE  bytes a second that a sandbox may send, and receive,\n"
-"                       at least 16K (default: any number)\n"
-"  --network-refresh N  seconds after which names are looked up again, 1 to\n"
-"                       86400 (default: 60)\n"
-"  --log-level LEVEL    error, warn, info or debug (default: info)\n"
-"  --version            print the version\n"
-"  --help               print this\n"
-"\n"
-"sandboxd image --help tells how images are made and kept.\n"
-"\n"
-"Signals: TERM, INT: end in order; HUP: ignored.\n", f);
-}
+static const char *const  accels[] = { "auto", "kvm", "tcg", NULL };
+static const char *const  channels[] = { "auto", "tap", "vhost-user-vsock",
+                                         "vhost-vsock", NULL };
+static const char *const  switches[] = { "on", "off", NULL };
 
 
 static int
@@ -463,6 +382,21 @@ config_network(config *dst, config_option option, const char *value,
 }
 
 
+static int
+config_one_of(const char *name, const char *value, const char *words,
+    const char *const *list, error **err)
+{
+    for ( ; *list != NULL; list++) {
+        if (strcmp(*list, value) == 0) {
+            return 0;
+        }
+    }
+
+    return error_set(err, 400, "usage", "--%s must be %s, not \"%s\"", name,
+                     words, value);
+}
+
+
 bool
 config_has_driver(const config *cf, config_driver driver)
 {
@@ -508,19 +442,39 @@ config_driver_names(config *dst, char *value, error **err)
 }
 
 
+/* Virtual machines. */
 static int
-config_accel(config *dst, const char *value, error **err)
+config_machine(config *dst, config_option option, const char *value,
+    error **err)
 {
-    if (strcmp(value, "auto") != 0 && strcmp(value, "kvm") != 0
-        && strcmp(value, "tcg") != 0)
-    {
-        return error_set(err, 400, "usage", "--accel must be auto, kvm or "
-                         "tcg, not \"%s\"", value);
+    uint64_t  n;
+
+    switch (option) {
+
+    case OPT_ACCEL:
+        dst->accel = value;
+        return config_one_of("accel", value, "auto, kvm or tcg", accels, err);
+
+    case OPT_CHANNEL:
+        dst->channel = value;
+        return config_one_of("qemu-channel", value, "auto, tap, "
+                             "vhost-user-vsock or vhost-vsock", channels, err);
+
+    case OPT_KEEP_MEMORY:
+        dst->keep_memory = strcmp(value, "off") == 0 ? MACHINE_KEEP_OFF
+                                                     : MACHINE_KEEP_ON;
+        return config_one_of("keep-memory", value, "on or off", switches, err);
+
+    default:
+        if (config_number("templates", value, 0, TEMPLATES_MAX, false, &n, err)
+            < 0)
+        {
+            return -1;
+        }
+
+        dst->templates = (unsigned) n;
+        return 0;
     }
-
-    dst->accel = value;
-
-    return 0;
 }
 
 
@@ -545,6 +499,8 @@ config_text(config *dst, config_option option)
         return &dst->firecracker;
     case OPT_KERNEL:
         return &dst->kernel;
+    case OPT_VSOCK_PROGRAM:
+        return &dst->vsock_program;
     case OPT_DEFAULT_IMAGE:
         return &dst->default_image;
     case OPT_EXTERNAL_DIR:
@@ -607,8 +563,8 @@ config_value(config *dst, config_option option, char *value, error **err)
         return config_driver_names(dst, value, err);
     }
 
-    if (option == OPT_ACCEL) {
-        return config_accel(dst, value, err);
+    if (option >= OPT_ACCEL && option <= OPT_TEMPLATES) {
+        return config_machine(dst, option, value, err);
     }
 
     if (option == OPT_DISK_FLOOR) {
@@ -633,15 +589,6 @@ config_value(config *dst, config_option option, char *value, error **err)
         }
 
         dst->starts = (unsigned) n;
-
-    } else if (option == OPT_TEMPLATES) {
-        if (config_number("templates", value, 0, TEMPLATES_MAX, false, &n, err)
-            < 0)
-        {
-            return -1;
-        }
-
-        dst->templates = (unsigned) n;
 
     } else if (option == OPT_POOL) {
         return config_pool(dst, value, err);

@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/log.h"
 #include "sandboxd/endpoint.h"
+#include "sandboxd/machine_config.h"
 #include "sandboxd/net_policy.h"
 #include "sandboxd/pool_config.h"
 
@@ -36,6 +37,9 @@ typedef struct {
     const char  *firecracker;       /* NULL: the usual place */
     const char  *kernel;            /* directory; NULL: none */
     const char  *accel;             /* NULL: by trying */
+    const char  *channel;           /* NULL: by what there is */
+    const char  *vsock_program;     /* NULL: the usual place */
+    machine_keep  keep_memory;
     unsigned     templates;         /* of machines */
     config_driver  drivers[CONFIG_DRIVERS];     /* the first: the default */
     unsigned     driver_count;

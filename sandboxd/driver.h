@@ -19,6 +19,7 @@
 
 #include "common/error.h"
 #include "sandboxd/endpoint.h"
+#include "sandboxd/machine_config.h"
 
 typedef struct driver       driver;
 typedef struct driver_host  driver_host;
@@ -128,6 +129,10 @@ struct driver {
     void (*stop)(driver *d, uint32_t slot, uint64_t grace_ms,
         driver_done cb, void *data);
 
+    /* Where the workers reach the agent of one that runs, if not at its socket;
+     * false: there.  NULL: always there. */
+    bool (*where)(driver *d, uint32_t slot, endpoint *e);
+
     /* As stop(), but what runs goes on with the next start, if that comes to
      * be; else it is ended within the time.  NULL: memory can't be kept. */
     void (*sleep)(driver *d, uint32_t slot, uint64_t timeout_ms,
@@ -200,6 +205,10 @@ struct driver_host {
     const char     *kernel_dir;     /* with vmlinux and modules/; or NULL */
     const char     *accel;          /* "kvm", "tcg", or "auto": by trying */
     unsigned        templates;      /* of machines, that are kept at most */
+    const char     *channel;        /* of QEMU's machines; NULL: by what there
+                                       is */
+    const char     *vsock_program;  /* of one of them; NULL: the usual place */
+    machine_keep    keep_memory;    /* when machines sleep */
     gid_t           socket_gid;     /* of the agent sockets, mode 0660;
                                        (gid_t) -1: leave it as it is */
     bool            dev;            /* the image "host" is allowed */

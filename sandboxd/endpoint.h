@@ -24,6 +24,8 @@
 #define ENDPOINT_NAME_MAX      255      /* bytes of a socket's name */
 #define ENDPOINT_ADDRESS_MAX    45      /* of an IPv6 address as text */
 #define ENDPOINT_NETS_MAX       32
+#define ENDPOINT_ID_MAX        127      /* of a sandbox that has one, qualified:
+                                           its line in a zone is bounded */
 
 #define ENDPOINT_CID_LOCAL       1      /* this machine */
 #define ENDPOINT_CID_MIN         3      /* else; below: hypervisor, host */

@@ -91,6 +91,7 @@ fc_probe_kvm(const vmm_trial *t)
 
 const vmm  vmm_firecracker = {
     .name = "firecracker",
+    .driver = "firecracker",
     .dir = "microvms",
     .program = "/usr/bin/firecracker",
     .package = "see docs/microvm.md",
@@ -110,5 +111,5 @@ const vmm  vmm_firecracker = {
     .save = fc_save,
     .resume = fc_resume,
     .connect = fc_connect,
-    .connected = fc_connected,
+    .connected = vm_hybrid_connected,
 };

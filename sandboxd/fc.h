@@ -70,6 +70,5 @@ vmm_news fc_event(error **err);
 int fc_save(void);
 void fc_resume(void);
 int fc_connect(void);
-int fc_connected(int fd);
 
 #endif

@@ -10,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,9 +22,6 @@
 
 #define STRING(x)     STRING_OF(x)
 #define STRING_OF(x)  #x
-
-#define CONNECT       "CONNECT " STRING(VM_GUEST_PORT) "\n"
-#define GREETING_MAX  32                /* of "OK <number>\n" */
 
 /* A reset is how a guest ends its VMM, which has no power button.  The disks
  * have no serial numbers of ours. */
@@ -301,57 +296,8 @@ fc_resume(void)
 }
 
 
-/* The line has to arrive in one piece; it fits into any socket. */
 int
 fc_connect(void)
 {
-    int                 fd;
-    struct sockaddr_un  un;
-
-    memset(&un, 0, sizeof(un));
-    un.sun_family = AF_UNIX;
-    strcpy(un.sun_path, FC_VSOCK);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd != -1
-        && (connect(fd, (struct sockaddr *) &un, sizeof(un)) != 0
-            || send(fd, CONNECT, sizeof(CONNECT) - 1, MSG_NOSIGNAL)
-               != sizeof(CONNECT) - 1))
-    {
-        close(fd);
-        fd = -1;
-    }
-
-    return fd;
-}
-
-
-/* Its answer is a line with any number; nothing of what is behind is taken. */
-int
-fc_connected(int fd)
-{
-    char     text[GREETING_MAX], *end;
-    ssize_t  n;
-
-    n = recv(fd, text, sizeof(text), MSG_PEEK | MSG_DONTWAIT);
-
-    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-        return 0;
-    }
-    if (n <= 0) {
-        return -1;
-    }
-
-    end = memchr(text, '\n', (size_t) n);
-
-    if (end == NULL) {
-        return n == sizeof(text) ? -1 : 0;
-    }
-
-    if (end - text < 3 || memcmp(text, "OK ", 3) != 0) {
-        return -1;
-    }
-
-    return recv(fd, text, (size_t) (end + 1 - text), MSG_DONTWAIT)
-           == end + 1 - text ? 1 : -1;
+    return vm_hybrid_connect(FC_VSOCK);
 }

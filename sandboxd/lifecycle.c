@@ -192,6 +192,7 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     sb->run.retry_at = 0;
     sb->started_at = wall_ms();
     starts_count(&lc->counts, uv_now(lc->loop) - sb->run.since);
+    run_at(lc, sb);
     lifecycle_enter(lc, sb, RUN_UP);
 
     memset(&run, 0, sizeof(run));

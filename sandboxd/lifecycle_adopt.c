@@ -35,9 +35,7 @@ adopt_found(void *data, const runfile *run)
     sb->now.epoch = run->epoch;
     memcpy(sb->now.key, run->key, sizeof(sb->now.key));
 
-    if (d == lc->external) {
-        external_at(sb);
-    }
+    run_at(lc, sb);
 
     if (d != lc->external) {
         network_adopt(lc, sb);

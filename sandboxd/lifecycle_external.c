@@ -176,12 +176,24 @@ external_keep(lifecycle *lc, sandbox *sb)
 
 
 void
-external_at(sandbox *sb)
+run_at(lifecycle *lc, sandbox *sb)
 {
+    driver    *d;
+    endpoint   e;
+
+    d = lifecycle_driver(lc, sb);
     json_decref(sb->run.where);
-    sb->run.where = json_incref(json_object_get(
-                        json_object_get(sb->spec, "external"), "endpoint"));
+    sb->run.where = NULL;
     sb->run.where_epoch = sb->now.epoch;
+
+    if (spec_external(sb->spec)) {
+        sb->run.where = json_incref(json_object_get(
+                            json_object_get(sb->spec, "external"),
+                            "endpoint"));
+
+    } else if (d->where != NULL && d->where(d, sb->slot, &e)) {
+        sb->run.where = endpoint_json(&e);
+    }
 }
 
 
@@ -209,7 +221,7 @@ external_found(external_look *look, bool changed)
         sb->run.handle.pid = 0;
         sb->run.handle.start_time = endpoint_tag(&look->where);
         sb->started_at = wall_ms();
-        external_at(sb);
+        run_at(lc, sb);
         lifecycle_enter(lc, sb, RUN_UP);
         external_keep(lc, sb);
 

@@ -69,6 +69,10 @@ bool network_is(sandbox *sb);
 void network_end(lifecycle *lc, sandbox *sb);
 void network_adopt(lifecycle *lc, sandbox *sb);
 
+/* Where its run of this epoch is, if not at its socket: the endpoint that is
+ * registered now, or what the driver says (lifecycle_external.c). */
+void run_at(lifecycle *lc, sandbox *sb);
+
 /* Its start is over, with an error (the callee's) or without. */
 void lifecycle_run_started(lifecycle *lc, sandbox *sb,
     const driver_handle *handle, error *err);
@@ -79,8 +83,6 @@ void external_look_at(lifecycle *lc, sandbox *sb);
 void external_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
 void external_adopted(lifecycle *lc, sandbox *sb);
-/* Its run of this epoch is at the endpoint that is registered now. */
-void external_at(sandbox *sb);
 bool external_same(const sandbox *sb, const runfile *run);
 
 /* Starts what may be started now. */

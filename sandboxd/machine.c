@@ -1,6 +1,7 @@
 /* The driver of virtual machines; see driver.h and machine.h. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "sandboxd/cgroup_layout.h"
 #include "sandboxd/initramfs.h"
 #include "sandboxd/machine.h"
+#include "sandboxd/qemu.h"
 
 
 static void
@@ -104,6 +106,8 @@ machine_health(driver *d, error **err)
         { m->kernel, R_OK, "the machines' kernel can't be read" },
         { m->initramfs, R_OK, "what the machines boot from can't be read" },
         { m->program, X_OK, "the program that runs machines can't be run" },
+        { m->vmm == &vmm_qemu_vhost_user ? m->aid : NULL, X_OK,
+          "the program that reaches machines can't be run" },
     };
 
     if (box_driver_health(&m->base, err) == -1) {
@@ -111,7 +115,7 @@ machine_health(driver *d, error **err)
     }
 
     for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-        if (access(needed[i].path, needed[i].mode) == -1) {
+        if (needed[i].path != NULL && access(needed[i].path, needed[i].mode) == -1) {
             return error_set(err, 503, "driver", "%s: %s", needed[i].what,
                              strerror(errno));
         }
@@ -152,7 +156,7 @@ kvm_note(machine_driver *m, const char *mode, char key[80])
     hash = machine_identity(machine_identity(0, m->program), m->kernel);
     snprintf(key, 80, "%s-%016" PRIx64, m->base.boot_id, hash);
     snprintf(path, sizeof(path), "%s/kvm-%s", m->base.host.state_dir,
-             m->vmm->name);
+             m->vmm->driver);
 
     return fopen(path, mode);
 }
@@ -218,13 +222,37 @@ kvm_probe(machine_driver *m, error **err)
 
     if (!m->kvm && !m->vmm->emulates) {
         return error_set(err, 500, "driver", "%s needs KVM, and no guest runs "
-                         "with it here", m->vmm->name);
+                         "with it here", m->vmm->driver);
     }
 
-    log_info("%s: virtual machines run %s", m->vmm->name, m->kvm ? "with KVM"
-             : "under emulation, which is slow");
+    log_info("%s: virtual machines run %s; their agents are reached by %s",
+             m->vmm->driver, m->kvm ? "with KVM"
+             : "under emulation, which is slow", m->vmm->channel);
 
     return 0;
+}
+
+
+static bool
+machine_where(driver *d, uint32_t slot, endpoint *e)
+{
+    int   dir;
+    char  path[BOX_PATH];
+
+    box_path((box_driver *) d, slot, NULL, path, sizeof(path));
+    dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (dir == -1) {
+        return false;
+    }
+
+    memset(e, 0, sizeof(*e));
+    e->kind = ENDPOINT_VSOCK;
+    e->cid = machine_cid_noted(dir);
+    e->port = VM_GUEST_PORT;
+    close(dir);
+
+    return e->cid != 0;
 }
 
 
@@ -234,13 +262,14 @@ driver_fill(machine_driver *m)
     driver  *d;
 
     d = &m->base.d;
-    d->name = m->vmm->name;
+    d->name = m->vmm->driver;
     d->kernel_isolation = true;
-    d->memory_snapshot = m->vmm->memory;
+    d->memory_snapshot = m->memory;
     d->channel = m->vmm->channel;
     d->start = machine_start_run;
-    d->sleep = m->vmm->memory ? box_sleep_run : NULL;
-    d->clone = m->vmm->memory ? machine_clone_run : NULL;
+    d->sleep = m->memory ? box_sleep_run : NULL;
+    d->clone = machine_clone_run;
+    d->where = machine_where;
     d->stats = machine_stats_run;
     d->health = machine_health;
 }
@@ -267,8 +296,17 @@ driver_machine_create(const driver_host *host, const char *name, error **err)
         abort();
     }
 
-    m->vmm = vmm_find(name);
+    m->vmm = machine_channel_choose(host, name, err);
+
+    if (m->vmm == NULL) {
+        free(m);
+        return NULL;
+    }
+
+    m->memory = m->vmm->memory && host->keep_memory != MACHINE_KEEP_OFF;
     m->program = host->vmm_path != NULL ? host->vmm_path : m->vmm->program;
+    m->aid = host->vsock_program != NULL ? host->vsock_program
+                                         : QEMU_VSOCK_PROGRAM;
     driver_fill(m);
 
     if (box_driver_init(&m->base, host, &machine_ops, m->vmm->dir, 0700, err)

@@ -4,6 +4,7 @@
  * knows; what runs it is a VMM (vmm.h).
  *
  *   machine.c         the driver object
+ *   machine_channel.c  how its agent is reached
  *   machine_size.c    how large a machine is
  *   machine_launch.c  start: directory, lock, disk, group, the keeper
  *   machine_kept.c    whose memory it was that sleep has kept
@@ -38,6 +39,7 @@
  * out of, the other doesn't share, nor another sandbox's. */
 #define MACHINE_UID_VMM     0x7f000000u
 #define MACHINE_UID_KEEPER  0x7f400000u
+#define MACHINE_UID_AID     0x7f800000u     /* of a program beside the VMM */
 #define MACHINE_UID_MASK    0x003fffffu
 
 typedef struct machine_build  machine_build;
@@ -45,7 +47,9 @@ typedef struct machine_build  machine_build;
 typedef struct {
     box_driver   base;              /* first */
     const vmm   *vmm;
+    bool         memory;            /* sleep keeps it */
     const char  *program;
+    const char  *aid;               /* the program beside it; NULL: none */
     char        *kernel;
     char        *initramfs;
     bool         kvm;
@@ -74,6 +78,7 @@ typedef struct {
 
     /* out; the descriptors are the caller's, whether it failed or not */
     bool                   again;   /* it goes on with its memory */
+    uint32_t               cid;     /* it is reached at; 0: at none */
     int                    lock;
     int                    log;
     int                    pidfd;
@@ -118,6 +123,15 @@ void machine_template_drop(const machine_launch *l);
 /* A start has come to a good end: makes the template that it had missed. */
 void machine_template_want(const machine_launch *l);
 void machine_template_abandon(box_driver *bd);
+
+/* machine_channel.c: the VMM of this driver that this host's options mean; NULL:
+ * that can't be had, error set. */
+const vmm *machine_channel_choose(const driver_host *host, const char *name,
+    error **err);
+/* A cid of the host's that nobody has, for as long as the descriptor is open;
+ * -1: error set.  It is noted in the directory, and found there. */
+int machine_cid_take(uint32_t slot, int dir, uint32_t *cid, error **err);
+uint32_t machine_cid_noted(int dir);
 
 /* machine_size.c: the limits of a machine, those of the spec or of the driver;
  * fails where one of the spec can't be had. */

@@ -80,6 +80,11 @@ machine_clone_run(driver *d, uint32_t from, uint32_t to, driver_slept cb,
         error_set(&c->err, 409, "busy", "the sandbox starts or ends");
         c->err->retry_after = 1;
 
+    } else if (b != NULL && !c->m->vmm->memory) {
+        error_set(&c->err, 501, "unsupported", "the memory of virtual machines "
+                  "that are reached by %s can't be copied: put it to sleep "
+                  "first", c->m->vmm->channel);
+
     } else if (c->m->copies >= MACHINE_COPIES_MAX) {
         error_set_field(&c->err, 503, "busy", "", MACHINE_COPIES_MAX,
                         "%d sandboxes are being copied already",

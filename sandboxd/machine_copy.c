@@ -222,6 +222,14 @@ machine_copy(const char *from, bool running, const char *to, bool *memory,
         return box_failed(err, from);
     }
 
+    /* Its first start has failed before there was a disk. */
+    if (!running && faccessat(source, "disk", F_OK, AT_SYMLINK_NOFOLLOW) == -1
+        && errno == ENOENT)
+    {
+        close(source);
+        return 0;
+    }
+
     held = running ? control_save(source, word, err)
                    : asleep_lock(source, word, err);
     target = held != -1 && mkdir(to, 0700) == 0
@@ -265,9 +273,9 @@ machine_dir_remove(const char *path, error **err)
     int     dir;
     size_t  i;
 
-    static const char *const  names[] = { "control", "disk", "disk.new", "end",
-                                          "lock", "memory", "state", VMM_KEPT,
-                                          VMM_KEPT_STATE };
+    static const char *const  names[] = { "cid", "control", "disk", "disk.new",
+                                          "end", "lock", "memory", "state",
+                                          VMM_KEPT, VMM_KEPT_STATE };
 
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 

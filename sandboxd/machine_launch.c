@@ -133,6 +133,22 @@ boot_open(machine_launch *l, error **err)
 
 
 static int
+cid_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
+{
+    l->cid = 0;
+
+    if (!l->m->vmm->cid) {
+        (void) unlinkat(dir, "cid", 0);
+        return 0;
+    }
+
+    fds[VM_FD_VSOCK] = machine_cid_take(l->slot, dir, &l->cid, err);
+
+    return fds[VM_FD_VSOCK] == -1 ? -1 : 0;
+}
+
+
+static int
 order_args(machine_launch *l, vm_order *order, const char *name, error **err)
 {
     vmm_machine  machine;
@@ -145,6 +161,8 @@ order_args(machine_launch *l, vm_order *order, const char *name, error **err)
     machine.again = l->again;
     machine.acpi = l->m->acpi;
     machine.uid = name[0] != '\0' ? order->vmm_uid : 0;
+    machine.cid = name[0] != '\0' ? l->cid : 0;
+    machine.aid = l->m->aid;
 
     return l->m->vmm->args(&machine, (char *) (order + 1), VM_TEXT_MAX,
                            &order->argc, &order->args_len) == 0 ? 0
@@ -159,6 +177,8 @@ order_host(const machine_launch *l, vm_order *order)
     snprintf(order->vmm, sizeof(order->vmm), "%s", l->m->vmm->name);
     order->vmm_uid = MACHINE_UID_VMM + (l->slot & MACHINE_UID_MASK);
     order->own_uid = MACHINE_UID_KEEPER + (l->slot & MACHINE_UID_MASK);
+    order->aid_uid = MACHINE_UID_AID + (l->slot & MACHINE_UID_MASK);
+    order->cid = l->cid;
     /* A jailer makes its own. */
     order->kvm = l->m->kvm && !l->m->vmm->jailer;
     memcpy(order->key, l->key, sizeof(order->key));
@@ -172,8 +192,8 @@ order_host(const machine_launch *l, vm_order *order)
 }
 
 
-/* Its name is no part of what a machine is; with that, whether it goes on is
- * known. */
+/* Its name and cid are no part of what a machine is; with that, whether it goes
+ * on is known. */
 static int
 order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
     error **err)
@@ -404,6 +424,11 @@ files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
     }
 
     fds[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (fds[VM_FD_VSOCK] == -1) {
+        fds[VM_FD_VSOCK] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    }
+
     fds[VM_FD_MEMORY] = file_make(dir, "memory");
     fds[VM_FD_STATE] = file_make(dir, "state");
     fds[VM_FD_END] = file_make(dir, "end");
@@ -485,6 +510,7 @@ machine_launch_work(machine_launch *l, error **err)
 
     if (dir != -1
         && box_lock_take(&l->m->base, dir, &l->lock, &l->owned, err) == 0
+        && cid_open(l, dir, fds, err) == 0
         && order_build(l, dir, fds, order, err) == 0
         && files_open(l, dir, fds, err) == 0 && group_make(l, err) == 0)
     {

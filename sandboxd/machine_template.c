@@ -114,7 +114,7 @@ templates_trim(const machine_driver *m, unsigned max)
         err = NULL;
 
         if (machine_dir_remove(path, &err) != 0) {
-            log_warn("%s: a template stays: %s", m->vmm->name, err->message);
+            log_warn("%s: a template stays: %s", m->vmm->driver, err->message);
             error_free(err);
             return;
         }
@@ -128,7 +128,7 @@ machine_templates_open(machine_driver *m, error **err)
     char  path[BOX_PATH];
 
     if (asprintf(&m->templates, "%s/templates-%s", m->base.host.state_dir,
-                 m->vmm->name) == -1)
+                 m->vmm->driver) == -1)
     {
         abort();
     }
@@ -171,7 +171,7 @@ template_use(const machine_launch *l, const char *path, int dir,
     memory = machine_kept_open(from, word, former, state, false);
 
     if (memory != -1 && disk_file_copy(from, dir, "disk", &err) != 0) {
-        log_info("%s: slot %08x: no template: %s", l->m->vmm->name, l->slot,
+        log_info("%s: slot %08x: no template: %s", l->m->vmm->driver, l->slot,
                  err->message);
         error_free(err);
         (void) unlinkat(dir, "disk", 0);
@@ -243,7 +243,7 @@ build_end(machine_build *b)
 {
     if (b->err != NULL) {
         if (!b->m->base.freed) {
-            log_warn("%s: no template could be made: %s", b->m->vmm->name,
+            log_warn("%s: no template could be made: %s", b->m->vmm->driver,
                      b->err->message);
         }
         error_free(b->err);
@@ -311,7 +311,7 @@ build_copied(uv_work_t *work, int status)
 
     if (b->err == NULL) {
         log_info("%s: a template of the image \"%s\" is made",
-                 b->m->vmm->name, b->spec.image);
+                 b->m->vmm->driver, b->spec.image);
     }
 
     box_destroy_run(&b->m->base.d, MACHINE_TEMPLATE_SLOT, build_destroyed, b);

@@ -203,6 +203,9 @@ daemon_drivers(daemon_state *d, error **err)
     base.crun_path = crun_find(&d->cf);
     base.kernel_dir = d->cf.kernel;
     base.accel = d->cf.accel;
+    base.channel = d->cf.channel;
+    base.vsock_program = d->cf.vsock_program;
+    base.keep_memory = d->cf.keep_memory;
     base.templates = d->cf.templates;
     base.socket_gid = d->h.socket_gid;
     base.dev = d->cf.dev;

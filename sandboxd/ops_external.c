@@ -26,10 +26,6 @@ ops_unsupported(request *req, const sandbox *sb, const char *what)
 }
 
 
-/* What the workers' zones have room for. */
-#define EXTERNAL_NAME_MAX  127
-
-
 /* The endpoint is for whoever may register; the key for nobody. */
 static json_t *
 external_result(service *sv, sandbox *sb)
@@ -96,11 +92,11 @@ external_add(service *sv, request *req, const create_options *options,
         return NULL;
     }
 
-    if (strlen(req->op.sandbox) > EXTERNAL_NAME_MAX) {
-        error_set_field(err, 400, "invalid_id", "id", EXTERNAL_NAME_MAX,
+    if (strlen(req->op.sandbox) > ENDPOINT_ID_MAX) {
+        error_set_field(err, 400, "invalid_id", "id", ENDPOINT_ID_MAX,
                         "the id of a sandbox that others run has at most %d "
                         "characters, with its tenant's prefix",
-                        EXTERNAL_NAME_MAX);
+                        ENDPOINT_ID_MAX);
         return NULL;
     }
 

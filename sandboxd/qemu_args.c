@@ -18,9 +18,17 @@
                       " random.trust_cpu=on cryptomgr.notests audit=0"       \
                       " 8250.nr_uarts=1 i8042.noaux i8042.nomux"             \
                       " i8042.dumbkbd SANDBOX_INIT=1"                        \
-                      " SANDBOX_BOOT_FILE=/dev/sandbox/boot"                 \
-                      " SANDBOX_LISTEN=tcp:" VM_GUEST_ADDRESS ":"            \
+                      " SANDBOX_BOOT_FILE=/dev/sandbox/boot"
+
+#define LISTEN_TCP    " SANDBOX_LISTEN=tcp:" VM_GUEST_ADDRESS ":"            \
                       STRING(VM_GUEST_PORT)
+#define LISTEN_VSOCK  " SANDBOX_LISTEN=vsock:" STRING(VM_GUEST_PORT)
+
+typedef enum {
+    CHANNEL_TAP,
+    CHANNEL_VHOST_USER,
+    CHANNEL_VHOST
+} channel;
 
 /* A comma would begin the next property. */
 static void
@@ -56,9 +64,109 @@ add_disk(arg_list *l, const char *name, int fd, const char *more)
 }
 
 
-int
-qemu_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
-    uint32_t *len)
+/* The program beside it has to reach the guest's memory. */
+static void
+add_memory(arg_list *l, const vmm_machine *m)
+{
+    arg_add(l, "-object");
+    arg_add(l, "memory-backend-memfd,id=memory,size=%lluM,share=on",
+            (unsigned long long) (m->memory >> 20));
+    arg_add(l, "-machine");
+    arg_add(l, "memory-backend=memory");
+}
+
+
+static void
+add_vsock(arg_list *l, const vmm_machine *m, channel to)
+{
+    if (to == CHANNEL_TAP) {
+        return;
+    }
+
+    /* There is no vsock but by virtio 1. */
+    arg_add(l, "-global");
+    arg_add(l, "virtio-mmio.force-legacy=false");
+
+    if (to == CHANNEL_VHOST_USER) {
+        add_memory(l, m);
+        arg_add(l, "-chardev");
+        arg_add(l, "socket,id=vsock,fd=%d", VM_FD_VSOCK);
+        arg_add(l, "-device");
+        arg_add(l, "vhost-user-vsock-device,chardev=vsock");
+
+    } else {
+        arg_add(l, "-device");
+        arg_add(l, "vhost-vsock-device,guest-cid=%u,vhostfd=%d",
+                (unsigned) m->cid, VM_FD_VSOCK);
+    }
+}
+
+
+static void
+args_machine(arg_list *l, const vmm_machine *m, channel to)
+{
+    arg_add(l, "%s", m->program);
+    add_name(l, m->name);
+    arg_add(l, "-M");
+    arg_add(l, "microvm,rtc=on,pit=on,pic=on%s", m->acpi ? "" : ",acpi=off");
+    arg_add(l, "-accel");
+    arg_add(l, "%s", m->kvm ? "kvm" : "tcg,tb-size=64");
+    arg_add(l, "-cpu");
+    arg_add(l, "%s", m->kvm ? "host" : "max");
+    arg_add(l, "-m");
+    arg_add(l, "%lluM", (unsigned long long) (m->memory >> 20));
+    arg_add(l, "-smp");
+    arg_add(l, "%u", m->cpus);
+    arg_add(l, "-nodefaults");
+    arg_add(l, "-no-user-config");
+    arg_add(l, "-no-reboot");
+    arg_add(l, "-display");
+    arg_add(l, "none");
+    arg_add(l, "-monitor");
+    arg_add(l, "none");
+    arg_add(l, "-serial");
+    arg_add(l, "stdio");
+    arg_add(l, "-sandbox");
+    arg_add(l, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+        "resourcecontrol=deny");
+
+    add_disk(l, "boot", VM_FD_BOOT, "");
+    add_disk(l, "root", VM_FD_ROOT, ",readonly=on");
+    add_disk(l, "disk", VM_FD_DISK, ",discard=unmap");
+
+    arg_add(l, "-netdev");
+    arg_add(l, "tap,id=net,fd=%d", VM_FD_TAP);
+    arg_add(l, "-device");
+    arg_add(l, "virtio-net-device,netdev=net,mac=" VM_GUEST_MAC);
+    add_vsock(l, m, to);
+
+    /* What the guest doesn't use any more is the host's again. */
+    arg_add(l, "-device");
+    arg_add(l, "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on");
+
+    arg_add(l, "-chardev");
+    arg_add(l, "socket,id=monitor,fd=%d", VM_FD_MONITOR);
+    arg_add(l, "-mon");
+    arg_add(l, "chardev=monitor,mode=control");
+
+    if (m->again) {
+        arg_add(l, "-incoming");
+        arg_add(l, "fd:%d", VM_FD_KEPT);
+    }
+
+    arg_add(l, "-kernel");
+    arg_add(l, VM_KERNEL);
+    arg_add(l, "-initrd");
+    arg_add(l, VM_INITRAMFS);
+    arg_add(l, "-append");
+    arg_add(l, "%s%s%s", LINE, to == CHANNEL_TAP ? LISTEN_TCP : LISTEN_VSOCK,
+            m->kvm ? "" : LINE_TCG);
+}
+
+
+static int
+args_build(const vmm_machine *m, channel to, char *dst, size_t size,
+    uint32_t *argc, uint32_t *len)
 {
     arg_list  l;
 
@@ -66,63 +174,63 @@ qemu_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
     l.p = dst;
     l.size = size;
 
-    arg_add(&l, "%s", m->program);
-    add_name(&l, m->name);
-    arg_add(&l, "-M");
-    arg_add(&l, "microvm,rtc=on,pit=on,pic=on%s", m->acpi ? "" : ",acpi=off");
-    arg_add(&l, "-accel");
-    arg_add(&l, "%s", m->kvm ? "kvm" : "tcg,tb-size=64");
-    arg_add(&l, "-cpu");
-    arg_add(&l, "%s", m->kvm ? "host" : "max");
-    arg_add(&l, "-m");
-    arg_add(&l, "%lluM", (unsigned long long) (m->memory >> 20));
-    arg_add(&l, "-smp");
-    arg_add(&l, "%u", m->cpus);
-    arg_add(&l, "-nodefaults");
-    arg_add(&l, "-no-user-config");
-    arg_add(&l, "-no-reboot");
-    arg_add(&l, "-display");
-    arg_add(&l, "none");
-    arg_add(&l, "-monitor");
-    arg_add(&l, "none");
-    arg_add(&l, "-serial");
-    arg_add(&l, "stdio");
-    arg_add(&l, "-sandbox");
-    arg_add(&l, "on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
-        "resourcecontrol=deny");
+    args_machine(&l, m, to);
+    *argc = l.argc;
 
-    add_disk(&l, "boot", VM_FD_BOOT, "");
-    add_disk(&l, "root", VM_FD_ROOT, ",readonly=on");
-    add_disk(&l, "disk", VM_FD_DISK, ",discard=unmap");
-
-    arg_add(&l, "-netdev");
-    arg_add(&l, "tap,id=net,fd=%d", VM_FD_TAP);
-    arg_add(&l, "-device");
-    arg_add(&l, "virtio-net-device,netdev=net,mac=" VM_GUEST_MAC);
-
-    /* What the guest doesn't use any more is the host's again. */
-    arg_add(&l, "-device");
-    arg_add(&l, "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on");
-
-    arg_add(&l, "-chardev");
-    arg_add(&l, "socket,id=monitor,fd=%d", VM_FD_MONITOR);
-    arg_add(&l, "-mon");
-    arg_add(&l, "chardev=monitor,mode=control");
-
-    if (m->again) {
-        arg_add(&l, "-incoming");
-        arg_add(&l, "fd:%d", VM_FD_KEPT);
+    if (to == CHANNEL_VHOST_USER) {
+        arg_add(&l, "%s", m->aid);
     }
 
-    arg_add(&l, "-kernel");
-    arg_add(&l, VM_KERNEL);
-    arg_add(&l, "-initrd");
-    arg_add(&l, VM_INITRAMFS);
-    arg_add(&l, "-append");
-    arg_add(&l, "%s%s", LINE, m->kvm ? "" : LINE_TCG);
-
-    *argc = l.argc;
     *len = (uint32_t) l.len;
 
-    return l.full || l.argc > VM_ARGS_MAX ? -1 : 0;
+    return l.full || *argc > VM_ARGS_MAX ? -1 : 0;
+}
+
+
+int
+qemu_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
+    uint32_t *len)
+{
+    return args_build(m, CHANNEL_TAP, dst, size, argc, len);
+}
+
+
+int
+qemu_args_vhost_user(const vmm_machine *m, char *dst, size_t size,
+    uint32_t *argc, uint32_t *len)
+{
+    return args_build(m, CHANNEL_VHOST_USER, dst, size, argc, len);
+}
+
+
+int
+qemu_args_vhost(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
+    uint32_t *len)
+{
+    return args_build(m, CHANNEL_VHOST, dst, size, argc, len);
+}
+
+
+const char *
+qemu_args_aid(const vm_order *order)
+{
+    uint32_t     i;
+    const char  *p, *end;
+
+    p = (const char *) (order + 1);
+    end = p + order->args_len;
+
+    for (i = 0; p < end; i++) {
+        if (memchr(p, '\0', (size_t) (end - p)) == NULL) {
+            break;
+        }
+
+        if (i == order->argc) {
+            return p;
+        }
+
+        p += strlen(p) + 1;
+    }
+
+    return NULL;
 }

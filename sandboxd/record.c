@@ -76,6 +76,24 @@ record_endpoint(json_t *record, const sandbox *sb)
 }
 
 
+/* Of one of ours that workers reach by themselves: what was told of an earlier
+ * run is at its socket, where it is nobody any more.  Longer names are not
+ * taken with an address: the keeper leads to those. */
+static void
+record_where(json_t *record, const sandbox *sb)
+{
+    if (strlen(sb->id) > ENDPOINT_ID_MAX) {
+        return;
+    }
+
+    json_object_set_new(record, "endpoint",
+                        sb->shown.state == STATE_RUNNING
+                        && sb->run.where_epoch == sb->shown.epoch
+                        ? json_incref(sb->run.where)
+                        : json_pack("{s:s}", "kind", "unix"));
+}
+
+
 json_t *
 record_item(const item *it)
 {
@@ -104,6 +122,9 @@ record_item(const item *it)
 
         if (spec_external(sb->spec)) {
             record_endpoint(record, sb);
+
+        } else if (sb->run.where != NULL) {
+            record_where(record, sb);
         }
 
         record_limits(record, json_incref(json_object_get(sb->spec,

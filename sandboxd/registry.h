@@ -124,8 +124,8 @@ typedef struct {
     deadline       idle;        /* when it is looked at again */
     bool           polled;      /* somebody is being asked about it */
     bool           again;       /* registered anew meanwhile */
-    json_t        *where;       /* the endpoint of the run of this epoch, */
-    uint32_t       where_epoch; /* if others run it; a reference */
+    json_t        *where;       /* the endpoint of the run of this epoch; */
+    uint32_t       where_epoch; /* NULL: its socket; a reference */
     bool           dropped;     /* an ephemeral one's files are gone */
     bool           kept;        /* its memory is */
     uint64_t       env_seq;     /* of the last time that it was told */

@@ -419,3 +419,27 @@ seccomp_filter_build(error **err)
 
     return text;
 }
+
+
+int
+seccomp_filter_load(error **err)
+{
+    int              rc;
+    scmp_filter_ctx  ctx;
+
+    ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+    if (ctx == NULL) {
+        return error_set(err, 500, "seccomp", "libseccomp doesn't work here");
+    }
+
+    rc = add_rules(ctx);
+
+    if (rc == 0) {
+        rc = seccomp_load(ctx);
+    }
+
+    seccomp_release(ctx);
+
+    return rc == 0 ? 0 : error_set(err, 500, "seccomp", "the filter can't be "
+                                   "loaded: %s", strerror(-rc));
+}

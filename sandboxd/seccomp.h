@@ -1,7 +1,7 @@
 /*
  * The system calls that a sandbox may make, as a filter program.  It is
  * compiled once, when sandboxd starts: compiling it takes longer than all the
- * rest of a sandbox's start.
+ * rest of a container's start.
  */
 
 #ifndef SANDBOXD_SECCOMP_H
@@ -11,5 +11,9 @@
 
 /* The program in base64, for the caller to free; NULL on error. */
 char *seccomp_filter_build(error **err);
+
+/* The same filter for this process, from here on; it gets no privileges any
+ * more. */
+int seccomp_filter_load(error **err);
 
 #endif

@@ -7,9 +7,11 @@
  * else can reach.  Everything that it has made goes with it.
  *
  *   vm_main.c     its loop: signals, the VMM's end, when the agent is ready
+ *   vm_process.c  the VMM as a process
  *   vm_jail.c     what VMM and keeper see of the host's files
  *   vm_net.c      the TAP and its addresses
  *   vm_forward.c  connections to the agent
+ *   vm_vsock.c    how they are made where they don't go over the TAP
  *   vm_console.c  what the guest says on its console
  *   vm_save.c     keeping the machine in files: sleep, and copies
  *   vm_ask.c      what the agent is asked for by the keeper itself
@@ -43,9 +45,11 @@
 #define VM_FD_KEPT        11        /* the same of the last sleep, or null, */
 #define VM_FD_KEPT_STATE  12        /* for the VMM */
 #define VM_FD_CONTROL     13        /* listens: who wants a copy */
-#define VM_FDS            14
-#define VM_FD_TAP         14        /* for the VMM, made here */
-#define VM_FD_MONITOR     15        /* the same, if it has one: its end */
+#define VM_FD_VSOCK       14        /* for the VMM: /dev/vhost-vsock; or what
+                                       its open() puts there */
+#define VM_FDS            15
+#define VM_FD_TAP         15        /* for the VMM, made here */
+#define VM_FD_MONITOR     16        /* the same, if it has one: its end */
 #define VM_FD_LAST        VM_FD_MONITOR
 
 #define VM_PATH_MAX       4096
@@ -84,6 +88,8 @@ typedef struct {
     uint64_t  file_max;                 /* bytes of a file of the VMM's */
     uid_t     vmm_uid;
     uid_t     own_uid;
+    uid_t     aid_uid;                  /* of a program beside the VMM */
+    uint32_t  cid;                      /* of VM_FD_VSOCK; 0: it has none */
     bool      kvm;                      /* the VMM needs /dev/kvm */
     char      key[33];
     char      former[33];               /* the agent's, if it goes on */
@@ -125,6 +131,10 @@ void vm_stop(void);
 /* The agent is reached, and nobody has asked for the end. */
 bool vm_running(void);
 
+/* vm_process.c: of this process, a limit, and its user for good. */
+void vm_limit(int what, uint64_t value);
+void vm_become(uid_t uid);
+
 /* vm_jail.c: from here on nothing else of the host can be opened.  more() adds
  * what a VMM needs; NULL: nothing. */
 int vm_jail(const vm_order *order,
@@ -135,6 +145,13 @@ int vm_jail_file(const char *source, const char *target, uint64_t attributes);
 
 /* vm_net.c: returns the TAP. */
 int vm_net(error **err);
+
+/* vm_vsock.c: a connection to the agent's port through a socket at which a VMM
+ * wants to hear a line with it, and answers with one; and whether it has. */
+int vm_hybrid_connect(const char *path);
+int vm_hybrid_connected(int fd);
+/* The same by the kernel, which says by itself when it is made. */
+int vm_vsock_connect(uint32_t cid);
 
 /* How the agent is connected to: by TCP where connect is NULL; else as a VMM's
  * table has it (vmm.h). */

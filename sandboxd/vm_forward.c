@@ -359,7 +359,7 @@ vm_forward_connect(void)
 uint32_t
 vm_forward_wait(void)
 {
-    return forward_way.connect != NULL ? EPOLLIN : EPOLLOUT;
+    return forward_way.connected != NULL ? EPOLLIN : EPOLLOUT;
 }
 
 
@@ -369,7 +369,7 @@ vm_forward_connected(int fd)
     int        why;
     socklen_t  len;
 
-    if (forward_way.connect != NULL) {
+    if (forward_way.connected != NULL) {
         return forward_way.connected(fd);
     }
 

@@ -2,13 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -26,6 +24,7 @@
 #define AGAIN_MS       15000    /* for a machine that goes on, */
 #define AGAIN_LOOK_MS  50       /* and how often it is tried: TCP is slower; */
 #define AGAIN_WAIT_MS  1000     /* other ways say when they fail */
+#define LATE_MS        500      /* for the VMM's end, behind another process's */
 #define UNSAVED_MS     5000     /* for the end of one that can't be saved: its
                                    disk is written, its agent may be mute */
 
@@ -108,109 +107,6 @@ order_read(void)
     }
 
     return order;
-}
-
-
-static void
-ids_become(uid_t uid)
-{
-    if (setgroups(0, NULL) != 0 || setresgid(uid, uid, uid) != 0
-        || setresuid(uid, uid, uid) != 0
-        || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-    {
-        vm_end(1, "the user can't be changed");
-    }
-}
-
-
-static void
-limit_set(int what, uint64_t value)
-{
-    struct rlimit  limit;
-
-    limit.rlim_cur = value;
-    limit.rlim_max = value;
-    (void) setrlimit(what, &limit);
-}
-
-
-static void
-vmm_exec(vm_order *order, int console)
-{
-    int       fd;
-    char     *p, *argv[VM_ARGS_MAX + 1];
-    sigset_t  none;
-    uint32_t  i;
-
-    static char *const  env[] = { "PATH=/usr/bin:/bin", NULL };
-
-    p = (char *) (order + 1);
-
-    for (i = 0; i < order->argc && i < VM_ARGS_MAX; i++) {
-        argv[i] = p;
-        p += strlen(p) + 1;
-    }
-    argv[i] = NULL;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-
-    dup2(console, 1);
-    dup2(console, 2);
-
-    /* Ours are close-on-exec; these are the VMM's.  What sleep keeps is handed
-     * over when it is asked for. */
-    for (fd = VM_FD_BOOT; fd <= VM_FD_LAST; fd++) {
-        if (fd != VM_FD_MEMORY && fd != VM_FD_STATE && fd != VM_FD_CONTROL) {
-            (void) fcntl(fd, F_SETFD, 0);
-        }
-    }
-
-    /* Broken out of, it could make its files longer, or leave its memory. */
-    limit_set(RLIMIT_FSIZE, order->file_max);
-    limit_set(RLIMIT_CORE, 0);
-
-    if (vm_kind->jailer) {
-        /* It is root until it has made the jail; the keeper, another user, has
-         * to be able to connect to sockets that are made there. */
-        (void) umask(0);
-        (void) prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-
-    } else {
-        ids_become(order->vmm_uid);
-    }
-
-    execve(argv[0], argv, env);
-
-    fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
-    _exit(127);
-}
-
-
-static void
-vmm_start(vm_order *order, error **err)
-{
-    int  fds[2];
-
-    if (pipe2(fds, O_CLOEXEC) != 0) {
-        error_set(err, 500, "start_failed", "pipe: %s", strerror(errno));
-        return;
-    }
-
-    (void) fcntl(fds[0], F_SETFL, O_NONBLOCK);
-    vm_console_fd = fds[0];
-
-    vm_vmm = fork();
-
-    if (vm_vmm == 0) {
-        vmm_exec(order, fds[1]);
-    }
-
-    close(fds[1]);
-
-    if (vm_vmm == -1) {
-        error_set(err, 500, "start_failed", "fork: %s", strerror(errno));
-    }
 }
 
 
@@ -478,11 +374,35 @@ vmm_ended(int status)
 }
 
 
+/* The machine is of no use without it.  If the VMM has ended as well, or does
+ * so now, its end is the reason, and this one's a consequence. */
+static void
+aid_ended(const char *why)
+{
+    int              i, status;
+    struct timespec  pause;
+
+    pause.tv_sec = 0;
+    pause.tv_nsec = 10 * 1000000;
+
+    for (i = 0; i < LATE_MS / 10; i++) {
+        if (waitpid(vm_vmm, &status, WNOHANG) == vm_vmm) {
+            vmm_ended(status);
+        }
+
+        (void) nanosleep(&pause, NULL);
+    }
+
+    vm_end(1, why);
+}
+
+
 static void
 signal_event(void)
 {
     int                      status;
     pid_t                    pid;
+    const char              *why;
     struct signalfd_siginfo  info;
 
     while (read(vm_signals, &info, sizeof(info)) == sizeof(info)) {
@@ -497,6 +417,12 @@ signal_event(void)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == vm_vmm) {
             vmm_ended(status);
+        }
+
+        why = vm_kind->ended != NULL ? vm_kind->ended(pid, status) : NULL;
+
+        if (why != NULL) {
+            aid_ended(why);
         }
     }
 }
@@ -605,7 +531,7 @@ descriptors_keep(void)
         (void) fcntl(fd, F_SETFD, FD_CLOEXEC);
     }
 
-    limit_set(RLIMIT_CORE, 0);
+    vm_limit(RLIMIT_CORE, 0);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max
@@ -657,6 +583,7 @@ descriptors_close(void)
     close(VM_FD_ROOT);
     close(VM_FD_KEPT);
     close(VM_FD_KEPT_STATE);
+    close(VM_FD_VSOCK);
     close(VM_FD_TAP);
     close(VM_FD_MONITOR);
 }
@@ -689,7 +616,7 @@ vm_main(void)
     way.max = vm_kind->connections;
     vm_signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     vm_epoll = epoll_create1(EPOLL_CLOEXEC);
-    vmm_start(order, &err);
+    vm_vmm = vm_process_start(vm_kind, order, &vm_console_fd, &err);
 
     if (err != NULL || vm_signals == -1 || vm_epoll == -1
         || vm_forward_open(vm_epoll, &way, &err) != 0)
@@ -698,7 +625,7 @@ vm_main(void)
     }
 
     descriptors_close();
-    ids_become(order->own_uid);
+    vm_become(order->own_uid);
     vm_monitor = vm_kind->begin(order, &err);
 
     if (vm_monitor == -1 || vm_save_open(vm_kind, order, vm_epoll) != 0) {

@@ -10,6 +10,7 @@
  *   qemu_args.c      its arguments
  *   qemu_probe.c     does KVM run guests with it here?
  *   qemu_monitor.c   what the keeper tells it
+ *   qemu_vsock.c     what is different where its agents are reached by vsock
  */
 
 #ifndef SANDBOXD_VMM_H
@@ -34,6 +35,8 @@ typedef struct {
     bool         again;         /* it goes on from what was kept of it */
     bool         acpi;          /* its kernel finds its devices with it */
     uid_t        uid;           /* as which it runs; 0: any, it isn't run */
+    uint32_t     cid;           /* where it has one of the host's */
+    const char  *aid;           /* the program beside the VMM, if it has one */
 } vmm_machine;
 
 /* With what a VMM is tried. */
@@ -59,16 +62,19 @@ typedef enum {
 #define VMM_KEPT_STATE  "kept-state"
 
 struct vmm {
-    const char  *name;          /* of its driver: "qemu" */
+    const char  *name;          /* in an order */
+    const char  *driver;        /* "qemu" */
     const char  *dir;           /* of its machines, below the state directory */
     const char  *program;       /* the usual place */
     const char  *package;       /* who has it: "Debian's package ..." */
-    bool         memory;        /* sleep keeps a machine's memory */
+    bool         memory;        /* a machine's can be kept in files */
     bool         emulates;      /* it can do without KVM */
     bool         jailer;        /* it is started by a program that is root, and
                                    makes the VMM's jail, devices and user; the
                                    VMM opens all by names */
-    const char  *channel;       /* to the agent: "tap", "vsock" */
+    const char  *channel;       /* to the agent: "tap", "vsock", ... */
+    bool         cid;           /* which is a cid of the host's, with the
+                                   device that has it at VM_FD_VSOCK */
     const char  *modules;       /* a directory of the kernel's, with those that
                                    the guest needs for that; NULL: none */
     unsigned     connections;   /* to the agent, at most; 0: as many as the
@@ -117,9 +123,17 @@ struct vmm {
     /* A connection to the agent's port in the guest, being made; -1: errno.
      * NULL: TCP over the TAP. */
     int (*connect)(void);
-    /* It can be read: 1: it is made; 0: not yet; -1: it won't be. */
+    /* It can be read: 1: it is made; 0: not yet; -1: it won't be.  NULL: the
+     * kernel says so by itself. */
     int (*connected)(int fd);
+    /* A process of the keeper's that is not the VMM has ended: what the
+     * machine ends for, if it was one that it needs.  NULL: there is none. */
+    const char *(*ended)(pid_t pid, int status);
 };
+
+/* vm_process.c: starts the VMM, whose console is read from *console. */
+pid_t vm_process_start(const vmm *kind, vm_order *order, int *console,
+    error **err);
 
 /* vm_save.c, for the keeper's loop: the machine is to sleep, and ends; it is to
  * stop, and has to run for that. */
@@ -133,9 +147,13 @@ bool vm_save_news(vmm_news news);
 bool vm_save_event(void *ptr);
 
 extern const vmm  vmm_qemu;
+extern const vmm  vmm_qemu_vhost_user;
+extern const vmm  vmm_qemu_vhost;
 extern const vmm  vmm_firecracker;
 
-/* NULL: there is none of this name. */
+/* NULL: there is none of this name; of this driver and channel (NULL: its
+ * first one). */
 const vmm *vmm_find(const char *name);
+const vmm *vmm_of(const char *driver, const char *channel);
 
 #endif

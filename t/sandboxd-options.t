@@ -84,6 +84,10 @@ refused([@base, '--image', 'a=/x', '--driver', 'qemu', '--pool', '1'],
 refused([@base, '--image', 'a=/x', '--driver', 'qemu'],
     $> == 0 ? qr/give --kernel/ : qr/need root/, 'no kernel');
 refused([@base, '--dev', '--accel', 'x'], qr/auto, kvm or tcg/, 'what is none');
+refused([@base, '--dev', '--qemu-channel', 'vsock'],
+    qr/auto, tap, vhost-user-vsock or vhost-vsock, not "vsock"/, 'no channel');
+refused([@base, '--dev', '--keep-memory', 'yes'], qr/on or off, not "yes"/,
+    'neither on nor off');
 for my $i (0, 2, 4, 6) {
     my @args = @base;
     my ($name) = splice @args, $i, 2;

@@ -380,6 +380,9 @@ main(int argc, char **argv)
                                                 : "tcg";
     host.vmm_path = getenv("DRIVER_VMM");
 
+    host.channel = getenv("DRIVER_CHANNEL");
+    host.vsock_program = getenv("DRIVER_VSOCK_PROGRAM");
+
     if (getenv("DRIVER_TEMPLATES") != NULL) {
         host.templates = (unsigned) atoi(getenv("DRIVER_TEMPLATES"));
     }

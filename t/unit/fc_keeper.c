@@ -1,4 +1,4 @@
-/* sources: sandboxd/fc_keeper.c sandboxd/fc_args.c sandboxd/arg_list.c sandboxd/fc_client.c sandboxd/fc_api.c sandboxd/fc_answer.c common/error.c */
+/* sources: sandboxd/fc_keeper.c sandboxd/vm_vsock.c sandboxd/fc_args.c sandboxd/arg_list.c sandboxd/fc_client.c sandboxd/fc_api.c sandboxd/fc_answer.c common/error.c */
 /* libs: -ljansson */
 
 /* A jailer's arguments, what a keeper is told beside them, and what it takes
@@ -66,7 +66,7 @@ greeting(const char *said, int want, const char *left)
     }
 
     (void) !write(pair[1], said, strlen(said));
-    rc = fc_connected(pair[0]);
+    rc = vm_hybrid_connected(pair[0]);
     n = recv(pair[0], rest, sizeof(rest) - 1, MSG_DONTWAIT);
     rest[n > 0 ? n : 0] = '\0';
     ok(rc == want && (left == NULL || strcmp(rest, left) == 0),
@@ -92,7 +92,7 @@ connections(void)
 
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0) {
         close(pair[1]);
-        ok(fc_connected(pair[0]) == -1, "a closed one");
+        ok(vm_hybrid_connected(pair[0]) == -1, "a closed one");
         close(pair[0]);
     }
 }

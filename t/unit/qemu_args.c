@@ -2,6 +2,7 @@
 
 /* The arguments of QEMU. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "sandboxd/qemu.h"
@@ -46,6 +47,42 @@ has(const char *name)
 }
 
 
+static void
+vsock(vmm_machine *a)
+{
+    vm_order  *order;
+
+    order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX);
+    a->aid = "/opt/vhost-device-vsock";
+    ok(qemu_args_vhost_user(a, text, sizeof(text), &argc, &len) == 0
+       && strncmp(after("-object"), "memory-backend-memfd,", 21) == 0
+       && strstr(after("-object"), "size=160M,share=on") != NULL
+       && has("memory-backend=memory"), "memory that is shared");
+    ok(has("virtio-mmio.force-legacy=false")
+       && has("vhost-user-vsock-device,chardev=vsock")
+       && strstr(after("-append"), "SANDBOX_LISTEN=vsock:5000") != NULL
+       && strstr(after("-append"), "tcp:") == NULL, "reached by vsock");
+    ok(!has(a->aid), "the program beside it is none of QEMU's arguments");
+
+    order->argc = argc;
+    order->args_len = len;
+    memcpy(order + 1, text, len);
+    ok(qemu_args_aid(order) != NULL
+       && strcmp(qemu_args_aid(order), a->aid) == 0, "but is told");
+    order->args_len--;
+    ok(qemu_args_aid(order) == NULL, "an order that is cut off");
+    order->argc = 1u << 30;
+    ok(qemu_args_aid(order) == NULL, "one that lies");
+    free(order);
+
+    a->cid = 0x40000007;
+    ok(qemu_args_vhost(a, text, sizeof(text), &argc, &len) == 0
+       && has("vhost-vsock-device,guest-cid=1073741831,vhostfd=14")
+       && !has("-object") && has("virtio-mmio.force-legacy=false"),
+       "by the kernel's vsock");
+}
+
+
 int
 main(void)
 {
@@ -83,6 +120,9 @@ main(void)
     ok(strcmp(after("-accel"), "kvm") == 0
        && strstr(after("-append"), "tsc_early_khz") == NULL, "with KVM");
     ok(strncmp(after("-incoming"), "fd:", 3) == 0, "it goes on");
+    ok(!has("-global") && strstr(after("-append"), "SANDBOX_LISTEN=tcp:")
+       != NULL, "reached by TCP");
+    vsock(&a);
     ok(qemu_args(&a, text, 100, &argc, &len) == -1, "no room for them");
 
     return done_testing();
