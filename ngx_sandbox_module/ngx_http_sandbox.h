@@ -121,6 +121,7 @@ typedef struct ngx_http_sandbox_zone_s    ngx_http_sandbox_zone_t;
 typedef struct ngx_http_sandbox_daemon_s  ngx_http_sandbox_daemon_t;
 typedef struct ngx_http_sandbox_call_s    ngx_http_sandbox_call_t;
 typedef struct ngx_http_sandbox_jwt_s     ngx_http_sandbox_jwt_t;
+typedef struct ngx_http_sandbox_keepalive_s  ngx_http_sandbox_keepalive_t;
 typedef struct ngx_http_sandbox_audit_s   ngx_http_sandbox_audit_t;
 typedef struct ngx_http_sandbox_audit_log_s  ngx_http_sandbox_audit_log_t;
 
@@ -145,6 +146,7 @@ typedef struct {
     ngx_uint_t                    waiters_total;    /* per worker */
 
     ngx_array_t                  *watches;     /* files of keys; _watch.c */
+    ngx_http_sandbox_keepalive_t  *keepalives;  /* of all upstreams */
 } ngx_http_sandbox_main_conf_t;
 
 
@@ -155,6 +157,7 @@ typedef struct {
     /* upstream {}: set by `sandbox` */
     ngx_uint_t                    upstream;
     ngx_http_upstream_init_peer_pt  original_init_peer;
+    ngx_http_sandbox_keepalive_t  *keepalive;
 
     /* Control API: _auth.c, _jwt.c, _audit.c */
     ngx_flag_t                    api;
@@ -481,6 +484,11 @@ void ngx_http_sandbox_limit_merge(ngx_http_sandbox_loc_conf_t *prev,
 char *ngx_http_sandbox_upstream(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 ngx_int_t ngx_http_sandbox_upstream_init(ngx_conf_t *cf);
+
+/* _keepalive.c */
+
+char *ngx_http_sandbox_keepalive_conf(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 /* _headers.c */

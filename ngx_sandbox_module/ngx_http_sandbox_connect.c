@@ -29,7 +29,6 @@ ngx_int_t
 ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
 {
     u_char                        *last, *path;
-    uint32_t                       epoch;
     ngx_uint_t                     i;
     sandbox_address_tag            tag;
     ngx_http_sandbox_ctx_t        *ctx;
@@ -39,6 +38,8 @@ ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
 
     ctx = p->ctx;
     smcf = ngx_http_get_module_main_conf(p->request, ngx_http_sandbox_module);
+
+    p->epoch = ctx->epoch;
 
     if (ctx->address.kind != SANDBOX_ADDRESS_NONE
         && ctx->address.kind != SANDBOX_ADDRESS_HYBRID)
@@ -64,12 +65,10 @@ ngx_http_sandbox_set_address(ngx_http_sandbox_peer_t *p)
 
     *last++ = '\0';
 
-    epoch = ctx->epoch;
-
     *last++ = ctx->control ? 'c' : 'p';
     *last++ = 0;
     last = ngx_cpymem(last, &ctx->port, sizeof(uint16_t));
-    last = ngx_cpymem(last, &epoch, sizeof(uint32_t));
+    last = ngx_cpymem(last, &p->epoch, sizeof(uint32_t));
 
     p->socklen = (socklen_t) (last - (u_char *) &p->sockaddr);
 

@@ -200,6 +200,13 @@ static ngx_command_t  ngx_http_sandbox_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sandbox_keepalive"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_1MORE,
+      ngx_http_sandbox_keepalive_conf,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 

@@ -1,7 +1,7 @@
 /*
- * A request's way to its agent, as the balancer (_upstream.c), the handshake
- * (_handshake.c), connecting (_connect.c) and the end of what broke off
- * (_interrupt.c) share it.
+ * A request's way to its agent, as the balancer (_upstream.c), connections that
+ * wait for it (_keepalive.c), connecting (_connect.c), the handshake
+ * (_handshake.c) and the end of what broke off (_interrupt.c) share it.
  */
 
 #ifndef _NGX_HTTP_SANDBOX_PEER_H_INCLUDED_
@@ -17,6 +17,7 @@
 typedef struct {
     ngx_http_request_t           *request;
     ngx_http_sandbox_ctx_t       *ctx;
+    ngx_http_sandbox_keepalive_t  *keepalive;  /* the upstream's, or NULL */
 
     void                         *data;        /* of the hooks below */
     ngx_event_get_peer_pt         get;
@@ -38,6 +39,7 @@ typedef struct {
     unsigned                      pending:1;   /* not connected yet */
     unsigned                      connecting:1;  /* to an address */
 
+    uint32_t                      epoch;       /* of the run in sockaddr */
     size_t                        text_len;    /* of what is to be sent yet */
 
     socklen_t                     socklen;

@@ -13,6 +13,7 @@
 #include "ngx_http_sandbox_zone.h"
 #include "ngx_http_sandbox_events.h"
 #include "ngx_http_sandbox_count.h"
+#include "ngx_http_sandbox_keepalive.h"
 
 #include "sandbox_route.h"
 
@@ -90,6 +91,10 @@ ngx_http_sandbox_sync_hello(uint64_t seq, u_char *incarnation)
 
     ngx_http_sandbox_zone_stale(s->zone, s->incarnation,
                                 NGX_HTTP_SANDBOX_NO_SEQ);
+
+    /* what has changed meanwhile isn't known yet */
+
+    ngx_http_sandbox_keepalive_flush();
 
     ngx_http_sandbox_sync_start(s);
 
@@ -372,6 +377,7 @@ ngx_http_sandbox_sync_event(json_t *frame)
 
     (void) ngx_http_sandbox_zone_apply(s->zone, &record);
 
+    ngx_http_sandbox_keepalive_change(&record);
     ngx_http_sandbox_events_change(json_object_get(frame, "record"));
 
     if (record.seq > s->seen) {

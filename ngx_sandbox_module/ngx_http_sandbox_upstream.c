@@ -11,8 +11,7 @@
  * Connecting itself is in _connect.c.
  */
 
-#include "ngx_http_sandbox.h"
-#include "ngx_http_sandbox_peer.h"
+#include "ngx_http_sandbox_keepalive.h"
 #include "ngx_http_sandbox_limit.h"
 
 
@@ -259,6 +258,7 @@ ngx_http_sandbox_init_outer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    p->keepalive = sscf->keepalive;
     p->data = u->peer.data;
     p->get = u->peer.get;
     p->free = u->peer.free;
@@ -399,7 +399,16 @@ ngx_http_sandbox_get_outer(ngx_peer_connection_t *pc, void *data)
         rc = ngx_http_sandbox_get_inner(pc, p);
 
     } else {
-        rc = p->get(pc, p->data);
+        rc = NGX_DECLINED;
+
+        if (p->keepalive) {
+            (void) ngx_http_sandbox_get_inner(pc, p);
+            rc = ngx_http_sandbox_keepalive_get(p->keepalive, pc, p);
+        }
+
+        if (rc == NGX_DECLINED) {
+            rc = p->get(pc, p->data);
+        }
     }
 
     ngx_log_debug3(NGX_LOG_DEBUG_HTTP, pc->log, 0,
@@ -498,6 +507,10 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
 
     if (p->ctx->grant) {
         ngx_http_sandbox_pace_end(p->request, c);
+    }
+
+    if (p->keepalive) {
+        ngx_http_sandbox_keepalive_free(p->keepalive, pc, p, state);
     }
 
     p->free(pc, p->data, state);

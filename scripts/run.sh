@@ -134,8 +134,7 @@ http {
 
     upstream sandboxes {
         sandbox;
-        keepalive 64;
-        keepalive_timeout 10s;
+        sandbox_keepalive 256;
     }
 
     # Any other name gets no answer.

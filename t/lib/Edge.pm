@@ -12,7 +12,7 @@ package Edge;
 # Options: workers (1), zone ('4m'), http_conf, server_conf, location_conf,
 # api_conf, main_conf, upstream_conf, more_servers, listen_options,
 # socket_options (of the first listen alone), read_timeout,
-# connections (4096), debug.
+# connections (4096), keepalive ('sandbox_keepalive 16'), debug.
 
 use strict;
 use warnings;
@@ -31,7 +31,8 @@ our $KEY = 'test_' . 'k' x 40;
 sub new {
     my ($class, %o) = @_;
     my $self = bless { workers => 1, zone => '4m', domain => 'preview.test',
-                       api => 'api.test', connections => 4096, %o }, $class;
+                       api => 'api.test', connections => 4096,
+                       keepalive => 'sandbox_keepalive 16', %o }, $class;
 
     $self->{dir} ||= tmp_dir();
     $self->{port} ||= free_port();
@@ -123,8 +124,7 @@ http {
 
     upstream sandboxes {
         sandbox;
-        keepalive 16;
-        keepalive_timeout 10s;
+        $self->{keepalive};
         $o{upstream_conf}
     }
 

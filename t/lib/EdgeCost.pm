@@ -23,7 +23,9 @@ use MIME::Base64 qw(encode_base64url);
 sub new {
     my ($class) = @_;
     my $dir = tmp_dir() . '/edge';
-    my $self = bless { dir => $dir, zone => '256m' }, $class;
+    my $self = bless { dir => $dir, zone => '256m',
+        keepalive => 'sandbox_keepalive 64 per_sandbox=64 requests=1000000' },
+        $class;
 
     mkdir $_ for $dir, map { "$dir/$_" } qw(run run/s ngx);
     spew("$dir/secret", 's' x 64 . "\n", 0600);
@@ -65,7 +67,10 @@ http {
     sandbox_zone name=sandboxes $self->{zone};
     sandbox_daemon unix:$dir/run/control.sock secret=$dir/secret;
 
-    upstream sandboxes { sandbox; keepalive 64; keepalive_requests 1000000; }
+    upstream sandboxes {
+        sandbox;
+        $self->{keepalive};
+    }
     upstream stock {
         server unix:$dir/plain.sock;
         keepalive 64;

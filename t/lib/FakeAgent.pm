@@ -9,6 +9,7 @@ package FakeAgent;
 #   (tcp => '127.77.1.2:7000': there instead of its slot's socket;
 #    vmm => 1024: behind a VMM, at this vsock port)
 #   $a->log       every connection and request, as text
+#   $a->connections, $a->open_connections: how many there were, and are
 #   $a->stop
 #
 # What a port does (any other: an app that answers, see app()):
@@ -99,6 +100,13 @@ sub connections {
     my @n = $_[0]->log =~ /^connection /mg;
 
     return scalar @n;
+}
+
+# How many of them are open.
+sub open_connections {
+    my ($self) = @_;
+
+    return scalar grep { $_ != $self->{pid} } descendants($self->{pid});
 }
 
 
@@ -298,6 +306,7 @@ sub request {
 # /slow?S           answers after S seconds
 # /hints?N          N early hints before its answer
 # /close            answers, then closes the connection
+# /late             answers, and says more when nobody has asked
 # else              what it was asked, as JSON
 sub app {
     my ($self, $c, $method, $uri, $head, $size, $sha) = @_;
@@ -351,6 +360,11 @@ sub app {
         . ($path eq '/close' ? "Connection: close\r\n" : '')
         . 'Content-Length: ' . length($body) . "\r\n\r\n"
         . ($method eq 'HEAD' ? '' : $body);
+
+    if ($path eq '/late') {
+        sleep 0.2;
+        syswrite $c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    }
 
     return $path ne '/close';
 }

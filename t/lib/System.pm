@@ -156,8 +156,7 @@ http {
 
     upstream sandboxes {
         sandbox;
-        keepalive 64;
-        keepalive_timeout 10s;
+        sandbox_keepalive 256;
     }
 
     $default

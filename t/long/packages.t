@@ -157,7 +157,7 @@ sub check {
 sandbox_zone name=sandboxes 16m;
 sandbox_daemon unix:/run/sandboxd/control.sock secret=/etc/sandboxd/secret;
 server_names_hash_bucket_size 128;
-upstream sandboxes { sandbox; keepalive 16; keepalive_timeout 10s; }
+upstream sandboxes { sandbox; sandbox_keepalive 16; }
 server {
     listen 8080;
     server_name *.localhost;
