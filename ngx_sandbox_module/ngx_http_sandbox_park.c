@@ -22,6 +22,8 @@ static ngx_int_t ngx_http_sandbox_waiter_take(ngx_http_sandbox_waiter_t *w,
     ngx_http_sandbox_error_t *err);
 static void ngx_http_sandbox_waiter_deadline(ngx_event_t *ev);
 static void ngx_http_sandbox_waiter_cleanup(void *data);
+static ngx_int_t ngx_http_sandbox_park_take(ngx_http_request_t *r,
+    ngx_http_sandbox_info_t *info, ngx_http_sandbox_error_t *err);
 static ngx_uint_t ngx_http_sandbox_revoked(ngx_http_sandbox_ctx_t *ctx,
     uint32_t slot);
 static ngx_uint_t ngx_http_sandbox_replaced(ngx_http_sandbox_ctx_t *ctx,
@@ -211,26 +213,10 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
         && !(again && ctx->known && info.slot == ctx->slot
              && info.epoch == ctx->epoch))
     {
-        if (ngx_http_sandbox_revoked(ctx, info.slot)) {
-            ngx_http_sandbox_set_error(err, NGX_HTTP_NOT_FOUND, "not_found",
-                                       "The exposure is gone", 0);
-            return NGX_ERROR;
-        }
+        rc = ngx_http_sandbox_park_take(r, &info, err);
 
-        if (ngx_http_sandbox_replaced(ctx, info.slot, err)) {
-            return NGX_ERROR;
-        }
-
-        ngx_http_sandbox_take(ctx, &info);
-
-        if (ngx_http_sandbox_activity(r, ctx) != NGX_OK) {
-            ngx_http_sandbox_set_error(err, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "internal_error", "No memory left", 0);
-            return NGX_ERROR;
-        }
-
-        if (ctx->ready) {
-            return NGX_OK;
+        if (rc != NGX_AGAIN) {
+            return rc;
         }
     }
 
@@ -292,6 +278,41 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
     ngx_http_sandbox_counters->parked = ngx_http_sandbox_nwaiters;
 
     return NGX_AGAIN;
+}
+
+
+/*
+ * Makes a run that of the request, which is in flight then: NGX_OK.  NGX_AGAIN:
+ * the run is about to end.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_park_take(ngx_http_request_t *r,
+    ngx_http_sandbox_info_t *info, ngx_http_sandbox_error_t *err)
+{
+    ngx_http_sandbox_ctx_t  *ctx;
+
+    ctx = ngx_http_sandbox_ctx(r);
+
+    if (ngx_http_sandbox_revoked(ctx, info->slot)) {
+        ngx_http_sandbox_set_error(err, NGX_HTTP_NOT_FOUND, "not_found",
+                                   "The exposure is gone", 0);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_sandbox_replaced(ctx, info->slot, err)) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_sandbox_take(ctx, info);
+
+    if (ngx_http_sandbox_activity(r, ctx) != NGX_OK) {
+        ngx_http_sandbox_set_error(err, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                   "internal_error", "No memory left", 0);
+        return NGX_ERROR;
+    }
+
+    return ctx->ready ? NGX_OK : NGX_AGAIN;
 }
 
 
@@ -562,13 +583,8 @@ static ngx_int_t
 ngx_http_sandbox_waiter_take(ngx_http_sandbox_waiter_t *w,
     ngx_http_sandbox_error_t *err)
 {
-    ngx_int_t                 rc;
-    ngx_http_request_t       *r;
-    ngx_http_sandbox_ctx_t   *ctx;
+    ngx_int_t                 rc, taken;
     ngx_http_sandbox_info_t   info;
-
-    r = w->request;
-    ctx = ngx_http_sandbox_ctx(r);
 
     /* the zone may know more by now than the start's answer said */
 
@@ -579,26 +595,10 @@ ngx_http_sandbox_waiter_take(ngx_http_sandbox_waiter_t *w,
         info = w->wake->info;
     }
 
-    if (ngx_http_sandbox_revoked(ctx, info.slot)) {
-        ngx_http_sandbox_set_error(err, NGX_HTTP_NOT_FOUND, "not_found",
-                                   "The exposure is gone", 0);
-        return NGX_ERROR;
-    }
+    taken = ngx_http_sandbox_park_take(w->request, &info, err);
 
-    if (ngx_http_sandbox_replaced(ctx, info.slot, err)) {
-        return NGX_ERROR;
-    }
-
-    ngx_http_sandbox_take(ctx, &info);
-
-    if (ngx_http_sandbox_activity(r, ctx) != NGX_OK) {
-        ngx_http_sandbox_set_error(err, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                   "internal_error", "No memory left", 0);
-        return NGX_ERROR;
-    }
-
-    if (ctx->ready) {
-        return NGX_OK;
+    if (taken != NGX_AGAIN) {
+        return taken;
     }
 
     if (rc == NGX_DECLINED) {
