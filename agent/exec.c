@@ -170,29 +170,6 @@ exec_start(run *of, const char *name, error **err)
 }
 
 
-/* Checks what all shapes check.  Returns 0, or -1 after an answer. */
-
-static int
-exec_params_read(http_request *r, char *body, size_t len, exec_params *p,
-    json_t **o)
-{
-    error  *err;
-
-    if (http_json_object(r, body, len, o) != 0) {
-        return -1;
-    }
-
-    err = NULL;
-    if (params_exec(*o, p, &err) != 0) {
-        api_error(r, err);
-        json_decref(*o);
-        return -1;
-    }
-
-    return 0;
-}
-
-
 static int
 exec_session_checked(http_request *r, const exec_params *p, const char *name)
 {
@@ -229,6 +206,37 @@ exec_session_checked(http_request *r, const exec_params *p, const char *name)
     }
 
     return -1;
+}
+
+
+/* What all shapes check.  Returns 0, or -1 after an answer; name is NULL where
+ * no session was named. */
+
+static int
+exec_params_read(http_request *r, char *body, size_t len, exec_params *p,
+    json_t **o, const char **name)
+{
+    error  *err;
+
+    if (http_json_object(r, body, len, o) != 0) {
+        return -1;
+    }
+
+    err = NULL;
+    if (params_exec(*o, p, &err) != 0) {
+        api_error(r, err);
+        json_decref(*o);
+        return -1;
+    }
+
+    *name = exec_session_name(r, p->session, 1);
+
+    if (exec_session_checked(r, p, *name) != 0) {
+        json_decref(*o);
+        return -1;
+    }
+
+    return 0;
 }
 
 
@@ -403,14 +411,7 @@ exec_body(http_request *r, char *body, size_t len)
     const char   *name;
     exec_params   p;
 
-    if (exec_params_read(r, body, len, &p, &o) != 0) {
-        return;
-    }
-
-    name = exec_session_name(r, p.session, 1);
-
-    if (exec_session_checked(r, &p, name) != 0) {
-        json_decref(o);
+    if (exec_params_read(r, body, len, &p, &o, &name) != 0) {
         return;
     }
 
@@ -497,14 +498,7 @@ exec_stream_body(http_request *r, char *body, size_t len)
     const char   *name;
     exec_params   p;
 
-    if (exec_params_read(r, body, len, &p, &o) != 0) {
-        return;
-    }
-
-    name = exec_session_name(r, p.session, 1);
-
-    if (exec_session_checked(r, &p, name) != 0) {
-        json_decref(o);
+    if (exec_params_read(r, body, len, &p, &o, &name) != 0) {
         return;
     }
 

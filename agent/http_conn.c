@@ -489,37 +489,24 @@ http_conn_flush(http_conn *c)
 {
     ssize_t  n;
 
-    while (!c->dead && !c->broken && c->out.len != 0) {
-        n = send(c->w->fd, buffer_bytes(&c->out), c->out.len,
-                 MSG_DONTWAIT | MSG_NOSIGNAL);
-
-        if (n < 0) {
-            if (errno != EAGAIN && errno != EINTR) {
-                c->broken = 1;
-                buffer_free(&c->out);
-            }
-            break;
-        }
-
-        c->last_out = uv_now(agent.loop);
-        buffer_consume(&c->out, (size_t) n);
-    }
-
     if (c->dead) {
         return;
     }
 
-    if (c->out.len == 0) {
-        if (c->out.data != NULL) {
-            buffer_free(&c->out);
-        }
+    n = c->broken ? 0 : io_send(c->w, &c->out);
 
-        if (c->closing && !c->broken && !c->dead) {
-            http_conn_linger(c);
-        }
+    if (n < 0) {
+        c->broken = 1;
+
+    } else if (n > 0) {
+        c->last_out = uv_now(agent.loop);
     }
 
-    if (!c->busy && !c->dead) {
+    if (c->out.len == 0 && c->closing && !c->broken) {
+        http_conn_linger(c);
+    }
+
+    if (!c->busy) {
         http_conn_watch(c);
     }
 }

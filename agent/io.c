@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "agent/io.h"
@@ -91,6 +92,35 @@ static void
 io_closed(uv_handle_t *handle)
 {
     free(handle->data);
+}
+
+
+ssize_t
+io_send(io *w, buffer *out)
+{
+    ssize_t  n, sent;
+
+    for (sent = 0; out->len != 0; sent += n) {
+        n = send(w->fd, buffer_bytes(out), out->len,
+                 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0) {
+            if (errno == EAGAIN || errno == EINTR) {
+                return sent;
+            }
+
+            buffer_free(out);
+            return -1;
+        }
+
+        buffer_consume(out, (size_t) n);
+    }
+
+    if (out->data != NULL) {
+        buffer_free(out);
+    }
+
+    return sent;
 }
 
 

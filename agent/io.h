@@ -8,6 +8,8 @@
 
 #include <uv.h>
 
+#include "common/buffer.h"
+
 typedef struct io io;
 
 /* events: UV_READABLE, UV_WRITABLE, UV_DISCONNECT; an error of the descriptor
@@ -29,6 +31,10 @@ io *io_open(uv_loop_t *loop, int fd, io_ready ready, void *data);
 void io_handover(io *w, io_ready ready, void *data);
 
 void io_want(io *w, int events);
+
+/* Sends what the socket takes of the buffer, which is freed when it is empty;
+ * the number of bytes, or -1: nobody takes the rest any more. */
+ssize_t io_send(io *w, buffer *out);
 
 /* Closes the descriptor now; the memory goes at the loop's next turn.  NULL is
  * allowed. */

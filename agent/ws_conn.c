@@ -284,25 +284,14 @@ ws_flush(ws_conn *c)
 {
     ssize_t  n;
 
-    while (c->w != NULL && !c->broken && c->out.len != 0) {
-        n = send(c->w->fd, buffer_bytes(&c->out), c->out.len,
-                 MSG_DONTWAIT | MSG_NOSIGNAL);
+    n = c->w == NULL || c->broken ? 0 : io_send(c->w, &c->out);
 
-        if (n < 0) {
-            if (errno != EAGAIN && errno != EINTR) {
-                /* Told by the read that follows. */
-                c->broken = 1;
-                buffer_free(&c->out);
-            }
-            break;
-        }
+    if (n < 0) {
+        /* Told by the read that follows. */
+        c->broken = 1;
 
+    } else if (n > 0) {
         c->last_out = uv_now(agent.loop);
-        buffer_consume(&c->out, (size_t) n);
-    }
-
-    if (c->out.len == 0 && c->out.data != NULL) {
-        buffer_free(&c->out);
     }
 
     if (c->out.len == 0 && c->shut && c->w != NULL) {
