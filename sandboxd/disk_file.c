@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -132,25 +133,69 @@ data_copy(int in, int out, off_t size)
 }
 
 
-int
-disk_file_copy(int from, int to, const char *name, error **err)
+static int
+room_check(int fd, uint64_t bytes, uint64_t floor, error **err)
 {
-    int          in, out, rc;
+    uint64_t        available;
+    struct statvfs  fs;
+
+    if (fstatvfs(fd, &fs) != 0) {
+        return 0;
+    }
+
+    available = (uint64_t) fs.f_bavail * fs.f_frsize;
+
+    return available >= floor && available - floor >= bytes ? 0
+           : error_set_field(err, 507, "insufficient_storage", "",
+                             (long long) floor, "a copy takes %llu MiB of "
+                             "disk: only %llu MiB are free, %llu MiB are kept "
+                             "for records and logs",
+                             (unsigned long long) bytes >> 20,
+                             (unsigned long long) available >> 20,
+                             (unsigned long long) floor >> 20);
+}
+
+
+static int
+file_copy(int in, int out, const char *name, uint64_t floor, error **err)
+{
     struct stat  st;
+
+    if (fstat(in, &st) == 0) {
+        if (ioctl(out, FICLONE, in) == 0) {
+            return 0;
+        }
+
+        if (room_check(out, (uint64_t) st.st_blocks * 512, floor, err) != 0) {
+            return -1;
+        }
+
+        if (data_copy(in, out, st.st_size) == 0) {
+            return 0;
+        }
+    }
+
+    return errno == ENOSPC || errno == EDQUOT
+           ? error_set(err, 507, "insufficient_storage", "can't copy the "
+                       "sandbox's %s: %s", name, strerror(errno))
+           : error_set(err, 500, "disk", "can't copy the sandbox's %s: %s",
+                       name, strerror(errno));
+}
+
+
+int
+disk_file_copy(int from, int to, const char *name, uint64_t floor,
+    error **err)
+{
+    int  in, out, rc;
 
     in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     out = in == -1 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL
                                  | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    rc = out != -1 && fstat(in, &st) == 0
-         && (ioctl(out, FICLONE, in) == 0
-             || data_copy(in, out, st.st_size) == 0) ? 0 : -1;
-
-    if (rc != 0) {
-        error_set(err, errno == ENOSPC || errno == EDQUOT ? 507 : 500,
-                  "disk", "can't copy the sandbox's %s: %s", name,
-                  strerror(errno));
-    }
+    rc = out != -1 ? file_copy(in, out, name, floor, err)
+         : error_set(err, 500, "disk", "can't copy the sandbox's %s: %s", name,
+                     strerror(errno));
 
     if (in != -1) {
         close(in);

@@ -16,8 +16,9 @@
 int disk_file_create(int dir, const char *name, uint64_t size, error **err);
 
 /* Copies the file of this name from one directory into another, where there is
- * none, as a clone where the file system can do that, else without its holes.
- * -1: error set. */
-int disk_file_copy(int from, int to, const char *name, error **err);
+ * none, as a clone where the file system can do that, else without its holes
+ * and only if so many bytes stay free.  -1: error set. */
+int disk_file_copy(int from, int to, const char *name, uint64_t floor,
+    error **err);
 
 #endif

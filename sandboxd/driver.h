@@ -212,6 +212,7 @@ struct driver_host {
     gid_t           socket_gid;     /* of the agent sockets, mode 0660;
                                        (gid_t) -1: leave it as it is */
     bool            dev;            /* the image "host" is allowed */
+    uint64_t        disk_floor;     /* bytes that copies leave free */
     const char    **image_names;    /* directory images, parallel arrays */
     const char    **image_dirs;     /* for qemu files, with a file system */
     unsigned        image_count;

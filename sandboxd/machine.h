@@ -143,9 +143,9 @@ unsigned machine_cpus(double cpu, bool kvm, unsigned host);
 
 /* machine_copy.c: makes the directory `to` from that of a machine, which runs
  * or must not be started meanwhile; nothing if there is none.  *memory: the
- * machine goes on from it.  -1: error set, and there may be a part of it. */
-int machine_copy(const char *from, bool running, const char *to, bool *memory,
-    error **err);
+ * machine goes on from it.  floor: of free disk.  -1: error set, and there may be a part of it. */
+int machine_copy(const char *from, bool running, const char *to,
+    uint64_t floor, bool *memory, error **err);
 int machine_dir_remove(const char *path, error **err);
 struct sockaddr_un;
 void machine_control_address(int dir, struct sockaddr_un *at);

@@ -35,7 +35,9 @@ clone_work(uv_work_t *work)
     box_path(&c->m->base, c->from, NULL, from, sizeof(from));
     box_path(&c->m->base, c->to, NULL, to, sizeof(to));
 
-    if (machine_copy(from, c->running, to, &c->memory, &c->err) != 0) {
+    if (machine_copy(from, c->running, to, c->m->base.host.disk_floor,
+                     &c->memory, &c->err) != 0)
+    {
         (void) machine_dir_remove(to, NULL);
     }
 }

@@ -182,11 +182,12 @@ copy_finish(int to, const char *word, bool memory, error **err)
 
 
 static int
-files_copy(int from, int to, const char *word, bool *memory, error **err)
+files_copy(int from, int to, const char *word, uint64_t floor, bool *memory,
+    error **err)
 {
     struct stat  st;
 
-    if (disk_file_copy(from, to, "disk", err) != 0) {
+    if (disk_file_copy(from, to, "disk", floor, err) != 0) {
         return -1;
     }
 
@@ -198,14 +199,14 @@ files_copy(int from, int to, const char *word, bool *memory, error **err)
         return 0;
     }
 
-    return disk_file_copy(from, to, "memory", err) == 0
-           && disk_file_copy(from, to, "state", err) == 0 ? 0 : -1;
+    return disk_file_copy(from, to, "memory", floor, err) == 0
+           && disk_file_copy(from, to, "state", floor, err) == 0 ? 0 : -1;
 }
 
 
 int
-machine_copy(const char *from, bool running, const char *to, bool *memory,
-    error **err)
+machine_copy(const char *from, bool running, const char *to, uint64_t floor,
+    bool *memory, error **err)
 {
     int   rc, source, target, held;
     char  word[VM_END_MAX];
@@ -239,7 +240,8 @@ machine_copy(const char *from, bool running, const char *to, bool *memory,
         box_failed(err, to);
     }
 
-    rc = target == -1 ? -1 : files_copy(source, target, word, memory, err);
+    rc = target == -1 ? -1
+         : files_copy(source, target, word, floor, memory, err);
 
     if (rc == 0 && running && !control_holds(held)) {
         rc = error_set(err, 409, "busy", "the sandbox was ended while it was "

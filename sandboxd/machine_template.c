@@ -170,7 +170,10 @@ template_use(const machine_launch *l, const char *path, int dir,
     err = NULL;
     memory = machine_kept_open(from, word, former, state, false);
 
-    if (memory != -1 && disk_file_copy(from, dir, "disk", &err) != 0) {
+    if (memory != -1
+        && disk_file_copy(from, dir, "disk", l->m->base.host.disk_floor, &err)
+           != 0)
+    {
         log_info("%s: slot %08x: no template: %s", l->m->vmm->driver, l->slot,
                  err->message);
         error_free(err);
@@ -292,7 +295,7 @@ build_copy_work(uv_work_t *work)
     {
         error_set(&b->err, 507, "disk", "there is little room on the disk");
 
-    } else if (machine_copy(from, true, new, &memory, &b->err) != 0) {
+    } else if (machine_copy(from, true, new, 0, &memory, &b->err) != 0) {
         (void) machine_dir_remove(new, NULL);
 
     } else if (rename(new, to) != 0) {

@@ -209,6 +209,7 @@ daemon_drivers(daemon_state *d, error **err)
     base.templates = d->cf.templates;
     base.socket_gid = d->h.socket_gid;
     base.dev = d->cf.dev;
+    base.disk_floor = d->cf.disk_floor;
     base.exited = on_exited;
     base.exited_data = d;
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "sandboxd/machine.h"
@@ -20,6 +21,8 @@
 static char         from[64], to[64];
 static char         synced[512];        /* names, in their order */
 static const char  *refuse = "";        /* is not synced */
+static fsblkcnt_t   room = 1000000;
+static int          status;             /* of the last copy */
 
 
 /* In place of the system's. */
@@ -42,6 +45,18 @@ fsync(int fd)
         errno = EIO;
         return -1;
     }
+
+    return 0;
+}
+
+
+/* The same; what is free. */
+int
+fstatvfs(int fd, struct statvfs *fs)
+{
+    memset(fs, 0, sizeof(*fs));
+    fs->f_frsize = 4096;
+    fs->f_bavail = room;
 
     return 0;
 }
@@ -92,9 +107,10 @@ copy(bool *memory)
 
     err = NULL;
     synced[0] = '\0';
-    rc = machine_copy(from, false, to, memory, &err);
+    rc = machine_copy(from, false, to, 1 << 20, memory, &err);
     printf("# %d: %s; synced: %s\n", rc, err != NULL ? err->message : "",
            synced);
+    status = err != NULL ? err->status : 0;
     error_free(err);
 
     return rc;
@@ -152,6 +168,11 @@ main(void)
     ok(copy(&memory) == -1, "at the end, too");
     again();
     refuse = "";
+
+    room = 256;
+    ok(copy(&memory) == -1 && status == 507, "none that leaves too little disk");
+    again();
+    room = 1000000;
 
     put(from, "end", "it was killed");
     ok(copy(&memory) == 0 && !memory && has("memory", NULL)
