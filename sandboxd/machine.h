@@ -143,7 +143,8 @@ unsigned machine_cpus(double cpu, bool kvm, unsigned host);
 
 /* machine_copy.c: makes the directory `to` from that of a machine, which runs
  * or must not be started meanwhile; nothing if there is none.  *memory: the
- * machine goes on from it.  floor: of free disk.  -1: error set, and there may be a part of it. */
+ * machine goes on from it.  floor: bytes of disk that stay free.  -1: error
+ * set, and there may be a part of it. */
 int machine_copy(const char *from, bool running, const char *to,
     uint64_t floor, bool *memory, error **err);
 int machine_dir_remove(const char *path, error **err);

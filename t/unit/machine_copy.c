@@ -170,7 +170,8 @@ main(void)
     refuse = "";
 
     room = 256;
-    ok(copy(&memory) == -1 && status == 507, "none that leaves too little disk");
+    ok(copy(&memory) == -1 && status == 507,
+       "none that leaves too little disk");
     again();
     room = 1000000;
 
