@@ -75,6 +75,8 @@ disk_open(machine_launch *l, int dir, error **err)
 }
 
 
+/* Comes before anything is done about a memory that was kept: one of an image
+ * that is away for a moment is not of another. */
 static int
 image_open(machine_launch *l, error **err)
 {
@@ -413,11 +415,6 @@ files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
         return -1;
     }
 
-    fds[VM_FD_ROOT] = image_open(l, err);
-    if (fds[VM_FD_ROOT] == -1) {
-        return -1;
-    }
-
     fds[VM_FD_BOOT] = boot_open(l, err);
     if (fds[VM_FD_BOOT] == -1) {
         return -1;
@@ -511,6 +508,7 @@ machine_launch_work(machine_launch *l, error **err)
     if (dir != -1
         && box_lock_take(&l->m->base, dir, &l->lock, &l->owned, err) == 0
         && cid_open(l, dir, fds, err) == 0
+        && (fds[VM_FD_ROOT] = image_open(l, err)) != -1
         && order_build(l, dir, fds, order, err) == 0
         && files_open(l, dir, fds, err) == 0 && group_make(l, err) == 0)
     {

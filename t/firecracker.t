@@ -206,6 +206,20 @@ is($s->api(DELETE => '/v1/sandbox/fork2', %slow)->{status}, 204, 'destroyed');
 chmod 0755, $program;
 ok(wait_for(sub { !-e $gone }, 20), 'with its memory');
 
+# ---- an image that is away for a moment
+
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+ok(state_within('one', 'asleep', 20), 'asleep');
+my $on = () = slurp($s->{daemon_log}) =~ /init: goes on/g;
+rename "$s->{dir}/image.cpio", "$s->{dir}/image.away" or die;
+like(json_encode($s->exec('one', 'true', %slow)), qr/image\.cpio: No such/,
+    'no image');
+rename "$s->{dir}/image.away", "$s->{dir}/image.cpio" or die;
+ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
+    20, 0.5), 'when it is back');
+ok(wait_for(sub { (() = slurp($s->{daemon_log}) =~ /init: goes on/g) > $on },
+    20, 0.5), '... its machine goes on');
+
 # ---- ends
 
 kill 'KILL', Firecracker::vmm($s, 'one');
