@@ -44,7 +44,8 @@ disk_format(int fd, error **err)
     posix_spawn_file_actions_destroy(&actions);
 
     if (rc != 0) {
-        return error_set(err, 500, "disk", "mke2fs: %s", strerror(rc));
+        return error_set(err, 500, "disk", "mke2fs (package e2fsprogs): %s",
+                         strerror(rc));
     }
 
     while (waitpid(pid, &status, 0) == -1) {

@@ -13,7 +13,7 @@ set_wanted=${1:-run}
 build="gcc make pkg-config libc6-dev nginx-dev libuv1-dev libjansson-dev
        libsqlite3-dev libssl-dev libseccomp-dev libarchive-dev
        libnftables-dev"
-run="nginx crun uidmap curl ca-certificates python3 util-linux iproute2"
+run="nginx crun e2fsprogs uidmap curl ca-certificates python3 util-linux iproute2"
 test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
       esbuild python3-ipython python3-matplotlib python3-pandas
