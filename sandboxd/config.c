@@ -15,9 +15,6 @@
 
 #define NETWORK_REFRESH_DEFAULT  60
 
-#define RATE_MIN          (16ull << 10)
-#define RATE_MAX          (4ull << 30)     /* what nftables can count */
-
 #define POOL_INTERVAL_DEFAULT  10000
 
 #define SOCKET_NAME_MAX   (sizeof("/control.sock") - 1)
@@ -366,8 +363,8 @@ config_network(config *dst, config_option option, const char *value,
         return 0;
 
     case OPT_NETWORK_RATE:
-        return config_number("network-rate", value, RATE_MIN, RATE_MAX, true,
-                             &rules->rate, err);
+        return config_number("network-rate", value, NET_RATE_MIN, NET_RATE_MAX,
+                             true, &rules->rate, err);
 
     default:
         if (config_number("network-refresh", value, 1, 86400, false, &n, err)

@@ -162,7 +162,9 @@ names_tell(network_errand *e)
         hosts_tell(e, pins);
         free(pins);
 
-    } else if (json_is_string(e->sb->run.network)) {
+    } else if (json_is_string(json_object_get(e->sb->run.network,
+                                              "outbound")))
+    {
         resolvers_tell(e, e->lc->network);
     }
 
@@ -191,20 +193,20 @@ static void
 network_note(sandbox *sb)
 {
     json_decref(sb->run.network);
-    sb->run.network = json_incref(spec_outbound(sb->spec));
+    sb->run.network = json_incref(spec_network(sb->spec));
 }
 
 
 bool
 network_is(sandbox *sb)
 {
-    json_t  *outbound;
+    json_t  *network;
 
-    outbound = spec_outbound(sb->spec);
+    network = spec_network(sb->spec);
 
-    return outbound == NULL || sb->run.network == NULL
-           ? outbound == sb->run.network
-           : json_equal(outbound, sb->run.network);
+    return network == NULL || sb->run.network == NULL
+           ? network == sb->run.network
+           : json_equal(network, sb->run.network);
 }
 
 
@@ -315,7 +317,7 @@ lifecycle_tell_network(lifecycle *lc, sandbox *sb, lifecycle_started cb,
 
     if (spec_external(sb->spec)
         || (sb->run.state != RUN_UP && sb->run.state != RUN_SLEEPING)
-        || (sb->run.network == NULL && spec_outbound(sb->spec) == NULL))
+        || (sb->run.network == NULL && spec_network(sb->spec) == NULL))
     {
         /* The next start has it. */
         if (cb != NULL) {

@@ -283,15 +283,16 @@ put_limits(FILE *f, bool add, const char *name, uint64_t rate)
 }
 
 
+/* address 0: the link stays. */
 static int
-filter_exchange(net_filter *f, const net_rules *rules, uint32_t slot,
-    uint32_t address, const net_policy *from, const net_policy *to,
-    error **err)
+filter_exchange(net_filter *f, uint32_t slot, uint32_t address,
+    const net_policy *from, const net_policy *to, error **err)
 {
-    int      rc;
-    char     name[NET_LINK_NAME], *text;
-    FILE    *out;
-    size_t   len;
+    int        rc;
+    char       name[NET_LINK_NAME], *text;
+    FILE      *out;
+    size_t     len;
+    uint64_t   before, after;
 
     net_link_name(slot, name);
     text = NULL;
@@ -309,9 +310,16 @@ filter_exchange(net_filter *f, const net_rules *rules, uint32_t slot,
         put_policy(out, "add", name, to);
     }
 
-    if (rules != NULL) {
+    if (address != 0) {
         put_source(out, to != NULL ? "add" : "delete", name, address);
-        put_limits(out, to != NULL, name, rules->rate);
+    }
+
+    before = from != NULL ? from->rate : 0;
+    after = to != NULL ? to->rate : 0;
+
+    if (before != after) {
+        put_limits(out, false, name, before);
+        put_limits(out, true, name, after);
     }
 
     fclose(out);
@@ -323,10 +331,10 @@ filter_exchange(net_filter *f, const net_rules *rules, uint32_t slot,
 
 
 int
-net_filter_add(net_filter *f, const net_rules *rules, uint32_t slot,
-    uint32_t address, const net_policy *policy, error **err)
+net_filter_add(net_filter *f, uint32_t slot, uint32_t address,
+    const net_policy *policy, error **err)
 {
-    return filter_exchange(f, rules, slot, address, NULL, policy, err);
+    return filter_exchange(f, slot, address, NULL, policy, err);
 }
 
 
@@ -334,15 +342,15 @@ int
 net_filter_change(net_filter *f, uint32_t slot, const net_policy *from,
     const net_policy *to, error **err)
 {
-    return filter_exchange(f, NULL, slot, 0, from, to, err);
+    return filter_exchange(f, slot, 0, from, to, err);
 }
 
 
 int
-net_filter_remove(net_filter *f, const net_rules *rules, uint32_t slot,
-    uint32_t address, const net_policy *policy, error **err)
+net_filter_remove(net_filter *f, uint32_t slot, uint32_t address,
+    const net_policy *policy, error **err)
 {
-    return filter_exchange(f, rules, slot, address, policy, NULL, err);
+    return filter_exchange(f, slot, address, policy, NULL, err);
 }
 
 

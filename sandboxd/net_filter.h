@@ -22,12 +22,12 @@ void net_filter_drop(net_filter *f);
 
 /* Adds a link with what it may; exchanges that, in one step; takes all of it
  * away. */
-int net_filter_add(net_filter *f, const net_rules *rules, uint32_t slot,
-    uint32_t address, const net_policy *policy, error **err);
+int net_filter_add(net_filter *f, uint32_t slot, uint32_t address,
+    const net_policy *policy, error **err);
 int net_filter_change(net_filter *f, uint32_t slot, const net_policy *from,
     const net_policy *to, error **err);
-int net_filter_remove(net_filter *f, const net_rules *rules, uint32_t slot,
-    uint32_t address, const net_policy *policy, error **err);
+int net_filter_remove(net_filter *f, uint32_t slot, uint32_t address,
+    const net_policy *policy, error **err);
 
 /* In the namespace of a virtual machine's keeper, which the caller is in: what
  * the guest sends goes out with the keeper's address, nothing comes in. */

@@ -60,8 +60,8 @@ job_detach(net *n, member *m)
     m->up = false;
 
     if (m->filtered
-        && net_filter_remove(n->filter, n->rules, m->slot, m->address,
-                             &m->in_force, &err) == -1)
+        && net_filter_remove(n->filter, m->slot, m->address, &m->in_force,
+                             &err) == -1)
     {
         log_error("network of slot %08x: %s", m->slot, err->message);
         error_free(err);
@@ -84,8 +84,8 @@ job_apply(net *n, job *j)
         rc = net_filter_change(n->filter, m->slot, &m->in_force, &j->policy,
                                &j->err);
     } else {
-        rc = net_filter_add(n->filter, n->rules, m->slot, m->address,
-                            &j->policy, &j->err);
+        rc = net_filter_add(n->filter, m->slot, m->address, &j->policy,
+                            &j->err);
         m->filtered = rc == 0;
     }
 

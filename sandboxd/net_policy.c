@@ -428,15 +428,53 @@ net_outbound_parse(json_t *value, const net_rules *rules, error **err)
 }
 
 
+int
+net_bandwidth_check(json_int_t rate, const net_rules *rules, error **err)
+{
+    if (rate < (json_int_t) NET_RATE_MIN || rate > (json_int_t) NET_RATE_MAX) {
+        return error_set_field(err, 400, "invalid_request",
+                               "network.bandwidth", (long long) NET_RATE_MAX,
+                               "network.bandwidth must be %llu to %llu bytes a "
+                               "second, as a number or like \"512K\", \"10M\"",
+                               NET_RATE_MIN, NET_RATE_MAX);
+    }
+
+    if (rules != NULL && rules->rate != 0 && (uint64_t) rate > rules->rate) {
+        return error_set_field(err, 422, "unenforceable", "network.bandwidth",
+                               (long long) rules->rate, "network.bandwidth "
+                               "may be %llu bytes a second at most on this "
+                               "host", (unsigned long long) rules->rate);
+    }
+
+    return 0;
+}
+
+
+/* The host's may have become less than what was asked for. */
+static uint64_t
+rate_of(json_t *network, const net_rules *rules)
+{
+    uint64_t  asked;
+
+    asked = (uint64_t) json_integer_value(json_object_get(network,
+                                                          "bandwidth"));
+
+    return asked == 0 || (rules->rate != 0 && rules->rate < asked)
+           ? rules->rate : asked;
+}
+
+
 bool
-net_policy_fill(net_policy *dst, json_t *outbound, const net_rules *rules)
+net_policy_fill(net_policy *dst, json_t *network, const net_rules *rules)
 {
     size_t       i;
-    json_t      *value;
+    json_t      *value, *outbound;
     net_range    r;
     const char  *text;
 
     memset(dst, 0, sizeof(*dst));
+    outbound = json_object_get(network, "outbound");
+    dst->rate = rate_of(network, rules);
     text = json_string_value(outbound);
 
     if (text != NULL) {

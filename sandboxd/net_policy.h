@@ -1,6 +1,6 @@
 /*
- * Where a sandbox may connect to: the option "network.outbound", checked and
- * turned into ranges of addresses and into names.  Pure.
+ * Where a sandbox may connect to, and how fast: the option "network", checked
+ * and turned into ranges of addresses and into names.  Pure.  Its "outbound":
  *
  *   "none" (or "off")    nowhere
  *   "on"                 everywhere but what is nobody's to reach: this host,
@@ -29,6 +29,8 @@
 #define NET_RESOLVERS_MAX    3
 #define NET_POOL_BITS_MIN    8
 #define NET_POOL_BITS_MAX   29
+#define NET_RATE_MIN        (16ull << 10)
+#define NET_RATE_MAX        (4ull << 30)    /* what nftables can count */
 
 /* Addresses are in the host's order. */
 typedef struct {
@@ -53,6 +55,7 @@ typedef struct {
     unsigned   private_count;
     char       names[NET_NAMES_MAX][NET_NAME_MAX + 1];
     unsigned   name_count;
+    uint64_t   rate;            /* bytes a second, each way; 0: no limit */
 } net_policy;
 
 /* Ranges that sandboxes don't reach unless they are allowed by name, and those
@@ -87,8 +90,13 @@ bool net_address_public(const net_rules *rules, uint32_t address);
 json_t *net_outbound_parse(json_t *value, const net_rules *rules,
     error **err);
 
-/* Of a canonical value: false where it is no network at all. */
-bool net_policy_fill(net_policy *dst, json_t *outbound,
+/* Bytes a second that were asked for: a number, or -1 for what is none; errors
+ * as above. */
+int net_bandwidth_check(json_int_t rate, const net_rules *rules, error **err);
+
+/* Of a canonical option "network", with outbound and perhaps bandwidth: false
+ * where it is no network at all. */
+bool net_policy_fill(net_policy *dst, json_t *network,
     const net_rules *rules);
 
 #endif

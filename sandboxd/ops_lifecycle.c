@@ -191,8 +191,8 @@ network_same(json_t *old, json_t *spec)
 {
     json_t  *a, *b;
 
-    a = spec_outbound(old);
-    b = spec_outbound(spec);
+    a = spec_network(old);
+    b = spec_network(spec);
 
     return a == b || json_equal(a, b);
 }

@@ -130,7 +130,7 @@ const char *spec_runtime(json_t *spec);
 uint64_t spec_start_timeout(json_t *spec);
 uint64_t spec_queue_timeout(json_t *spec);
 uint64_t spec_sleep_after(json_t *spec);        /* ms; 0: never */
-json_t *spec_outbound(json_t *spec);            /* NULL: none; borrowed */
+json_t *spec_network(json_t *spec);             /* NULL: none; borrowed */
 uint64_t spec_ttl(json_t *spec);                /* ms; 0: none */
 bool spec_ephemeral(json_t *spec);
 bool spec_processes(json_t *spec);              /* they keep it awake */

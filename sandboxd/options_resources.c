@@ -194,7 +194,7 @@ int
 options_network(json_t *spec, json_t *in, const net_rules *rules, error **err)
 {
     int          got;
-    json_t      *network, *value, *outbound;
+    json_t      *network, *value, *outbound, *bandwidth;
     const char  *name;
 
     got = json_get_object(in, "network", &network, err);
@@ -203,11 +203,23 @@ options_network(json_t *spec, json_t *in, const net_rules *rules, error **err)
     }
 
     json_object_foreach(network, name, value) {
-        if (strcmp(name, "outbound") != 0) {
+        if (strcmp(name, "outbound") != 0 && strcmp(name, "bandwidth") != 0) {
             return error_set_field(err, 400, "invalid_request", "network", 0,
                                    "network has an unknown member \"%.64s\": "
-                                   "it may have outbound", name);
+                                   "it may have outbound and bandwidth", name);
         }
+    }
+
+    bandwidth = json_object_get(network, "bandwidth");
+
+    if (json_is_null(bandwidth)) {
+        bandwidth = NULL;
+    }
+
+    if (bandwidth != NULL
+        && net_bandwidth_check(options_bytes(bandwidth), rules, err) < 0)
+    {
+        return -1;
     }
 
     outbound = net_outbound_parse(json_object_get(network, "outbound"), rules,
@@ -216,8 +228,14 @@ options_network(json_t *spec, json_t *in, const net_rules *rules, error **err)
         return -1;
     }
 
-    json_object_set_new(spec, "network",
-                        json_pack("{s:o}", "outbound", outbound));
+    network = json_pack("{s:o}", "outbound", outbound);
+
+    if (bandwidth != NULL) {
+        json_object_set_new(network, "bandwidth",
+                            json_integer(options_bytes(bandwidth)));
+    }
+
+    json_object_set_new(spec, "network", network);
 
     return 0;
 }

@@ -324,11 +324,10 @@ record_sandbox(const sandbox *sb, const driver *d,
 
     } else {
         record_resources(record, sb, d, defaults);
-        value = spec_outbound(sb->spec);
-        json_object_set_new(record, "network",
-                            json_pack("{s:o}", "outbound",
-                                      value != NULL ? json_incref(value)
-                                                    : json_string("none")));
+        value = json_object_get(sb->spec, "network");
+        json_object_set_new(record, "network", value != NULL
+                            ? json_incref(value)
+                            : json_pack("{s:s}", "outbound", "none"));
     }
 
     options = json_object();

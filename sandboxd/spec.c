@@ -43,15 +43,15 @@ spec_runtime(json_t *spec)
 
 
 json_t *
-spec_outbound(json_t *spec)
+spec_network(json_t *spec)
 {
-    json_t      *value;
+    json_t      *network;
     const char  *text;
 
-    value = json_object_get(json_object_get(spec, "network"), "outbound");
-    text = json_string_value(value);
+    network = json_object_get(spec, "network");
+    text = json_string_value(json_object_get(network, "outbound"));
 
-    return text != NULL && strcmp(text, "none") == 0 ? NULL : value;
+    return text != NULL && strcmp(text, "none") == 0 ? NULL : network;
 }
 
 

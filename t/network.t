@@ -255,6 +255,48 @@ cmp_ok($took, '>', 1.5, sprintf 'in its time (%.1f s)', $took);
 $begun = time;
 system("curl -s http://$PUBLIC/big >/dev/null");
 cmp_ok(time - $begun, '<', 2, 'which is not the line\'s');
+
+# Each may be given less.
+sub limited {
+    return $s->api(POST => '/v1/sandbox', json => { id => $_[0],
+        network => { outbound => 'on', bandwidth => $_[1] } });
+}
+
+sub in_force {
+    my (undef, $out) = run_command(['nft', 'list', 'table', 'inet', 'sandboxd']);
+
+    return join ' ', sort $out =~ /limit (?:up|down)\w+ \{\s+rate over (\d+ \w+)\/second/g;
+}
+
+$r = limited('much', '1M');
+is_deeply([$r->{status}, @{ $r->{json} }{qw(code field limit)}],
+    [422, 'unenforceable', 'network.bandwidth', 512 << 10],
+    'more than the host gives is refused') or diag $r->{body};
+for (1000, 'fast', -1, 5 << 30, []) {
+    $r = limited('odd', $_);
+    is_deeply([$r->{status}, $r->{json}{field}], [400, 'network.bandwidth'],
+        "no bandwidth: " . json_encode($_)) or diag $r->{body};
+}
+$r = limited('less', '128K');
+is_deeply($r->{json}{network}, { outbound => 'on', bandwidth => 128 << 10 },
+    'its record says what it has');
+$begun = time;
+is($s->exec('less', "curl -s -m 60 http://$PUBLIC/big | head -c 700000 | wc -c")
+    ->{stdout}, 700000, 'one that has less');
+$took = time - $begun;
+cmp_ok($took, '>', 2.5, sprintf '... has less (%.1f s)', $took);
+is(in_force(), join(' ', ('128 kbytes') x 2, ('512 kbytes') x 2),
+    'each has its own');
+$r = $s->api(PATCH => '/v1/sandbox/less', json => { network =>
+    { outbound => 'on', bandwidth => 65536 } });
+is($r->{status}, 200, 'it is changed while it runs');
+is(in_force(), join(' ', ('512 kbytes') x 2, ('64 kbytes') x 2), '... at once');
+$s->api(PATCH => '/v1/sandbox/less', json => { network =>
+    { outbound => 'on' } });
+is(in_force(), join(' ', ('512 kbytes') x 4), '... and taken back');
+$s->api(DELETE => '/v1/sandbox/less');
+ok(wait_for(sub { in_force() eq join ' ', ('512 kbytes') x 2 }, 20),
+    'it goes with it');
 $s->stop;
 
 # ---- where it can't be enforced ------------------------------------------------

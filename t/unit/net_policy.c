@@ -153,14 +153,28 @@ test_policy(void)
     json_t      *in;
     net_policy   p;
 
-    in = json_loads("{\"allow\":[\"9.0.0.0/24\",\"1.2.3.5\",\"1.2.3.4\","
-                    "\"9.0.0.7\",\"10.1.0.0/24\",\"a.b\",\"0.0.0.0/1\"]}", 0,
-                    NULL);
+    in = json_loads("{\"outbound\":{\"allow\":[\"9.0.0.0/24\",\"1.2.3.5\","
+                    "\"1.2.3.4\",\"9.0.0.7\",\"10.1.0.0/24\",\"a.b\","
+                    "\"0.0.0.0/1\"]},\"bandwidth\":20000}", 0, NULL);
     ok(net_policy_fill(&p, in, &rules) && !p.on && p.range_count == 1
        && p.ranges[0].first == 0 && p.ranges[0].last == 0x7fffffff
        && p.private_count == 1 && p.private_ranges[0].first == 0x0a010000
        && p.name_count == 1 && strcmp(p.names[0], "a.b") == 0,
        "ranges are merged, private ones apart");
+    ok(p.rate == 20000, "a bandwidth");
+    rules.rate = 18000;
+    ok(net_policy_fill(&p, in, &rules) && p.rate == 18000,
+       "not more than the host's");
+    json_object_del(in, "bandwidth");
+    ok(net_policy_fill(&p, in, &rules) && p.rate == 18000, "which all have");
+    ok(net_bandwidth_check(18000, &rules, NULL) == 0
+       && net_bandwidth_check(18001, &rules, NULL) == -1
+       && net_bandwidth_check(16383, &rules, NULL) == -1
+       && net_bandwidth_check(-1, NULL, NULL) == -1
+       && net_bandwidth_check(1ll << 32, NULL, NULL) == 0
+       && net_bandwidth_check((1ll << 32) + 1, NULL, NULL) == -1,
+       "its bounds");
+    rules.rate = 0;
     json_decref(in);
 
     ok(!net_policy_fill(&p, NULL, &rules), "nothing is no network");

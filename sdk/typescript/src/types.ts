@@ -33,6 +33,8 @@ export interface Resources {
 export interface NetworkOptions {
   /** `none` (default), `on`, or networks (`203.0.113.0/24`) and names. */
   outbound?: 'none' | 'on' | { allow: readonly string[] };
+  /** Bytes a second, each way: 16384 to 4294967296, or `"10M"`. */
+  bandwidth?: number | string | null;
 }
 
 /** How a sandbox is made; all of it may be left out. */
