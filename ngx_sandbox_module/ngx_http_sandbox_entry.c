@@ -116,8 +116,17 @@ ngx_http_sandbox_apply_entry(ngx_http_sandbox_zone_t *zone,
 
     rc = ngx_http_sandbox_entry_node(zone, rec, &node);
 
+    if (rc == NGX_DECLINED) {
+        return NGX_OK;
+    }
+
     if (rc != NGX_OK) {
-        return rc == NGX_DECLINED ? NGX_OK : rc;
+
+        if (entry) {
+            entry->mark = ngx_http_sandbox_mark_unsure(sh);
+        }
+
+        return rc;
     }
 
     if (entry == NULL) {

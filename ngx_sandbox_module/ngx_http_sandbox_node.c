@@ -27,6 +27,8 @@ static sandbox_address *ngx_http_sandbox_get_address(
     ngx_http_sandbox_shctx_t *sh, ngx_http_sandbox_node_t *node);
 static ngx_int_t ngx_http_sandbox_set_address(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_node_t *node, sandbox_address *address);
+static ngx_int_t ngx_http_sandbox_unsure_node(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node);
 static void ngx_http_sandbox_set_state(ngx_http_sandbox_shctx_t *sh,
     ngx_http_sandbox_node_t *node, ngx_uint_t state);
 static void ngx_http_sandbox_unlink_id(ngx_http_sandbox_shctx_t *sh,
@@ -244,7 +246,7 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
         node = ngx_http_sandbox_add_node(zone, rec->slot, &rec->name,
                                          rec->external);
         if (node == NULL) {
-            return NGX_ERROR;
+            return ngx_http_sandbox_unsure_node(sh, old);
         }
 
         if (old) {
@@ -265,11 +267,11 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
                                       rec->limited ? &rec->limits : NULL)
         != NGX_OK)
     {
-        return NGX_ERROR;
+        return ngx_http_sandbox_unsure_node(sh, node);
     }
 
     if (ngx_http_sandbox_set_address(zone, node, &rec->address) != NGX_OK) {
-        return NGX_ERROR;
+        return ngx_http_sandbox_unsure_node(sh, node);
     }
 
     if (node->epoch != rec->epoch || node->seq == 0) {
@@ -285,6 +287,21 @@ ngx_http_sandbox_apply_node(ngx_http_sandbox_zone_t *zone,
     ngx_http_sandbox_followed(sh, node);
 
     return NGX_OK;
+}
+
+
+/* Its record had no place; NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_sandbox_unsure_node(ngx_http_sandbox_shctx_t *sh,
+    ngx_http_sandbox_node_t *node)
+{
+    if (node) {
+        node->mark = ngx_http_sandbox_mark_unsure(sh);
+        ngx_http_sandbox_followed(sh, node);
+    }
+
+    return NGX_ERROR;
 }
 
 

@@ -227,6 +227,11 @@ typedef struct {
 } ngx_http_sandbox_shctx_t;
 
 
+/* A mark that doesn't count: of a record that there was no place for, since what
+ * the zone holds of it is not true any more.  sandboxd is asked. */
+#define ngx_http_sandbox_mark_unsure(sh)  ((uint16_t) ((sh)->mark ^ 1))
+
+
 struct ngx_http_sandbox_zone_s {
     ngx_http_sandbox_shctx_t     *sh;
     ngx_slab_pool_t              *shpool;

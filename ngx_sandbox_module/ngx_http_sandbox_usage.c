@@ -330,7 +330,16 @@ ngx_http_sandbox_usage_enter(ngx_http_sandbox_zone_t *zone,
         }
 
     } else if (node->limited == 0) {
-        rc = NGX_DECLINED;
+
+        /* the limits that sandboxd has told of may have found no place */
+
+        if (sh->full) {
+            excess->what = sandbox_excess_room;
+
+        } else {
+            rc = NGX_DECLINED;
+        }
+
         goto done;
     }
 

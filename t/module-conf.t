@@ -101,4 +101,56 @@ ok(wait_for(sub { $f->get('8000-box1-tok.preview.test')->{status} == 404 }, 3),
     'removals are taken');
 $f->stop;
 $f->no_alerts;
+
+# Records with limits need more room than others: what changes without a place
+# for that is not what the zone holds of it.
+my $g = Edge->new(zone => '512k');
+my $d = $g->daemon;
+
+sub exposed {
+    my ($port, %o) = @_;
+
+    $d->expose(slot => 1, port => $port, label => "$port-box1",
+        access => 'public', %o);
+}
+
+sub answer {
+    my ($port, %o) = @_;
+    my $r = $g->get("$port-box1.preview.test", '/', %o);
+
+    return "$r->{status} " . ($r->{json}{code} // $r->{json}{name} // '');
+}
+
+sub becomes {
+    my ($port, $want, $what) = @_;
+
+    ok(wait_for(sub { answer($port) eq $want }, 5), $what)
+        or diag(answer($port));
+}
+
+$g->agent(1, ports => []);
+exposed($_) for 8001 .. 8003;
+$g->agent(2, ports => [8000]);
+$d->sandbox(slot => 100 + $_, id => sprintf('%040d', $_), state => 'asleep')
+    for 1 .. 4500;
+$g->start;
+ok(wait_for(sub { $g->logged(qr/zone "sandboxes" is full/) }, 10),
+    'a zone full of sandboxes');
+is(answer($_), '200 box1', "what it holds, $_") for 8001 .. 8003;
+exposed(8001, access => 'private', gen => 7,
+    limits => { requestsPerSecond => 5 });
+becomes(8001, '404 INVALID_TOKEN', 'an exposure that is private now, with '
+    . 'limits that find no place');
+exposed(8002, limits => { requestsPerSecond => 5 });
+becomes(8002, '503 zone_full', 'limits that can not be kept let nobody in');
+is(answer(8003), '200 box1', 'beside others');
+is($g->get('8000-box2-tok.preview.test')->{json}{name}, 'box2', 'elsewhere');
+$d->sandbox(slot => 2, id => 'box2', state => 'destroying', epoch => 1,
+    limits => { requestsPerSecond => 5 });
+ok(wait_for(sub { $g->get('8000-box2-tok.preview.test')->{status} == 404 }, 5),
+    'nor is a sandbox what it was');
+exposed(8001);
+becomes(8001, '200 box1', 'without limits there is a place again');
+$g->stop;
+$g->no_alerts;
 done_testing();
