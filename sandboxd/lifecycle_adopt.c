@@ -65,6 +65,14 @@ typedef struct {
 } sweep;
 
 
+/* A fork that has never run. */
+static bool
+is_fork(const sandbox *sb)
+{
+    return sb->now.state == STATE_ASLEEP && sb->started_at == 0;
+}
+
+
 /* What is another driver's is that one's to sweep. */
 static bool
 sweep_keep(void *data, uint32_t slot, bool *running)
@@ -84,7 +92,8 @@ sweep_keep(void *data, uint32_t slot, bool *running)
 
     *running = sb != NULL && sb->run.state == RUN_UP;
 
-    return sb != NULL && (*running || !spec_ephemeral(sb->spec));
+    return sb != NULL
+           && (*running || !spec_ephemeral(sb->spec) || is_fork(sb));
 }
 
 

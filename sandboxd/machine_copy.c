@@ -48,6 +48,7 @@ control_save(int dir, char word[VM_END_MAX], error **err)
 
     if (fd == -1
         || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0
+        || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0
         || connect(fd, (struct sockaddr *) &at, sizeof(at)) != 0)
     {
         error_set(err, 409, "busy", "the sandbox can't be copied now: %s",

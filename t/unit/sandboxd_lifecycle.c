@@ -19,7 +19,8 @@
 #include "sandboxd/lifecycle.h"
 #include "t/unit/tap.h"
 
-#define SLOTS  256
+#define SLOTS      256
+#define EPHEMERAL  "{\"image\":\"x\",\"env\":{},\"ephemeral\":true}"
 
 
 typedef struct {
@@ -41,6 +42,7 @@ static struct {
     uint64_t   grace;           /* of the last stop */
     unsigned   at_once, most_at_once;
     bool       up[SLOTS];
+    bool       kept[SLOTS];     /* by the last sweep */
     fake_call  held;            /* the last one that hangs */
 } fake;
 
@@ -188,7 +190,10 @@ fake_sweep(driver *d, bool (*keep)(void *data, uint32_t slot, bool *running),
     uint32_t  slot;
 
     for (slot = 1; slot < SLOTS; slot++) {
-        if (!keep(data, slot, &running) || !running) {
+        running = false;
+        fake.kept[slot] = keep(data, slot, &running);
+
+        if (!fake.kept[slot] || !running) {
             fake.up[slot] = false;
         }
     }
@@ -830,6 +835,19 @@ test_fork(fixture *f)
     fake_cloned(1);
     ok(o.good == 3 && o.bad == 1 && strcmp(o.code, "shutting_down") == 0,
        "one that is too late has failed: nobody could write its record");
+
+    /* As a fork is, and as one that has slept. */
+    sb = sandbox_new(f, "fork", EPHEMERAL);
+    registry_set_state(f->r, sb, STATE_ASLEEP, "");
+    sb = sandbox_new(f, "slept", EPHEMERAL);
+    sb->started_at = 1;
+    registry_set_state(f->r, sb, STATE_ASLEEP, "");
+    fixture_close(f);
+
+    fixture_open(f, 1);
+    ok(fake.kept[registry_find(f->r, "fork")->slot % SLOTS]
+       && !fake.kept[registry_find(f->r, "slept")->slot % SLOTS],
+       "files of an ephemeral fork that has not run are still its");
     fixture_close(f);
 
     /* It may come when all is taken apart. */
