@@ -91,7 +91,8 @@ check_name() {
         "1 to 63 of a-z, 0-9, '.', '_', '-', and begin with one of the first"
     case "$1" in
         host)        wrong "the name host is that of the image made by --dev" ;;
-        lock|sha256) wrong "the name $1 is the store's own" ;;
+        lock|sha256|*.lock)
+            wrong "the name $1 is the store's own" ;;
     esac
 }
 

@@ -28,6 +28,8 @@ my @agent = ('--agent', "$dir/agent");
 # ---- an image
 
 $s->refused(qr/name '\.\.\/x' must be 1 to 63/, 2, 'build', '../x', 'dir:root');
+$s->refused(qr/name base\.lock is the store's own/, 2, 'build', 'base.lock',
+    'dir:root');
 is($s->image('--json', 'list') . $s->{out}, "0[]\n",
     'a store that is none is empty');
 ok(!-e "$dir/store", 'and none is made by that');
