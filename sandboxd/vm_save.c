@@ -16,6 +16,8 @@
 
 #include "sandboxd/vmm.h"
 
+#define SYNC_S  10              /* for an agent, which may be mute */
+
 typedef enum {
     SAVE_NOT,
     SAVE_SYNC,                  /* the agent writes what it has to its disk */
@@ -69,6 +71,17 @@ bool
 vm_save_sleeping(void)
 {
     return save_sleep;
+}
+
+
+static void
+timer_set(time_t seconds)
+{
+    struct itimerspec  limit;
+
+    memset(&limit, 0, sizeof(limit));
+    limit.it_value.tv_sec = seconds;
+    (void) timerfd_settime(save_timer, 0, &limit, NULL);
 }
 
 
@@ -130,6 +143,7 @@ static void
 save_write(void)
 {
     vm_ask_end(&save_sync);
+    timer_set(VM_CONTROL_S);
 
     if (!save_sleep && save_client == -1) {
         save_now = SAVE_NOT;
@@ -165,6 +179,7 @@ save_begin(void)
     }
 
     save_now = SAVE_SYNC;
+    timer_set(SYNC_S);
     save_poll(save_sync.fd, EPOLLIN | EPOLLOUT | EPOLLET, &save_sync);
 }
 
@@ -245,9 +260,8 @@ vm_save_news(vmm_news news)
 static void
 client_accept(void)
 {
-    int                fd;
-    vm_control         msg;
-    struct itimerspec  limit;
+    int         fd;
+    vm_control  msg;
 
     fd = accept4(VM_FD_CONTROL, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -265,10 +279,6 @@ client_accept(void)
         close(fd);
         return;
     }
-
-    memset(&limit, 0, sizeof(limit));
-    limit.it_value.tv_sec = VM_CONTROL_S;
-    (void) timerfd_settime(save_timer, 0, &limit, NULL);
 
     save_client = fd;
     save_poll(fd, EPOLLIN, &save_client_tag);
@@ -293,11 +303,28 @@ client_event(void)
 }
 
 
-bool
-vm_save_event(void *ptr)
+/* What is in memory only is kept with that. */
+static void
+timer_event(void)
 {
     uint64_t  times;
 
+    if (read(save_timer, &times, sizeof(times)) != sizeof(times)) {
+        return;
+    }
+
+    if (save_now == SAVE_SYNC) {
+        save_write();
+
+    } else if (save_client != -1) {
+        copy_end();
+    }
+}
+
+
+bool
+vm_save_event(void *ptr)
+{
     if (ptr == &save_listen_tag) {
         client_accept();
 
@@ -305,11 +332,7 @@ vm_save_event(void *ptr)
         client_event();
 
     } else if (ptr == &save_timer_tag) {
-        if (read(save_timer, &times, sizeof(times)) == sizeof(times)
-            && save_client != -1)
-        {
-            copy_end();
-        }
+        timer_event();
 
     } else if (ptr == &save_sync) {
         if (save_sync.fd != -1 && vm_ask_event(&save_sync) != 0) {

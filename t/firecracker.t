@@ -181,6 +181,20 @@ is($s->api(POST => '/v1/sandbox/one/fork', %slow, json => { id => 'fork2' })
     ->{status}, 200, 'a fork of one that sleeps');
 is(run($_, 'cat /workspace/kept'), 'kept', "$_ has it") for qw(fork2 one);
 
+# An agent that is mute holds up nobody for long: what it has not written to its
+# disk is in its memory.
+my ($agent) = grep { (slurp("/proc/$_/cmdline") // '') =~ m{^/guest/init\0} }
+    sort { $a <=> $b } descendants(Vm::keeper($s, 'one'));
+ok($agent, 'an agent');
+kill 'STOP', $agent;
+my $since = time;
+is($s->api(POST => '/v1/sandbox/one/fork', timeout => 50, json => { id =>
+    'fork3' })->{status}, 200, 'a fork of one whose agent is mute');
+cmp_ok(time - $since, '<', 45, 'is made in time');
+kill 'CONT', $agent;
+is(run('fork3', 'cat /workspace/kept'), 'kept', 'and has what that had');
+is($s->api(DELETE => '/v1/sandbox/fork3', %slow)->{status}, 204, 'destroyed');
+
 # ---- keepers that end before they were told what to do
 
 # Nobody waits for one, even with an order that is longer than a pipe.
