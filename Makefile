@@ -275,7 +275,9 @@ $(foreach t,$(FUZZ_SRC:t/fuzz/%.c=%),$(eval $(call fuzz_rule,$(t))))
 san:
 	@$(MAKE) --no-print-directory -j$(JOBS) SAN=1 agent sandboxd module driver
 
-run: deps
+run:
+	@scripts/run.sh --check
+	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory -j$(JOBS) agent sandboxd module
 	@if [ "$${SANDBOX_DRIVER:-oci}" != oci ]; then \
 	    scripts/deps.sh vm && $(MAKE) --no-print-directory vm image; fi

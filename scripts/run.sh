@@ -11,6 +11,9 @@
 #                 of what is in build/vm (make vm image)   (oci)
 #   SANDBOX_FIRECRACKER  the program, with its jailer beside it
 #                                                 (/usr/bin/firecracker)
+#
+# With --check it only says whether what it is told can work here at all, before
+# something is built for it.
 set -u
 
 # Started in the background by a script, SIGINT would be ignored for good: a
@@ -30,6 +33,16 @@ fail() {
     exit 1
 }
 
+check=
+[ "${1:-}" != --check ] || check=1
+
+# What `make vm image` makes.
+need_image() {
+    [ -n "$check" ] || { [ -s "$top/build/vm/kernel/version" ] \
+        && [ -s "$top/build/vm/base.img" ]; } \
+        || fail "no kernel or image: make vm image"
+}
+
 case "$port" in
     ''|*[!0-9]*) fail "SANDBOX_PORT must be a number, not '$port'" ;;
 esac
@@ -42,8 +55,8 @@ case "${SANDBOX_DRIVER:-oci}" in
         driver_args=(--dev)
         ;;
     qemu)
-        [ -s "$top/build/vm/kernel/version" ] && [ -s "$top/build/vm/base.img" ] \
-            || fail "no kernel or image: make vm image"
+        [ "$(id -u)" -eq 0 ] || fail "virtual machines need root"
+        need_image
         driver_args=(--driver qemu --kernel "$top/build/vm/kernel"
                      --image "base=$top/build/vm/base.img")
         ;;
@@ -52,8 +65,8 @@ case "${SANDBOX_DRIVER:-oci}" in
         [ -x "$firecracker" ] && [ -x "$(dirname "$firecracker")/jailer" ] \
             || fail "no $firecracker with a jailer beside it: set SANDBOX_FIRECRACKER (see docs/microvm.md)"
         [ -e /dev/kvm ] || fail "Firecracker needs KVM, and there is no /dev/kvm"
-        [ -s "$top/build/vm/kernel/version" ] && [ -s "$top/build/vm/base.img" ] \
-            || fail "no kernel or image: make vm image"
+        [ "$(id -u)" -eq 0 ] || fail "virtual machines need root"
+        need_image
         driver_args=(--driver firecracker --firecracker "$firecracker"
                      --kernel "$top/build/vm/kernel"
                      --image "base=$top/build/vm/base.img")
@@ -62,6 +75,8 @@ case "${SANDBOX_DRIVER:-oci}" in
         fail "SANDBOX_DRIVER must be oci, qemu or firecracker, not '$SANDBOX_DRIVER'"
         ;;
 esac
+
+[ -z "$check" ] || exit 0
 
 umask 022
 mkdir -p "${SANDBOX_DIR:-./run}" || exit 1

@@ -333,6 +333,13 @@ for (['run.sh', 1], ['kvm-suite.sh', 2]) {
     like($err, qr{no /does-not/exist with a jailer beside it}, '... and why');
 }
 
+my ($status, $out, $err) = run_command(['make', '-C', top_dir(), 'run'],
+    timeout => 60, env => { SANDBOX_DRIVER => 'firecracker',
+                            SANDBOX_FIRECRACKER => '/does-not/exist' });
+isnt($status, 0, 'make run without Firecracker: refused');
+like($err, qr{no /does-not/exist with a jailer beside it}, '... and why');
+unlike($out, qr/CC|LINK|MAKE|deps|kernel|image/, '... before it makes anything');
+
 my $old = tmp_dir();
 spew(Firecracker::kernel($old) . '/modules/10-a.ko', 'a module');
 rmdir "$old/kernel/vsock";
