@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -270,7 +271,7 @@ int
 oci_helper_start(oci_helper *helper, const driver_host *host,
     const char *layers, userns_map *map, error **err)
 {
-    int           size, socks[2];
+    int           size, pidfd, socks[2];
     pid_t         pid;
     ssize_t       n;
     helper_hello  hello;
@@ -296,11 +297,14 @@ oci_helper_start(oci_helper *helper, const driver_host *host,
     }
 
     close(socks[1]);
+    pidfd = pidfd_open(pid, 0);
 
     n = oci_wire_recv(socks[0], &hello, sizeof(hello), NULL, 0, 0);
 
-    if (n != sizeof(hello) || !hello.ok) {
-        if (n == sizeof(hello)) {
+    if (n != sizeof(hello) || !hello.ok || pidfd == -1) {
+        if (n == sizeof(hello) && hello.ok) {
+            error_set(err, 500, "internal", "pidfd_open: %s", strerror(errno));
+        } else if (n == sizeof(hello)) {
             error_set(err, hello.err.status, hello.err.code, "%s",
                       hello.err.message);
         } else {
@@ -309,27 +313,35 @@ oci_helper_start(oci_helper *helper, const driver_host *host,
 
         close(socks[0]);
         (void) waitpid(pid, NULL, 0);
+        if (pidfd != -1) {
+            close(pidfd);
+        }
         return -1;
     }
 
     map->count = hello.count;
     helper->pid = pid;
+    helper->pidfd = pidfd;
     helper->sock = socks[0];
 
     return 0;
 }
 
 
+/* One that has ended was reaped by whoever looks for adopted children. */
 void
 oci_helper_stop(oci_helper *helper)
 {
+    siginfo_t  info;
+
     if (helper->pid <= 0) {
         return;
     }
 
     close(helper->sock);
-    (void) kill(helper->pid, SIGKILL);
-    (void) waitpid(helper->pid, NULL, 0);
+    (void) pidfd_send_signal(helper->pidfd, SIGKILL, NULL, 0);
+    (void) waitid(P_PIDFD, (id_t) helper->pidfd, &info, WEXITED);
+    close(helper->pidfd);
 
     helper->pid = 0;
     helper->sock = -1;

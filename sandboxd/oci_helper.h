@@ -16,7 +16,9 @@
 #include "sandboxd/userns.h"
 
 typedef struct {
-    pid_t  pid;
+    pid_t  pid;             /* 0: there is none; once it has ended, it may be
+                               anybody's */
+    int    pidfd;
     int    sock;            /* the driver's end, close-on-exec, blocking */
 } oci_helper;
 

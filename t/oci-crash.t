@@ -209,4 +209,34 @@ $d->destroy(1);
 $d->left_as($before, 'nothing is left behind');
 is($d->quit(), 0, 'the driver ends');
 
+# The helper's number is another process's by the time that a new one is made:
+# in a namespace of its own, where the next number can be told.
+SKIP: {
+    skip 'needs root', 4 if $> != 0;
+
+    $d = Driver->new(wrap => ['unshare', '--pid', '--fork', '--mount-proc',
+        '--kill-child']);
+    ok($d->start(1)->{ok}, 'a sandbox in a pid namespace')
+        or skip 'no sandboxes there', 3;
+    ($helper) = grep { (slurp("/proc/$_/comm") // '') eq "sandboxd-oci\n" }
+        descendants($d->{pid});
+    my ($number) = slurp("/proc/$helper/status") =~ /^NSpid:.*\t(\d+)$/m;
+    my ($driver) = grep { (slurp("/proc/$_/comm") // '') =~ /^driver-shell/ }
+        descendants($d->{pid});
+
+    kill 'KILL', $helper;
+    ok(wait_for(sub { !-e "/proc/$helper" }, 20), 'its helper is reaped');
+    my $heir = start_process(cmd => ['nsenter', '-t', $driver, '-p', '-m', 'sh',
+        '-c', 'echo ' . ($number - 1) . ' >/proc/sys/kernel/ns_last_pid; '
+        . "sleep 60 & echo \$! >$d->{dir}/heir; wait"]);
+    wait_for(sub { -s "$d->{dir}/heir" }, 10);
+    is(slurp("$d->{dir}/heir"), "$number\n", 'its number is taken');
+    ok($d->start(2)->{ok} && process_alive($heir)
+       && (grep { (slurp("/proc/$_/comm") // '') eq "sleep\n" }
+           descendants($heir)), 'a new helper ends nobody else');
+    $d->destroy($_) for 1, 2;
+    stop_process($heir);
+    $d->quit();
+}
+
 done_testing();
