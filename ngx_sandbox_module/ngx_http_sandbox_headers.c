@@ -21,6 +21,12 @@
      && ngx_strncasecmp((h)->key.data, (u_char *) name, sizeof(name) - 1)     \
         == 0)
 
+#define ngx_http_sandbox_ends(h, name)                                        \
+    ((h)->key.len >= sizeof(name) - 1                                         \
+     && ngx_strncasecmp((h)->key.data + (h)->key.len - (sizeof(name) - 1),    \
+                        (u_char *) name, sizeof(name) - 1)                    \
+        == 0)
+
 /* With what many apps take for the same: anything for a hyphen. */
 
 #define ngx_http_sandbox_begins(h, name)                                      \
@@ -48,6 +54,8 @@ static ngx_uint_t ngx_http_sandbox_drop(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_keep_private(ngx_http_request_t *r,
     ngx_str_t *value);
+static ngx_int_t ngx_http_sandbox_map_cookie(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 static ngx_int_t ngx_http_sandbox_map_location(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h);
 
@@ -503,7 +511,7 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (ctx == NULL || !ctx->authorised || ctx->control || r->upstream == NULL
+    if (ctx == NULL || !ctx->authorised || r->upstream == NULL
         || r != r->main)
     {
         return ngx_http_next_header_filter(r);
@@ -531,6 +539,16 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
         if (ngx_http_sandbox_drop(r, ctx, &h[i])) {
             h[i].hash = 0;
             continue;
+        }
+
+        if (ctx->control) {
+            continue;
+        }
+
+        if (ctx->proxied && ngx_http_sandbox_out(&h[i], "Set-Cookie")
+            && ngx_http_sandbox_map_cookie(r, ctx, &h[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
         if (ctx->private && ngx_http_sandbox_out(&h[i], "Cache-Control")) {
@@ -628,13 +646,29 @@ static ngx_uint_t
 ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     ngx_table_elt_t *h)
 {
+    u_char  *p;
+
     if (ngx_http_sandbox_out(h, "Set-Cookie")) {
 
-        if (ngx_strncmp(h->value.data, NGX_HTTP_SANDBOX_COOKIE "=",
-                        sizeof(NGX_HTTP_SANDBOX_COOKIE))
+        /* the API has none, whatever an agent has become */
+
+        if (ctx->control) {
+            return 1;
+        }
+
+        if (ngx_strncmp(h->value.data, NGX_HTTP_SANDBOX_COOKIE,
+                        sizeof(NGX_HTTP_SANDBOX_COOKIE) - 1)
             == 0)
         {
-            return 1;
+            p = h->value.data + sizeof(NGX_HTTP_SANDBOX_COOKIE) - 1;
+
+            while (*p == ' ' || *p == '\t') {
+                p++;
+            }
+
+            if (*p == '=') {
+                return 1;
+            }
         }
 
         if (sandbox_cookie_stays((char *) h->value.data, h->value.len,
@@ -653,10 +687,11 @@ ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
         return 1;
     }
 
-    /* some caches obey these before Cache-Control */
+    /* some caches obey these before Cache-Control, those of their own first */
 
     if (ctx->private && (ngx_http_sandbox_out(h, "Surrogate-Control")
-                         || ngx_http_sandbox_out(h, "CDN-Cache-Control")))
+                         || ngx_http_sandbox_out(h, "Edge-Control")
+                         || ngx_http_sandbox_ends(h, "CDN-Cache-Control")))
     {
         return 1;
     }
@@ -684,6 +719,34 @@ ngx_http_sandbox_keep_private(ngx_http_request_t *r, ngx_str_t *value)
     value->len = sandbox_cache_private((char *) p, (char *) value->data,
                                        value->len);
     value->data = p;
+
+    return NGX_OK;
+}
+
+
+/* What a port sets through the API is no other port's, nor another sandbox's. */
+
+static ngx_int_t
+ngx_http_sandbox_map_cookie(ngx_http_request_t *r,
+    ngx_http_sandbox_ctx_t *ctx, ngx_table_elt_t *h)
+{
+    u_char     *p, *last;
+    ngx_str_t   prefix;
+
+    last = ctx->origin.data + ctx->origin.len;
+    prefix.data = ctx->origin.data + sizeof("https://") - 1;
+    prefix.data = ngx_strlchr(prefix.data, last, '/');
+    prefix.len = last - prefix.data;
+
+    p = ngx_pnalloc(r->pool, h->value.len + prefix.len + SANDBOX_COOKIE_BELOW);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->value.len = sandbox_cookie_below((char *) p, (char *) h->value.data,
+                                        h->value.len, (char *) prefix.data,
+                                        prefix.len);
+    h->value.data = p;
 
     return NGX_OK;
 }

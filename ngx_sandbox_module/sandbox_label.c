@@ -338,62 +338,142 @@ is_blank(char ch)
 }
 
 
+typedef struct {
+    const char  *value;
+    size_t       len;
+} cookie_attribute;
+
+
+/* Whether an attribute between two semicolons has this name, in lower case. */
+
+static int
+cookie_attribute_is(const char *p, const char *end, const char *name,
+    cookie_attribute *attr)
+{
+    const char  *eq, *last;
+
+    while (p < end && is_blank(*p)) {
+        p++;
+    }
+
+    for (eq = p; eq < end && *eq != '='; eq++) {
+        /* void */
+    }
+
+    last = eq;
+
+    while (last > p && is_blank(last[-1])) {
+        last--;
+    }
+
+    if ((size_t) (last - p) != strlen(name)
+        || !equal_nocase(p, name, (size_t) (last - p)))
+    {
+        return 0;
+    }
+
+    p = eq + (eq < end);
+
+    while (p < end && is_blank(*p)) {
+        p++;
+    }
+
+    while (end > p && is_blank(end[-1])) {
+        end--;
+    }
+
+    attr->value = p;
+    attr->len = (size_t) (end - p);
+
+    return 1;
+}
+
+
+static const char *
+cookie_part_end(const char *p, const char *last)
+{
+    while (p < last && *p != ';') {
+        p++;
+    }
+
+    return p;
+}
+
+
 int
 sandbox_cookie_stays(const char *value, size_t len, const char *host,
     size_t host_len)
 {
-    size_t  i, end, eq, from, to;
+    const char        *p, *end, *last;
+    cookie_attribute   attr;
 
-    for (i = 0; i < len && value[i] != ';'; i++) {
-        /* the cookie itself */
-    }
+    last = value + len;
 
-    while (i < len) {
-        i++;
+    /* behind the cookie itself */
 
-        for (end = i; end < len && value[end] != ';'; end++) {
-            /* to the end of the attribute */
-        }
+    for (p = cookie_part_end(value, last); p < last; p = end) {
+        end = cookie_part_end(++p, last);
 
-        for (from = i; from < end && is_blank(value[from]); from++) {
-            /* void */
-        }
-
-        for (eq = from; eq < end && value[eq] != '='; eq++) {
-            /* void */
-        }
-
-        for (to = eq; to > from && is_blank(value[to - 1]); to--) {
-            /* void */
-        }
-
-        i = end;
-
-        if (to - from != 6 || !equal_nocase(value + from, "domain", 6)) {
+        if (!cookie_attribute_is(p, end, "domain", &attr)) {
             continue;
         }
 
-        for (from = eq + (eq < end); from < end && is_blank(value[from]);
-             from++)
-        {
-            /* void */
+        if (attr.len > 0 && attr.value[0] == '.') {
+            attr.value++;
+            attr.len--;
         }
 
-        for (to = end; to > from && is_blank(value[to - 1]); to--) {
-            /* void */
-        }
-
-        if (from < to && value[from] == '.') {
-            from++;
-        }
-
-        if (from < to
-            && (to - from != host_len
-                || !equal_nocase(value + from, host, host_len)))
+        if (attr.len > 0
+            && (attr.len != host_len
+                || !equal_nocase(attr.value, host, host_len)))
         {
             return 0;
         }
     }
 
     return 1;
+}
+
+
+/* Of two attributes some readers take the first, others the last: one is left. */
+
+size_t
+sandbox_cookie_below(char *dst, const char *value, size_t len,
+    const char *prefix, size_t prefix_len)
+{
+    size_t             n;
+    const char        *p, *end, *last;
+    cookie_attribute   attr, path;
+
+    last = value + len;
+    path.value = NULL;
+    path.len = 0;
+
+    end = cookie_part_end(value, last);
+    n = (size_t) (end - value);
+    memcpy(dst, value, n);
+
+    for (p = end; p < last; p = end) {
+        end = cookie_part_end(p + 1, last);
+
+        if (cookie_attribute_is(p + 1, end, "path", &attr)) {
+            path = attr;
+            continue;
+        }
+
+        memcpy(dst + n, p, (size_t) (end - p));
+        n += (size_t) (end - p);
+    }
+
+    memcpy(dst + n, "; Path=", 7);
+    n += 7;
+    memcpy(dst + n, prefix, prefix_len);
+    n += prefix_len;
+
+    if (path.len > 1 && path.value[0] == '/') {
+        memcpy(dst + n, path.value, path.len);
+        n += path.len;
+    }
+
+    return n;
 }

@@ -62,4 +62,14 @@ size_t sandbox_origin_match(const char *url, size_t len, const char *origin,
 int sandbox_cookie_stays(const char *value, size_t len, const char *host,
     size_t host_len);
 
+/*
+ * Writes a Set-Cookie header so that its cookie comes back below a prefix only
+ * (without a final slash): what it had for a path goes behind that.  Returns
+ * the length; dst has SANDBOX_COOKIE_BELOW and the lengths of both.
+ */
+#define SANDBOX_COOKIE_BELOW  16
+
+size_t sandbox_cookie_below(char *dst, const char *value, size_t len,
+    const char *prefix, size_t prefix_len);
+
 #endif

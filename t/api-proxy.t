@@ -31,7 +31,7 @@ class H(http.server.BaseHTTPRequestHandler):
         if 'to=' in self.path:
             self.send_header('Location', self.path.split('to=')[1])
         self.send_header('Set-Cookie', 'a=1; Domain=localhost')
-        self.send_header('Set-Cookie', 'b=2')
+        self.send_header('Set-Cookie', 'b=2; Path=' + self.path)
         self.send_header('X-Accel-Redirect', '/v1/openapi.json')
         self.send_header('Content-Type', 'application/json')
         self.send_header('Content-Length', str(len(text)))
@@ -84,7 +84,10 @@ is($s->api(HEAD => "$base/m")->{status}, 200, 'HEAD');
 my %h = %{ $s->api(GET => $base)->{headers} };
 is($h{'content-security-policy'}, 'sandbox',
     "what an app sends is not shown as the API's own");
-is($h{'set-cookie'}, 'b=2', 'a cookie stays on its host');
+is($h{'set-cookie'}, "b=2; Path=$base",
+    'a cookie stays on its host, below its port');
+is($s->api(GET => "$base/a/")->{headers}{'set-cookie'}, "b=2; Path=$base/a/",
+    'with a path of its own');
 ok(!$h{'x-accel-redirect'}, 'nginx is not commanded');
 
 for my $case (['/login', "http://localhost:$s->{port}$base/login"],

@@ -82,7 +82,9 @@ $e->{server_conf} =~ s/%%PROXY%%/top_dir() . '\/conf-examples\/sandbox_proxy.con
 $e->{more_servers} =~ s/%%PROXY%%/top_dir() . '\/conf-examples\/sandbox_proxy.conf'/ge;
 $e->{more_servers} =~ s/%%PORT%%/$e->{port}/g;
 
-my $a = $e->agent(1, ports => [8000]);
+my $a = $e->agent(1, ports => [8000], agent => { raw => { '/api/version' =>
+    "HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Domain=test\r\nSet-Cookie: c=d\r\n"
+    . "Clear-Site-Data: \"*\"\r\nContent-Length: 2\r\n\r\nok" } });
 $e->daemon->expose(slot => 1, label => '8000-public', port => 8000,
     host => 'public', access => 'public');
 $e->agent(2, state => 'asleep');
@@ -196,6 +198,28 @@ for my $cookie ('a=b; Domain=preview.test', 'a=b; Path=/; DOMAIN = test',
     is(answer("Set-Cookie: $cookie")->{headers}{'set-cookie'}, undef,
         "dropped: $cookie");
 }
+
+# Through the API all of them would be on one host.
+sub proxied {
+    my ($cookie) = @_;
+
+    return $e->api(GET => '/v1/sandbox/box1/proxy/8000/raw?' . unpack 'H*',
+        "HTTP/1.1 200 OK\r\nSet-Cookie: $cookie\r\n"
+        . "Content-Length: 2\r\n\r\nok")->{headers}{'set-cookie'};
+}
+
+is(proxied($_->[0]), $_->[1], "by the API: $_->[0]")
+    for ['a=b', 'a=b; Path=/v1/sandbox/box1/proxy/8000'],
+        ['a=b; Path=/; Secure', 'a=b; Secure; Path=/v1/sandbox/box1/proxy/8000'],
+        ['a=b; Path=/x', 'a=b; Path=/v1/sandbox/box1/proxy/8000/x'],
+        ['a=b; Path=/v1/sandbox/box2',
+         'a=b; Path=/v1/sandbox/box1/proxy/8000/v1/sandbox/box2'],
+        ['a=b; Domain=test', undef];
+
+$r = $e->api(GET => '/v1/sandbox/box1/api/version');
+is($r->{body}, 'ok', 'an agent that is not itself any more');
+is($r->{headers}{'set-cookie'}, undef, 'sets no cookie of the API');
+is($r->{headers}{'clear-site-data'}, undef, 'and takes none away');
 
 $r = answer('Set-Cookie: a=1', 'Set-Cookie: b=2; Domain=test',
     'set-cookie: c=3', 'Clear-Site-Data: "*"');

@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char                 *p;
+    char                 *p, *below;
     size_t                n;
     unsigned              port;
     static const char     host[] = "8000-demo.example.test";
@@ -48,6 +48,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     (void) sandbox_origin_match(p, size, "http://a", 8);
     (void) sandbox_cookie_stays(p, size, host, sizeof(host) - 1);
+
+    below = malloc(size + 2 + SANDBOX_COOKIE_BELOW);
+    n = sandbox_cookie_below(below, p, size, "/x", 2);
+
+    if (n > size + 2 + SANDBOX_COOKIE_BELOW
+        || memmem(below, n, "; Path=/x", 9) == NULL)
+    {
+        abort();
+    }
+
+    free(below);
     (void) sandbox_host_valid(p, size);
     (void) sandbox_label_hash(key, p, size);
 

@@ -244,6 +244,51 @@ test_cookies(void)
 }
 
 
+static void
+test_cookies_below(void)
+{
+    char    *p, *dst;
+    size_t   i, n, len, room;
+
+    static const struct {
+        const char  *value;
+        const char  *below;
+    } cases[] = {
+        { "a=b", "a=b; Path=/x/8" },
+        { "a=b; Path=/", "a=b; Path=/x/8" },
+        { "a=b; Path=/c/d; HttpOnly", "a=b; HttpOnly; Path=/x/8/c/d" },
+        { "a=b;path=/c/", "a=b; Path=/x/8/c/" },
+        { "a=b; \tPATH \t = \t /c \t ; Secure", "a=b; Secure; Path=/x/8/c" },
+        { "a=b; \x01" "Path=/c", "a=b; Path=/x/8/c" },
+        { "a=b; Path=/c; Path=/d", "a=b; Path=/x/8/d" },
+        { "a=b; Path=/c; Path", "a=b; Path=/x/8" },
+        { "a=b; Path=c", "a=b; Path=/x/8" },
+        { "a=b; Path=/../../y", "a=b; Path=/x/8/../../y" },
+        { "a=b; Path=//y", "a=b; Path=/x/8//y" },
+        { "a=b; xPath=/c", "a=b; xPath=/c; Path=/x/8" },
+        { "path=/", "path=/; Path=/x/8" },
+        { "path=/; path=/", "path=/; Path=/x/8" },
+        { "a=b;", "a=b;; Path=/x/8" },
+        { "", "; Path=/x/8" },
+        { ";;;=;", ";;;=;; Path=/x/8" },
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        p = copy(cases[i].value, &len);
+        room = len + 4 + SANDBOX_COOKIE_BELOW;
+        dst = malloc(room);
+        n = sandbox_cookie_below(dst, p, len, "/x/8", 4);
+
+        ok(n <= room && n == strlen(cases[i].below)
+           && memcmp(dst, cases[i].below, n) == 0,
+           "cookie below %zu: %.*s", i, (int) n, dst);
+
+        free(dst);
+        free(p);
+    }
+}
+
+
 int
 main(void)
 {
@@ -252,6 +297,7 @@ main(void)
     test_hosts();
     test_origins();
     test_cookies();
+    test_cookies_below();
 
     return done_testing();
 }
