@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sandboxd/config.h"
+#include "sandboxd/config_part.h"
 
 #define STARTS_MAX        256
 #define TEMPLATES_MAX    64
@@ -18,47 +18,6 @@
 #define POOL_INTERVAL_DEFAULT  10000
 
 #define SOCKET_NAME_MAX   (sizeof("/control.sock") - 1)
-
-
-typedef enum {
-    OPT_STATE_DIR = 256,
-    OPT_RUN_DIR,
-    OPT_SECRET_FILE,
-    OPT_AGENT,
-    OPT_DRIVER,
-    OPT_CRUN,
-    OPT_QEMU,
-    OPT_FIRECRACKER,
-    OPT_KERNEL,
-    OPT_VSOCK_PROGRAM,
-    OPT_IMAGE,
-    OPT_DEFAULT_IMAGE,
-    OPT_DEV,
-    OPT_SOCKET_GROUP,
-    OPT_STOP_ON_EXIT,
-    OPT_STARTS,
-    OPT_DISK_FLOOR,
-    OPT_MEMORY_FLOOR,
-    OPT_MEMORY_BUDGET,
-    OPT_POOL,
-    OPT_POOL_BATCH,
-    OPT_POOL_INTERVAL,
-    OPT_EXTERNAL_DIR,
-    OPT_EXTERNAL_NET,
-    OPT_EXTERNAL_CIDS,
-    OPT_NETWORK_POOL,
-    OPT_NETWORK_PRIVATE,
-    OPT_NETWORK_RESOLVER,
-    OPT_NETWORK_RATE,
-    OPT_NETWORK_REFRESH,
-    OPT_ACCEL,
-    OPT_CHANNEL,
-    OPT_KEEP_MEMORY,
-    OPT_TEMPLATES,
-    OPT_LOG_LEVEL,
-    OPT_VERSION,
-    OPT_HELP
-} config_option;
 
 
 static const struct option  options[] = {
@@ -109,7 +68,7 @@ static const char *const  channels[] = { "auto", "tap", "vhost-user-vsock",
 static const char *const  switches[] = { "on", "off", NULL };
 
 
-static int
+int
 config_number(const char *name, const char *text, uint64_t min, uint64_t max,
     bool units, uint64_t *dst, error **err)
 {
@@ -141,241 +100,6 @@ config_number(const char *name, const char *text, uint64_t min, uint64_t max,
     *dst = n << shift;
 
     return 0;
-}
-
-
-static int
-config_image(config *dst, char *text, error **err)
-{
-    char      *eq;
-    size_t     len;
-    unsigned   i;
-
-    eq = strchr(text, '=');
-    if (eq == NULL || eq[1] == '\0') {
-        return error_set(err, 400, "usage", "--image must be NAME=DIR, not "
-                         "\"%s\"", text);
-    }
-
-    *eq = '\0';
-    len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-");
-
-    if (len == 0 || len > 63 || text[len] != '\0') {
-        return error_set(err, 400, "usage", "--image: the name \"%s\" must be "
-                         "1 to 63 of a-z, 0-9, . _ and -", text);
-    }
-
-    if (strcmp(text, "host") == 0) {
-        return error_set(err, 400, "usage", "--image: the name \"host\" is "
-                         "that of the image made by --dev");
-    }
-
-    if (dst->image_count == CONFIG_IMAGES_MAX) {
-        return error_set(err, 400, "usage", "more than %d times --image",
-                         CONFIG_IMAGES_MAX);
-    }
-
-    for (i = 0; i < dst->image_count; i++) {
-        if (strcmp(dst->image_names[i], text) == 0) {
-            return error_set(err, 400, "usage", "--image %s is given twice",
-                             text);
-        }
-    }
-
-    dst->image_names[dst->image_count] = text;
-    dst->image_dirs[dst->image_count] = eq + 1;
-    dst->image_count++;
-
-    return 0;
-}
-
-
-static int
-config_pool(config *dst, char *text, error **err)
-{
-    char         *eq, *number;
-    uint64_t      n;
-    unsigned      i;
-    const char   *image;
-
-    eq = strchr(text, '=');
-    image = NULL;
-    number = text;
-
-    if (eq != NULL) {
-        *eq = '\0';
-        image = text;
-        number = eq + 1;
-    }
-
-    if (config_number("pool", number, 0, POOL_TARGET_MAX, false, &n, err) < 0)
-    {
-        return -1;
-    }
-
-    for (i = 0; i < dst->pool.count; i++) {
-        if ((image == NULL && dst->pool.targets[i].image == NULL)
-            || (image != NULL && dst->pool.targets[i].image != NULL
-                && strcmp(image, dst->pool.targets[i].image) == 0))
-        {
-            return error_set(err, 400, "usage", "--pool is given twice for "
-                             "the same image");
-        }
-    }
-
-    if (i == POOL_IMAGES_MAX) {
-        return error_set(err, 400, "usage", "more than %d times --pool",
-                         POOL_IMAGES_MAX);
-    }
-
-    dst->pool.targets[i].image = image;
-    dst->pool.targets[i].target = (unsigned) n;
-    dst->pool.count++;
-
-    return 0;
-}
-
-
-static bool
-config_has_image(const config *cf, const char *name)
-{
-    unsigned  i;
-
-    if (strcmp(name, "host") == 0) {
-        return cf->dev && config_has_driver(cf, CONFIG_OCI);
-    }
-
-    for (i = 0; i < cf->image_count; i++) {
-        if (strcmp(cf->image_names[i], name) == 0) {
-            return true;
-        }
-    }
-
-    return false;
-}
-
-
-/* The default image is known by now; it may have been named as well. */
-static int
-config_pool_images(config *dst, error **err)
-{
-    unsigned      i, j;
-    const char  **image;
-
-    for (i = 0; i < dst->pool.count; i++) {
-        image = &dst->pool.targets[i].image;
-
-        if (*image == NULL) {
-            *image = dst->default_image;
-        }
-
-        if (!config_has_image(dst, *image)) {
-            return error_set(err, 400, "usage", "--pool %s: there is no image "
-                             "of that name", *image);
-        }
-
-        for (j = 0; j < i; j++) {
-            if (strcmp(*image, dst->pool.targets[j].image) == 0) {
-                return error_set(err, 400, "usage", "--pool is given twice "
-                                 "for the image %s", *image);
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-/* What may be registered of sandboxes that others run. */
-static int
-config_external(config *dst, config_option option, const char *value,
-    error **err)
-{
-    endpoint_rules  *rules;
-
-    rules = &dst->external;
-
-    if (option == OPT_EXTERNAL_CIDS) {
-        return endpoint_cids_parse(rules, value) ? 0
-               : error_set(err, 400, "usage", "--external-cids must be a cid "
-                           "or two of them, like 1000-1999, from %d on, not "
-                           "\"%s\"", ENDPOINT_CID_MIN, value);
-    }
-
-    if (rules->net_count == ENDPOINT_NETS_MAX) {
-        return error_set(err, 400, "usage", "more than %d times "
-                         "--external-net", ENDPOINT_NETS_MAX);
-    }
-
-    if (!endpoint_net_parse(&rules->nets[rules->net_count], value)) {
-        return error_set(err, 400, "usage", "--external-net must be an "
-                         "address, or a net like 10.1.0.0/16 or fd00::/8, not "
-                         "\"%s\"", value);
-    }
-
-    rules->net_count++;
-
-    return 0;
-}
-
-
-static int
-config_network(config *dst, config_option option, const char *value,
-    error **err)
-{
-    uint64_t    n;
-    net_rules  *rules;
-
-    rules = &dst->network;
-
-    switch (option) {
-
-    case OPT_NETWORK_POOL:
-        return net_pool_parse(&rules->pool, value) ? 0
-               : error_set(err, 400, "usage", "--network-pool must be a net "
-                           "of %d to %d bits, like 100.64.0.0/16, not \"%s\"",
-                           NET_POOL_BITS_MIN, NET_POOL_BITS_MAX, value);
-
-    case OPT_NETWORK_PRIVATE:
-        if (rules->private_count == NET_PRIVATE_MAX
-            || !net_range_parse(&rules->private_nets[rules->private_count],
-                                value))
-        {
-            return error_set(err, 400, "usage", "--network-private must be a "
-                             "net, like 10.1.0.0/16, up to %d times, not "
-                             "\"%s\"", NET_PRIVATE_MAX, value);
-        }
-
-        rules->private_count++;
-        return 0;
-
-    case OPT_NETWORK_RESOLVER:
-        if (rules->resolver_count == NET_RESOLVERS_MAX
-            || !net_address_parse(&rules->resolvers[rules->resolver_count],
-                                  value))
-        {
-            return error_set(err, 400, "usage", "--network-resolver must be "
-                             "an IPv4 address, up to %d times, not \"%s\"",
-                             NET_RESOLVERS_MAX, value);
-        }
-
-        rules->resolver_count++;
-        return 0;
-
-    case OPT_NETWORK_RATE:
-        return config_number("network-rate", value, NET_RATE_MIN, NET_RATE_MAX,
-                             true, &rules->rate, err);
-
-    default:
-        if (config_number("network-refresh", value, 1, 86400, false, &n, err)
-            < 0)
-        {
-            return -1;
-        }
-
-        dst->network_refresh = (unsigned) n;
-        return 0;
-    }
 }
 
 
@@ -615,29 +339,6 @@ config_value(config *dst, config_option option, char *value, error **err)
 
 
 static int
-config_default_image(config *dst, error **err)
-{
-    if (dst->default_image == NULL) {
-        dst->default_image = dst->dev && dst->drivers[0] == CONFIG_OCI
-                             ? "host" : dst->image_names[0];
-        return 0;
-    }
-
-    if (config_has_image(dst, dst->default_image)) {
-        return 0;
-    }
-
-    if (strcmp(dst->default_image, "host") == 0) {
-        return error_set(err, 400, "usage", "--default-image host needs "
-                         "--dev");
-    }
-
-    return error_set(err, 400, "usage", "--default-image %s: there is no "
-                     "--image of that name", dst->default_image);
-}
-
-
-static int
 config_complete(config *dst, error **err)
 {
     size_t  i;
@@ -684,8 +385,7 @@ config_complete(config *dst, error **err)
                          "NAME=DIR, or --dev for development");
     }
 
-    return config_default_image(dst, err) < 0 ? -1
-           : config_pool_images(dst, err);
+    return config_images_complete(dst, err);
 }
 
 
