@@ -1,4 +1,4 @@
-/* sources: ngx_sandbox_module/sandbox_route.c */
+/* sources: ngx_sandbox_module/sandbox_route.c ngx_sandbox_module/sandbox_route_table.c ngx_sandbox_module/sandbox_route_path.c ngx_sandbox_module/sandbox_id.c */
 
 /* Any method and path: no crash, and what goes to an agent is one of its
  * routes, spelled in one way only. */

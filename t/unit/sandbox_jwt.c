@@ -1,4 +1,4 @@
-/* sources: ngx_sandbox_module/sandbox_jwt.c ngx_sandbox_module/sandbox_jwt_keys.c ngx_sandbox_module/sandbox_key.c ngx_sandbox_module/sandbox_route.c */
+/* sources: ngx_sandbox_module/sandbox_jwt.c ngx_sandbox_module/sandbox_jwt_keys.c ngx_sandbox_module/sandbox_key.c ngx_sandbox_module/sandbox_route.c ngx_sandbox_module/sandbox_route_table.c ngx_sandbox_module/sandbox_route_path.c ngx_sandbox_module/sandbox_id.c */
 /* libs: -ljansson -lcrypto */
 
 /* JSON Web Tokens: each way in which one can lie. */

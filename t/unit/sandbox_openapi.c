@@ -1,4 +1,4 @@
-/* sources: ngx_sandbox_module/sandbox_openapi.c ngx_sandbox_module/sandbox_openapi_html.c ngx_sandbox_module/sandbox_route.c */
+/* sources: ngx_sandbox_module/sandbox_openapi.c ngx_sandbox_module/sandbox_openapi_html.c ngx_sandbox_module/sandbox_route.c ngx_sandbox_module/sandbox_route_table.c ngx_sandbox_module/sandbox_route_path.c ngx_sandbox_module/sandbox_id.c */
 /* libs: -ljansson */
 
 /* The API's description says what the router does, no more and no less. */

@@ -1,4 +1,4 @@
-/* sources: ngx_sandbox_module/sandbox_route.c */
+/* sources: ngx_sandbox_module/sandbox_route.c ngx_sandbox_module/sandbox_route_table.c ngx_sandbox_module/sandbox_route_path.c ngx_sandbox_module/sandbox_id.c */
 
 /* What the control API's router promises, path by path. */
 
@@ -318,6 +318,9 @@ test_private(void)
 }
 
 
+#define SANDBOX  "/v1/sandbox/{id}"
+
+
 static unsigned
 scope(unsigned method, const char *uri)
 {
@@ -376,6 +379,69 @@ test_scopes(void)
 }
 
 
+/* Of a route below /api whose twin isn't: 0 if there is none. */
+static unsigned
+twin_scope(const char *rest, unsigned method)
+{
+    size_t               n;
+    unsigned             methods;
+    const char          *pattern;
+    sandbox_route_op     op;
+    sandbox_route_kind   kind;
+
+    for (n = 0; ; n++) {
+        pattern = sandbox_route_nth(n, &methods, &kind, &op);
+
+        if (pattern == NULL) {
+            return 0;
+        }
+
+        if (strncmp(pattern, SANDBOX, sizeof(SANDBOX) - 1) == 0
+            && strcmp(pattern + sizeof(SANDBOX) - 1, rest) == 0
+            && (methods & method))
+        {
+            return sandbox_route_nth_scope(n);
+        }
+    }
+}
+
+
+/* What is there in both shapes needs the same in both. */
+static void
+test_twins(void)
+{
+    size_t               n, twins;
+    unsigned             methods, needs;
+    const char          *pattern;
+    sandbox_route_op     op;
+    sandbox_route_kind   kind;
+
+    for (n = twins = 0; ; n++) {
+        pattern = sandbox_route_nth(n, &methods, &kind, &op);
+
+        if (pattern == NULL) {
+            break;
+        }
+
+        if (strncmp(pattern, SANDBOX "/api/", sizeof(SANDBOX) + 4) != 0) {
+            continue;
+        }
+
+        needs = twin_scope(pattern + sizeof(SANDBOX) + 3, methods);
+        twins += needs != 0;
+
+        if (needs != 0 && needs != sandbox_route_nth_scope(n)) {
+            ok(0, "%s needs another scope than its twin", pattern);
+        }
+    }
+
+    ok(twins >= 10, "routes of both shapes need the same scopes");
+    ok(scope(SANDBOX_ROUTE_POST, "/v1/sandbox/demo/persist")
+       == scope(SANDBOX_ROUTE_GET, "/v1/sandbox/demo/api/archive"),
+       "and so do both ways to an archive");
+}
+
+
 /* A method of one path can't be two things at once. */
 static void
 test_table(void)
@@ -415,6 +481,7 @@ main(void)
     test_long_path();
     test_methods();
     test_scopes();
+    test_twins();
     test_ids();
     test_ports();
     test_later();
