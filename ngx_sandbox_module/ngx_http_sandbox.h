@@ -140,6 +140,7 @@ typedef struct {
     ngx_str_t                     agent_dir;    /* "<run dir>/s/" */
 
     u_char                        sign_key[SANDBOX_SIGN_KEY];
+    sandbox_signer               *signer;       /* with it */
 
     ngx_msec_t                    call_timeout;
     ngx_uint_t                    waiters;          /* per sandbox, worker */

@@ -244,7 +244,7 @@ ngx_http_sandbox_link_answer(ngx_http_request_t *r,
     smcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
 
     if (pass.gen == 0
-        || sandbox_pass_sign(text, smcf->sign_key, &pass, &bound) != 0)
+        || sandbox_pass_sign(text, smcf->signer, &pass, &bound) != 0)
     {
         json_decref(url);
         return NULL;

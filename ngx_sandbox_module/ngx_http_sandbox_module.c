@@ -27,6 +27,7 @@ static ngx_int_t ngx_http_sandbox_read_secret(ngx_conf_t *cf, ngx_str_t *file,
 static char *ngx_http_sandbox_preview_conf(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static ngx_int_t ngx_http_sandbox_init(ngx_conf_t *cf);
+static void ngx_http_sandbox_signer_cleanup(void *data);
 static ngx_int_t ngx_http_sandbox_init_process(ngx_cycle_t *cycle);
 static void ngx_http_sandbox_exit_process(ngx_cycle_t *cycle);
 
@@ -561,6 +562,7 @@ ngx_http_sandbox_preview_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static ngx_int_t
 ngx_http_sandbox_init(ngx_conf_t *cf)
 {
+    ngx_pool_cleanup_t            *cln;
     ngx_http_handler_pt           *h;
     ngx_http_core_main_conf_t     *cmcf;
     ngx_http_sandbox_main_conf_t  *smcf;
@@ -573,12 +575,25 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
     if (sandbox_sign_key(smcf->sign_key, smcf->daemon_secret.data,
                          smcf->daemon_secret.len)
         != 0)
     {
         return NGX_ERROR;
     }
+
+    smcf->signer = sandbox_signer_create(smcf->sign_key);
+    if (smcf->signer == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_sandbox_signer_cleanup;
+    cln->data = smcf->signer;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
@@ -623,6 +638,13 @@ ngx_http_sandbox_init(ngx_conf_t *cf)
     }
 
     return ngx_http_sandbox_error_init(cf);
+}
+
+
+static void
+ngx_http_sandbox_signer_cleanup(void *data)
+{
+    sandbox_signer_free(data);
 }
 
 

@@ -41,7 +41,7 @@ static ngx_int_t ngx_http_sandbox_private_bearer(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sandbox_private_cookies(ngx_http_request_t *r,
     sandbox_taken *taken);
 static void ngx_http_sandbox_private_held(ngx_http_sandbox_held_t *held,
-    sandbox_pass_kind kind, u_char *key, sandbox_span *text,
+    sandbox_pass_kind kind, sandbox_signer *signer, sandbox_span *text,
     sandbox_pass_bound *bound, uint32_t gen);
 static ngx_uint_t ngx_http_sandbox_private_fetch(ngx_http_request_t *r,
     sandbox_pass *pass);
@@ -162,7 +162,7 @@ ngx_http_sandbox_private_check(ngx_http_request_t *r,
 
     for (i = 0; i < ngx_min(taken.count, SANDBOX_SPANS_MAX); i++) {
         ngx_http_sandbox_private_held(&cookie, SANDBOX_PASS_COOKIE,
-                                      smcf->sign_key, &taken.span[i], &bound,
+                                      smcf->signer, &taken.span[i], &bound,
                                       gen);
     }
 
@@ -193,7 +193,7 @@ ngx_http_sandbox_private_check(ngx_http_request_t *r,
         link.len = arg->len;
 
         ngx_http_sandbox_private_held(&opened, SANDBOX_PASS_LINK,
-                                      smcf->sign_key, &link, &bound, gen);
+                                      smcf->signer, &link, &bound, gen);
 
         if (opened.valid) {
             return ngx_http_sandbox_private_link(r, &opened.pass, &bound);
@@ -311,12 +311,12 @@ ngx_http_sandbox_cookie_cut(ngx_http_request_t *r, ngx_table_elt_t *h,
 
 static void
 ngx_http_sandbox_private_held(ngx_http_sandbox_held_t *held,
-    sandbox_pass_kind kind, u_char *key, sandbox_span *text,
+    sandbox_pass_kind kind, sandbox_signer *signer, sandbox_span *text,
     sandbox_pass_bound *bound, uint32_t gen)
 {
     sandbox_pass  pass;
 
-    if (sandbox_pass_read(&pass, key, kind, text->data, text->len, bound) < 0
+    if (sandbox_pass_read(&pass, signer, kind, text->data, text->len, bound) < 0
         || gen == 0)
     {
         return;
@@ -436,7 +436,7 @@ ngx_http_sandbox_private_cookie(ngx_http_request_t *r, sandbox_pass *pass,
 
     pass->kind = SANDBOX_PASS_COOKIE;
 
-    if (sandbox_pass_sign((char *) p, smcf->sign_key, pass, bound) != 0) {
+    if (sandbox_pass_sign((char *) p, smcf->signer, pass, bound) != 0) {
         return NGX_ERROR;
     }
 

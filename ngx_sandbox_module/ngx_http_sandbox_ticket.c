@@ -209,7 +209,7 @@ ngx_http_sandbox_ticket(ngx_http_request_t *r, sandbox_route *route,
     bound.origin = (char *) origin->data;
     bound.origin_len = origin->len;
 
-    if (sandbox_ticket_read(&ticket, buf, smcf->sign_key, (char *) entry->data
+    if (sandbox_ticket_read(&ticket, buf, smcf->signer, (char *) entry->data
                             + sizeof(NGX_HTTP_SANDBOX_TICKET) - 1,
                             entry->len - (sizeof(NGX_HTTP_SANDBOX_TICKET) - 1),
                             &bound)
@@ -353,7 +353,7 @@ ngx_http_sandbox_ticket_asked(ngx_http_request_t *r,
         && ngx_http_sandbox_ticket_tenant(r->pool, api->caller, &ticket)
            == NGX_OK)
     {
-        n = sandbox_ticket_sign(text, smcf->sign_key, &ticket, &bound);
+        n = sandbox_ticket_sign(text, smcf->signer, &ticket, &bound);
     }
 
     if (n == 0) {

@@ -2,9 +2,11 @@
 
 #include <string.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/params.h>
 
 #include "sandbox_sign.h"
 
@@ -129,48 +131,85 @@ sandbox_sign_key(unsigned char key[SANDBOX_SIGN_KEY], const void *secret,
 }
 
 
+sandbox_signer *
+sandbox_signer_create(const unsigned char key[SANDBOX_SIGN_KEY])
+{
+    EVP_MAC      *mac;
+    OSSL_PARAM    params[2];
+    EVP_MAC_CTX  *ctx;
+
+    mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    ctx = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+    EVP_MAC_free(mac);
+
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+                                                 (char *) "SHA256", 0);
+    params[1] = OSSL_PARAM_construct_end();
+
+    if (ctx != NULL
+        && EVP_MAC_init(ctx, key, SANDBOX_SIGN_KEY, params) != 1)
+    {
+        EVP_MAC_CTX_free(ctx);
+        ctx = NULL;
+    }
+
+    return (sandbox_signer *) ctx;
+}
+
+
+void
+sandbox_signer_free(sandbox_signer *signer)
+{
+    EVP_MAC_CTX_free((EVP_MAC_CTX *) signer);
+}
+
+
 /* Each part goes in with its length, so that none can take from the next. */
 static int
-sign_mac(unsigned char mac[SANDBOX_SIGN_MAC],
-    const unsigned char key[SANDBOX_SIGN_KEY], const sign_part *parts,
-    size_t count)
+sign_mac(unsigned char mac[SANDBOX_SIGN_MAC], sandbox_signer *signer,
+    const sign_part *parts, size_t count)
 {
-    size_t         i, len;
-    unsigned       n;
-    unsigned char  text[PART_MAX + 1024];
+    size_t         i, n;
+    EVP_MAC_CTX   *ctx;
+    unsigned char  len[4];
 
-    len = 0;
+    ctx = (EVP_MAC_CTX *) signer;
+
+    /* without a key: from where the one that it has leaves off */
+
+    if (EVP_MAC_init(ctx, NULL, 0, NULL) != 1) {
+        return -1;
+    }
 
     for (i = 0; i < count; i++) {
-        if (parts[i].len > sizeof(text) - len
-            || sizeof(text) - len - parts[i].len < 4)
-        {
+        if (parts[i].len > PART_MAX) {
             return -1;
         }
 
-        put_number(text + len, parts[i].len, 4);
-        len += 4;
+        put_number(len, parts[i].len, sizeof(len));
 
-        if (parts[i].len > 0) {
-            memcpy(text + len, parts[i].data, parts[i].len);
-            len += parts[i].len;
+        if (EVP_MAC_update(ctx, len, sizeof(len)) != 1
+            || (parts[i].len > 0
+                && EVP_MAC_update(ctx, parts[i].data, parts[i].len) != 1))
+        {
+            return -1;
         }
     }
 
-    return HMAC(EVP_sha256(), key, SANDBOX_SIGN_KEY, text, len, mac, &n)
+    return EVP_MAC_final(ctx, mac, &n, SANDBOX_SIGN_MAC) == 1
            && n == SANDBOX_SIGN_MAC ? 0 : -1;
 }
 
 
 /* parts[0] is the payload, which has room for the code behind it. */
 static size_t
-sign_text(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
+sign_text(char *dst, sandbox_signer *signer,
     unsigned char *payload, size_t len, sign_part *parts, size_t count)
 {
     parts[0].data = payload;
     parts[0].len = len;
 
-    if (sign_mac(payload + len, key, parts, count) < 0) {
+    if (sign_mac(payload + len, signer, parts, count) < 0) {
         return 0;
     }
 
@@ -181,7 +220,7 @@ sign_text(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
 /* The payload's length, or -1. */
 static int
 sign_open(unsigned char *buf, size_t size,
-    const unsigned char key[SANDBOX_SIGN_KEY], const char *text, size_t len,
+    sandbox_signer *signer, const char *text, size_t len,
     sign_part *parts, size_t count)
 {
     int            n;
@@ -197,7 +236,7 @@ sign_open(unsigned char *buf, size_t size,
     parts[0].data = buf;
     parts[0].len = (size_t) n;
 
-    if (sign_mac(mac, key, parts, count) < 0
+    if (sign_mac(mac, signer, parts, count) < 0
         || CRYPTO_memcmp(mac, buf + n, SANDBOX_SIGN_MAC) != 0)
     {
         return -1;
@@ -223,7 +262,7 @@ pass_parts(sign_part parts[3], unsigned char exposure[6],
 
 
 int
-sandbox_pass_sign(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
+sandbox_pass_sign(char *dst, sandbox_signer *signer,
     const sandbox_pass *pass, const sandbox_pass_bound *bound)
 {
     sign_part      parts[3];
@@ -236,14 +275,14 @@ sandbox_pass_sign(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
     put_number(payload + 2, pass->expires, 6);
     put_number(payload + 8, pass->gen, 4);
 
-    return sign_text(dst, key, payload, PASS_PAYLOAD, parts, 3)
+    return sign_text(dst, signer, payload, PASS_PAYLOAD, parts, 3)
            == SANDBOX_PASS_TEXT ? 0 : -1;
 }
 
 
 int
 sandbox_pass_read(sandbox_pass *pass,
-    const unsigned char key[SANDBOX_SIGN_KEY], sandbox_pass_kind kind,
+    sandbox_signer *signer, sandbox_pass_kind kind,
     const char *text, size_t len, const sandbox_pass_bound *bound)
 {
     sign_part      parts[3];
@@ -255,7 +294,7 @@ sandbox_pass_read(sandbox_pass *pass,
 
     pass_parts(parts, exposure, bound);
 
-    if (sign_open(buf, sizeof(buf), key, text, len, parts, 3) != PASS_PAYLOAD
+    if (sign_open(buf, sizeof(buf), signer, text, len, parts, 3) != PASS_PAYLOAD
         || buf[0] != kind)
     {
         return -1;
@@ -285,7 +324,7 @@ ticket_parts(sign_part parts[5], const sandbox_ticket_bound *bound)
 
 
 size_t
-sandbox_ticket_sign(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
+sandbox_ticket_sign(char *dst, sandbox_signer *signer,
     const sandbox_ticket *ticket, const sandbox_ticket_bound *bound)
 {
     size_t         n;
@@ -319,13 +358,13 @@ sandbox_ticket_sign(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
         n += ticket->name_len;
     }
 
-    return sign_text(dst, key, payload, n, parts, 5);
+    return sign_text(dst, signer, payload, n, parts, 5);
 }
 
 
 int
 sandbox_ticket_read(sandbox_ticket *ticket, unsigned char
-    buf[SANDBOX_TICKET_TEXT], const unsigned char key[SANDBOX_SIGN_KEY],
+    buf[SANDBOX_TICKET_TEXT], sandbox_signer *signer,
     const char *text, size_t len, const sandbox_ticket_bound *bound)
 {
     int            n;
@@ -337,7 +376,7 @@ sandbox_ticket_read(sandbox_ticket *ticket, unsigned char
 
     ticket_parts(parts, bound);
 
-    n = sign_open(buf, SANDBOX_TICKET_TEXT, key, text, len, parts, 5);
+    n = sign_open(buf, SANDBOX_TICKET_TEXT, signer, text, len, parts, 5);
 
     if (n < TICKET_HEAD || buf[0] != 'T'
         || n != TICKET_HEAD + buf[TICKET_HEAD - 2] + buf[TICKET_HEAD - 1])

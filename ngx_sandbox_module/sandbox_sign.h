@@ -28,6 +28,13 @@
 int sandbox_sign_key(unsigned char key[SANDBOX_SIGN_KEY], const void *secret,
     size_t len);
 
+/* The same key, ready for use: signing and checking change it, for a moment. */
+typedef struct sandbox_signer_s  sandbox_signer;
+
+sandbox_signer *sandbox_signer_create(
+    const unsigned char key[SANDBOX_SIGN_KEY]);
+void sandbox_signer_free(sandbox_signer *signer);
+
 
 typedef enum {
     SANDBOX_PASS_LINK = 'L',    /* in a URL: is exchanged for a cookie */
@@ -50,13 +57,13 @@ typedef struct {
 } sandbox_pass_bound;
 
 /* Writes SANDBOX_PASS_TEXT bytes, no NUL; 0, or -1. */
-int sandbox_pass_sign(char *dst, const unsigned char key[SANDBOX_SIGN_KEY],
+int sandbox_pass_sign(char *dst, sandbox_signer *signer,
     const sandbox_pass *pass, const sandbox_pass_bound *bound);
 
 /* 0 if it is a pass of this kind for exactly this; -1 for anything else. */
-int sandbox_pass_read(sandbox_pass *pass,
-    const unsigned char key[SANDBOX_SIGN_KEY], sandbox_pass_kind kind,
-    const char *text, size_t len, const sandbox_pass_bound *bound);
+int sandbox_pass_read(sandbox_pass *pass, sandbox_signer *signer,
+    sandbox_pass_kind kind, const char *text, size_t len,
+    const sandbox_pass_bound *bound);
 
 
 /* Whose ticket it is; strings point where the reader says. */
@@ -83,13 +90,12 @@ typedef struct {
 } sandbox_ticket_bound;
 
 /* The length of what was written, at most SANDBOX_TICKET_TEXT; 0: failed. */
-size_t sandbox_ticket_sign(char *dst,
-    const unsigned char key[SANDBOX_SIGN_KEY], const sandbox_ticket *ticket,
-    const sandbox_ticket_bound *bound);
+size_t sandbox_ticket_sign(char *dst, sandbox_signer *signer,
+    const sandbox_ticket *ticket, const sandbox_ticket_bound *bound);
 
 /* 0 or -1; the ticket's strings point into buf. */
 int sandbox_ticket_read(sandbox_ticket *ticket, unsigned char
-    buf[SANDBOX_TICKET_TEXT], const unsigned char key[SANDBOX_SIGN_KEY],
+    buf[SANDBOX_TICKET_TEXT], sandbox_signer *signer,
     const char *text, size_t len, const sandbox_ticket_bound *bound);
 
 #endif

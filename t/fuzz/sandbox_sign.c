@@ -22,14 +22,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sandbox_ticket                ticket;
     sandbox_pass_bound            bound = { "host", 4, 1, 8000 };
     sandbox_ticket_bound          all = { "z", 1, "i", 1, "/r", 2, "o", 1 };
+    static sandbox_signer        *signer;
     static const unsigned char    key[SANDBOX_SIGN_KEY] = "a key of no secret";
+
+    if (signer == NULL) {
+        signer = sandbox_signer_create(key);
+    }
 
     p = malloc(size ? size : 1);
     memcpy(p, data, size);
 
-    if (sandbox_pass_read(&pass, key, SANDBOX_PASS_COOKIE, p, size, &bound)
+    if (sandbox_pass_read(&pass, signer, SANDBOX_PASS_COOKIE, p, size, &bound)
         == 0
-        || sandbox_ticket_read(&ticket, buf, key, p, size, &all) == 0)
+        || sandbox_ticket_read(&ticket, buf, signer, p, size, &all) == 0)
     {
         abort();
     }
@@ -41,8 +46,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pass.gen = (uint32_t) size;
     pass.embed = size & 1;
 
-    if (sandbox_pass_sign((char *) buf, key, &pass, &bound) != 0
-        || sandbox_pass_read(&pass, key, SANDBOX_PASS_LINK, (char *) buf,
+    if (sandbox_pass_sign((char *) buf, signer, &pass, &bound) != 0
+        || sandbox_pass_read(&pass, signer, SANDBOX_PASS_LINK, (char *) buf,
                              SANDBOX_PASS_TEXT, &bound) != 0
         || pass.expires != size)
     {
