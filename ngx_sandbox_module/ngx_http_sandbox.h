@@ -16,7 +16,7 @@
  *   _private.c   who may see a private preview       _link.c  its links
  *   _scrub.c     credentials in a request's address
  *   _park.c      pre-content phase: requests that wait for a start
- *   _wake.c      the starts that they wait for
+ *   _wake.c      the starts that they wait for   _refusal.c  nobody asks for
  *   _activity.c  who is used, for sandboxd to judge who may sleep
  *   _limit.c     pre-content phase, before it: limits of requests
  *   _pace.c      limits of bytes in a second
@@ -235,6 +235,7 @@ typedef struct {
 
 
 typedef struct {
+    uint64_t                      seq;
     uint32_t                      slot;
     uint32_t                      gen;         /* of what is signed for it */
     uint16_t                      port;
@@ -671,6 +672,10 @@ ngx_str_t *ngx_http_sandbox_request_header(ngx_http_request_t *r,
 
 /* _interrupt.c, for _error.c: NGX_DONE if the answer is given later. */
 ngx_int_t ngx_http_sandbox_interrupt_answer(ngx_http_request_t *r);
+
+/* The status and the code of what a sandbox's end has left without answer. */
+void ngx_http_sandbox_interrupt_error(ngx_http_sandbox_ctx_t *ctx,
+    ngx_http_sandbox_error_t *err);
 
 
 /* _page.c */

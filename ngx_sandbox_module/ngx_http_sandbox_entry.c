@@ -38,6 +38,7 @@ ngx_http_sandbox_copy_entry(ngx_http_sandbox_shctx_t *sh,
         return NGX_AGAIN;
     }
 
+    exposure->seq = entry->seq;
     exposure->slot = entry->slot;
     exposure->gen = entry->gen;
     exposure->port = entry->port;

@@ -235,6 +235,10 @@ ngx_http_sandbox_park(ngx_http_request_t *r, ngx_uint_t again,
         ctx->wake_off = 1;
     }
 
+    if (ngx_http_sandbox_refused(ctx, err)) {
+        return NGX_ERROR;
+    }
+
     if (again && ctx->wait_time >= slcf->wake_timeout) {
         ngx_http_sandbox_set_error(err, NGX_HTTP_SERVICE_UNAVAILABLE,
                                    "sandbox_unreachable", "The sandbox's "

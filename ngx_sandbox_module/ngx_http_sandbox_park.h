@@ -1,12 +1,22 @@
 /*
- * Requests that wait (_park.c), and the starts that they wait for (_wake.c):
- * what the two have in common.
+ * Requests that wait (_park.c), the starts that they wait for (_wake.c), and
+ * those that they needn't ask for (_refusal.c): what these have in common.
  */
 
 #ifndef NGX_HTTP_SANDBOX_PARK_H
 #define NGX_HTTP_SANDBOX_PARK_H
 
 #include "ngx_http_sandbox.h"
+
+
+/* What a visitor's question for a start rests on; `exposure` 0: nothing. */
+
+typedef struct {
+    uint64_t                      sandbox;     /* seq of its record, */
+    uint64_t                      exposure;    /* and of the label's */
+    uint32_t                      slot;
+    uint16_t                      port;
+} ngx_http_sandbox_asked_t;
 
 
 /* A start that requests wait for. */
@@ -22,6 +32,7 @@ typedef struct {
     ngx_uint_t                    sandboxes;   /* limits of those who wait */
     ngx_uint_t                    starts;
     uint32_t                      ended;       /* epoch */
+    ngx_http_sandbox_asked_t      asked;
     uint16_t                      port;        /* of the preview that asked */
     unsigned                      wake_off:1;  /* it starts nothing anew */
     ngx_msec_t                    delay;       /* before it is tried again */
@@ -66,6 +77,22 @@ ngx_int_t ngx_http_sandbox_waiter_again(ngx_http_sandbox_waiter_t *w);
 void ngx_http_sandbox_set_error(ngx_http_sandbox_error_t *err,
     ngx_uint_t status, const char *code, const char *message,
     ngx_uint_t retry_after);
+
+
+/* _refusal.c */
+
+/* Whether sandboxd has refused to start this sandbox for these visitors, and
+ * would again; err's strings are valid until the next event. */
+ngx_uint_t ngx_http_sandbox_refused(ngx_http_sandbox_ctx_t *ctx,
+    ngx_http_sandbox_error_t *err);
+
+/* Of a request that is about to ask. */
+void ngx_http_sandbox_asked(ngx_http_sandbox_ctx_t *ctx,
+    ngx_http_sandbox_asked_t *asked);
+
+/* What it was told; kept if it says until when it holds. */
+void ngx_http_sandbox_refusal(ngx_http_sandbox_asked_t *asked,
+    ngx_http_sandbox_error_t *err);
 
 
 /* _wake.c */

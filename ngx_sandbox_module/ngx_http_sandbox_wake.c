@@ -105,6 +105,7 @@ ngx_http_sandbox_wake_get(ngx_http_sandbox_ctx_t *ctx, ngx_uint_t again)
     wake->ended = ctx->epoch;
     wake->port = ctx->api ? 0 : ctx->port;
     wake->wake_off = ctx->wake_off;
+    ngx_http_sandbox_asked(ctx, &wake->asked);
     wake->delay = NGX_HTTP_SANDBOX_WAKE_TICK;
 
     for (n = NGX_HTTP_SANDBOX_WAKE_TRIES;
@@ -254,6 +255,7 @@ ngx_http_sandbox_wake_fail(ngx_http_sandbox_wake_t *wake,
     ngx_http_sandbox_waiter_t  *w;
 
     refused = ngx_http_sandbox_wake_refused(wake, err);
+    ngx_http_sandbox_refusal(&wake->asked, err);
 
     if (refused) {
         ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,

@@ -72,6 +72,56 @@ is($r->{status}, 429, 'a browser');
 like($r->{body}, qr/<h1>This sandbox is asleep/, '... gets a page');
 unlike($r->{body}, qr/http-equiv="refresh"/, '... that wakes nothing later');
 
+# A flood of visitors costs sandboxd one question, until what its answer rested
+# on has changed, or the time is over that it named.
+my $asked = started();
+
+$r = at(8002);
+is($r->{status}, 429, 'a visitor who comes once more');
+is_deeply([@{ $r->{json} }{qw(code error field limit)}],
+    ['wake_limited', 'not so often', 'wakesPerMinute', 1],
+    '... gets the same answer');
+like($r->{headers}{'retry-after'}, qr/^[1-7]$/, '... with what is left to wait');
+is(join(' ', map { at(8002)->{status} } 1 .. 30), join(' ', (429) x 30),
+    'thirty of them');
+is(started(), $asked, '... and sandboxd is not asked');
+
+sub asks_again {
+    my ($what, $code) = @_;
+
+    $asked = started();
+    $code->();
+    ok(wait_for(sub { at(8002); started() > $asked }, 20), "asked anew: $what");
+    $asked = started();
+    at(8002) for 1 .. 5;
+    is(started(), $asked, '... once');
+}
+
+asks_again('the exposure has changed', sub {
+    $d->expose(slot => 1, port => 8002, label => '8002-box1',
+        access => 'public');
+});
+asks_again('the sandbox has changed', sub {
+    $d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 9);
+});
+$d->fault(start_port_error => { 8002 => { %$limited, retry_after => 3 } });
+asks_again('for a shorter time', sub {
+    $d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 9);
+});
+asks_again('which is over', sub { sleep 3 });
+
+# The same of one whose starts fail.  Those who have a key always ask.
+$d->fault(start_port_error => {}, start_error => { code => 'start_failed',
+    status => 503, message => 'it fails', retry_after => 30 });
+asks_again('it fails now', sub {
+    $d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 9);
+});
+is(at(8002)->{json}{error}, 'it fails', '... which they are told');
+$e->api(GET => '/v1/sandbox/box1/api/ping');
+is(started(), $asked + 1, 'the API asks');
+$d->fault(start_error => undef);
+$d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 9);
+
 # Changed by an event, both ways.
 $d->fault(start_delay => 0, start_port_error => {},
     start_run => { 1 => { key => $e->key(1), epoch => 10 } });
