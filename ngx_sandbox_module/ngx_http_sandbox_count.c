@@ -28,8 +28,9 @@ const ngx_msec_t  ngx_http_sandbox_bounds[NGX_HTTP_SANDBOX_BUCKETS - 1] = {
 
 
 /*
- * The codes that answers have.  A code that isn't here counts as "other":
- * sandboxd and other parts may bring new ones, a metric must not.
+ * The codes that answers have, and kinds of failures on the way to a sandbox.
+ * A code that isn't here counts as "other": sandboxd and other parts may bring
+ * new ones, a metric must not.
  */
 
 static const char  *ngx_http_sandbox_error_names[] = {
@@ -39,11 +40,18 @@ static const char  *ngx_http_sandbox_error_names[] = {
     "too_many_waiting", "unavailable", "timeout", "busy",
     "unauthorized", "forbidden", "too_many_requests", "quota_exceeded",
     "requests_exceeded", "connections_exceeded", "body_exceeded",
-    "wake_limited",
-    "zone_full", "invalid_request", "not_found", "not_implemented",
-    "method_not_allowed", "exists", "misdirected_request",
-    "payload_too_large", "insufficient_storage", "capacity_exceeded",
-    "internal_error", "other", NULL
+    "wake_limited", "too_many_failures",
+    "CROSS_SITE", "LINK_EXPIRED", "FRAME_NOT_ALLOWED", "not_private",
+    "operation_interrupted", "zone_full", "invalid_request", "invalid_id",
+    "invalid_port", "invalid_token", "label_too_long", "unknown_image", "not_found",
+    "port_not_exposed", "not_implemented", "unsupported", "unenforceable",
+    "method_not_allowed", "exists", "token_in_use", "label_taken",
+    "hostname_taken", "too_many_ports", "too_many_domains",
+    "precondition_failed", "idempotency_key_reused", "misdirected_request",
+    "hostname_not_allowed", "endpoint_not_allowed", "no_preview_domain",
+    "payload_too_large", "uri_too_long", "insufficient_storage",
+    "insufficient_memory", "capacity_exceeded", "storage_failed",
+    "shutting_down", "internal_error", "other", NULL
 };
 
 _Static_assert(sizeof(ngx_http_sandbox_error_names) / sizeof(char *) - 1
@@ -259,6 +267,15 @@ ngx_http_sandbox_count_failure(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx)
 {
     ngx_str_t  code;
+
+    if (r->upstream && r->err_status >= NGX_HTTP_BAD_REQUEST
+        && (ctx->failure == NGX_HTTP_SANDBOX_FAIL_ENDED
+            || ctx->failure == NGX_HTTP_SANDBOX_FAIL_DESTROYED))
+    {
+        ngx_str_set(&code, "operation_interrupted");
+        ngx_http_sandbox_count_error(&code);
+        return;
+    }
 
     /* the sandbox's own answers are no pages of nginx, nor are ours */
 

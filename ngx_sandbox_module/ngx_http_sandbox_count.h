@@ -25,7 +25,7 @@ typedef enum {
 } ngx_http_sandbox_kind_e;
 
 
-#define NGX_HTTP_SANDBOX_ERRORS        40      /* codes, and "other" */
+#define NGX_HTTP_SANDBOX_ERRORS        80      /* codes, and "other" */
 #define NGX_HTTP_SANDBOX_BUCKETS       14      /* the last one has no bound */
 
 

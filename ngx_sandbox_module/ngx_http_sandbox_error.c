@@ -524,8 +524,7 @@ ngx_http_sandbox_page_error(ngx_http_request_t *r,
         || ctx->failure == NGX_HTTP_SANDBOX_FAIL_DESTROYED)
     {
         if (ctx->failure == NGX_HTTP_SANDBOX_FAIL_DESTROYED) {
-            err->status = NGX_HTTP_CONFLICT;
-            ngx_str_set(&err->code, "operation_interrupted");
+            ngx_http_sandbox_interrupt_error(ctx, err);
             ngx_str_set(&err->message, "The sandbox was destroyed");
 
         } else if (ctx->port) {

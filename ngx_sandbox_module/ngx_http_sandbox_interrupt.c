@@ -2,8 +2,8 @@
  * The end of what a sandbox can't go on with.  What breaks off because its
  * sandbox has gone says so: a stream of events of the control API gets one
  * more, of the form that its route's clients wait for, and ends in order; a
- * WebSocket gets a close frame; a request to the API that had no answer yet is
- * told that it was interrupted.
+ * WebSocket gets a close frame; a request that had no answer yet, of a preview
+ * too, is told that it was interrupted.
  *
  * A connection breaks before sandboxd has told why.  The request is held for
  * that, for a moment: proxy_pass is through with it, and the last reference to
@@ -97,7 +97,7 @@ ngx_http_sandbox_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 
     if (!u->header_sent) {
 
-        if (rc == NGX_HTTP_BAD_GATEWAY && ctx->api) {
+        if (rc == NGX_HTTP_BAD_GATEWAY) {
             ngx_http_sandbox_interrupt_note(r, ctx);
         }
 
@@ -119,23 +119,12 @@ static void
 ngx_http_sandbox_interrupt_note(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx)
 {
-    switch (ngx_http_sandbox_interrupt_state(r)) {
-
-    case sandbox_interrupt_destroyed:
+    if (ngx_http_sandbox_interrupt_state(r) == sandbox_interrupt_destroyed) {
         ctx->failure = NGX_HTTP_SANDBOX_FAIL_DESTROYED;
         return;
-
-    case sandbox_interrupt_ended:
-        break;
-
-    default: /* sandbox_interrupt_unknown */
-
-        /* an agent doesn't leave a request without one; an app may */
-
-        if (!ctx->control) {
-            return;
-        }
     }
+
+    /* an app may leave a request without one, too: it isn't known yet */
 
     if (ctx->failure == NGX_HTTP_SANDBOX_OK
         || ctx->failure == NGX_HTTP_SANDBOX_FAIL_CLOSED)
@@ -573,6 +562,23 @@ ngx_http_sandbox_interrupt_websocket(ngx_http_request_t *r,
 }
 
 
+/* To visitors it is a gateway's matter: their request conflicts with nothing. */
+
+void
+ngx_http_sandbox_interrupt_error(ngx_http_sandbox_ctx_t *ctx,
+    ngx_http_sandbox_error_t *err)
+{
+    if (ctx->api) {
+        err->status = NGX_HTTP_CONFLICT;
+        ngx_str_set(&err->code, "operation_interrupted");
+
+    } else {
+        err->status = NGX_HTTP_BAD_GATEWAY;
+        ngx_str_set(&err->code, "OPERATION_INTERRUPTED");
+    }
+}
+
+
 /* Gives the answer that was held, or another one. */
 
 static void
@@ -584,8 +590,6 @@ ngx_http_sandbox_interrupt_answered(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t    *ctx;
     ngx_http_sandbox_error_t  *err;
 
-    static const ngx_str_t  code = ngx_string("operation_interrupted");
-
     ctx = ngx_http_sandbox_ctx(r);
     ctx->failure = NGX_HTTP_SANDBOX_FAIL_CLOSED;
 
@@ -593,8 +597,7 @@ ngx_http_sandbox_interrupt_answered(ngx_http_request_t *r,
     err = ngx_pcalloc(r->pool, sizeof(ngx_http_sandbox_error_t) + len);
 
     if (err && state != sandbox_interrupt_unknown) {
-        err->status = NGX_HTTP_CONFLICT;
-        err->code = code;
+        ngx_http_sandbox_interrupt_error(ctx, err);
 
         err->message.data = (u_char *) (err + 1);
         err->message.len = len;
@@ -604,8 +607,6 @@ ngx_http_sandbox_interrupt_answered(ngx_http_request_t *r,
 
         ctx->error = err;
         ctx->failure = NGX_HTTP_SANDBOX_FAIL_ENDED;
-
-        ngx_http_sandbox_count_error(&code);
     }
 
     r->read_event_handler = ngx_http_block_reading;

@@ -52,6 +52,9 @@ static ngx_http_sandbox_title_t  ngx_http_sandbox_titles[] = {
     { NGX_HTTP_BAD_GATEWAY, ngx_string("SERVICE_NOT_RESPONDING"),
       ngx_string("The preview is not answering"), ngx_null_string },
 
+    { NGX_HTTP_BAD_GATEWAY, ngx_string("OPERATION_INTERRUPTED"),
+      ngx_string("The preview was interrupted"), ngx_null_string },
+
     { NGX_HTTP_GATEWAY_TIME_OUT, ngx_null_string,
       ngx_string("The preview takes too long"), ngx_null_string },
 

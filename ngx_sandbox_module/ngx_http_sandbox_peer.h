@@ -97,7 +97,7 @@ ngx_int_t ngx_http_sandbox_reinit_request(ngx_http_request_t *r);
 
 /* _interrupt.c */
 
-/* The same, for the control API and for WebSockets. */
+/* The same. */
 void ngx_http_sandbox_finalize_request(ngx_http_request_t *r, ngx_int_t rc);
 
 /* The connection's handshake is over: a WebSocket's frames follow. */

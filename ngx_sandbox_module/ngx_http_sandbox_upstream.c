@@ -283,10 +283,8 @@ ngx_http_sandbox_init_outer(ngx_http_request_t *r,
     p->reinit_request = u->reinit_request;
     u->reinit_request = ngx_http_sandbox_reinit_request;
 
-    if (ctx->api || ctx->websocket) {
-        p->finalize_request = u->finalize_request;
-        u->finalize_request = ngx_http_sandbox_finalize_request;
-    }
+    p->finalize_request = u->finalize_request;
+    u->finalize_request = ngx_http_sandbox_finalize_request;
 
     return ngx_http_sandbox_ignore_headers(r);
 }

@@ -208,6 +208,10 @@ $s = http_connect(port => $e->{port});
 http_send($s, "GET $box/proxy/8000/slow?60 HTTP/1.1\r\nHost: api.test\r\n"
     . "Authorization: Bearer $Edge::KEY\r\n\r\n");
 ok(wait_for(sub { $agent->log =~ m{^GET /slow}m }, 10), 'an app is slow');
+my $visit = http_connect(port => $e->{port});
+http_send($visit, "POST /slow?60 HTTP/1.1\r\nHost: $preview[1]\r\n"
+    . "Content-Length: 0\r\n\r\n");
+ok(wait_for(sub { $agent->log =~ m{^POST /slow}m }, 10), 'to a visitor, too');
 my $held = ws(@preview, '/hold');
 is($held->{response}{status}, 101, 'and a WebSocket of a preview is open');
 $e->daemon->gone(kind => 'exposure', slot => 1, label => '8000-box1-tok');
@@ -217,6 +221,10 @@ $agent->stop;
 $r = http_read($s);
 is("$r->{status} $r->{json}{code}", '409 operation_interrupted',
     'and who waited for it is told');
+$r = http_read($visit);
+is("$r->{status} $r->{json}{code}", '502 OPERATION_INTERRUPTED',
+    'a visitor as well');
+is($r->{json}{error}, 'The sandbox was destroyed', 'why');
 ($got) = frames($held);
 is_deeply($got->[-1], [8, 1001, 'The sandbox was destroyed'],
     'and so is the WebSocket');
@@ -281,6 +289,37 @@ sub under_way {
     return %open;
 }
 
+# Visitors of an app that answers nobody: a program and a browser.
+sub visitors {
+    my ($id) = @_;
+    my $app = "python3 -c 'import socket, time; s = socket.create_server("
+        . '("127.0.0.1", 8000), backlog=9); time.sleep(600)' . "'";
+
+    ok($s->serve($id, 8000, $app), "$id: an app that answers nobody");
+    my ($host) = $s->expose($id, 8000)->{url} =~ m{//([^/]+)};
+
+    return map {
+        my $v = http_connect(port => $s->{port});
+
+        http_send($v, "$_ / HTTP/1.1\r\nHost: $host\r\nAccept: "
+            . ($_ eq 'GET' ? 'text/html' : '*/*')
+            . "\r\nContent-Length: 0\r\n\r\n");
+        $v;
+    } 'POST', 'GET';
+}
+
+sub visits_end {
+    my ($re, $program, $browser) = @_;
+    my $r = http_read($program);
+
+    is("$r->{status} " . ($r->{json}{code} // ''), '502 OPERATION_INTERRUPTED',
+        'a visitor is told') or diag($r->{body});
+    like($r->{json}{error}, $re, 'why');
+    $r = http_read($browser);
+    like($r->{body}, qr{<h1>The preview was interrupted</h1>\n<p>The sandbox has stopped:},
+        'and so is a person');
+}
+
 # They end with an error, in order.
 sub ends {
     my ($re, $code, %open) = @_;
@@ -335,6 +374,7 @@ like(slurp($out), qr/event: error\ndata: \{[^\n]*was destroyed[^\n]*\}\n\n\n200 
 # ---- the end of its own
 
 %open = under_way('two');
+my @visitors = visitors('two');
 $waiting = request(POST => 'two/api/execute', { command => 'sleep 60' });
 my $raw = request(POST => 'two/exec', { argv => ['sleep', '60'] });
 my $wait2 = "$s->{dir}/h2.wait";
@@ -355,14 +395,17 @@ like($r->{body}, qr/interrupted/, 'by the other route, too');
 wait_for(sub { !process_alive($pid2) }, 20);
 stop_process($pid2);
 like(slurp($wait2), qr/has stopped: .*\n409 2\n\z/s, 'and by HTTP/2');
+visits_end($ended, @visitors);
 is($s->exec('two', 'echo again')->{stdout}, 'again', 'and it starts afresh');
 
 # ---- asked to sleep
 
 %open = under_way('three');
+@visitors = visitors('three');
 is($s->api(POST => '/v1/sandbox/three/sleep')->{status}, 200, 'put to sleep');
 ends(qr/^The sandbox has stopped: it was put to sleep$/, 1012,
     watch => delete $open{watch});
+visits_end(qr/^The sandbox has stopped: it was put to sleep$/, @visitors);
 my ($slept) = frames(delete $open{terminal});
 is($slept->[-1][0], 8, 'a terminal is closed');
 
