@@ -87,6 +87,47 @@ error_prefix(error *err, const char *fmt, ...)
 }
 
 
+/* Puts "object." before a text in its place; what finds no room is cut off. */
+static void
+text_inside(char *text, size_t size, const char *object)
+{
+    size_t  n, rest;
+
+    n = strlen(object) + 1;
+    rest = strlen(text) + 1;
+
+    if (n + 1 >= size) {
+        return;
+    }
+
+    rest = rest < size - n ? rest : size - n;
+
+    memmove(text + n, text, rest);
+    memcpy(text, object, n - 1);
+    text[n - 1] = '.';
+    text[size - 1] = '\0';
+}
+
+
+void
+error_inside(error *err, const char *object)
+{
+    size_t  n;
+
+    if (err == NULL || err->field[0] == '\0') {
+        return;
+    }
+
+    n = strlen(err->field);
+
+    if (strncmp(err->message, err->field, n) == 0) {
+        text_inside(err->message, sizeof(err->message), object);
+    }
+
+    text_inside(err->field, sizeof(err->field), object);
+}
+
+
 void
 error_free(error *err)
 {

@@ -29,6 +29,9 @@ int error_set_field(error **err, int status, const char *code,
 void error_prefix(error *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The member that it is about is one of an object's: "env.A", not "A". */
+void error_inside(error *err, const char *object);
+
 void error_free(error *err);
 
 /* For `__attribute__((cleanup(error_cleanup))) error *err = NULL;` */

@@ -29,7 +29,7 @@ limit_count(uint32_t *dst, json_t *in, const char *name, json_int_t min,
     got = json_get_integer(in, name, min, COUNT_MAX, &n, err);
 
     if (got < 0) {
-        error_prefix(*err, "limits");
+        error_inside(*err, "limits");
         return -1;
     }
 

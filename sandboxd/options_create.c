@@ -1,5 +1,6 @@
 /* Options of a new sandbox; see options.h. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/json_get.h"
@@ -173,7 +174,7 @@ env_copy(json_t *spec, json_t *in, error **err)
 
         got = json_get_string(env, name, ENV_BYTES_MAX, &text, err);
         if (got < 0) {
-            error_prefix(*err, "env");
+            error_inside(*err, "env");
             return -1;
         }
 
@@ -240,7 +241,7 @@ labels_copy(json_t *spec, json_t *in, error **err)
 
         got = json_get_string(labels, name, LABEL_VALUE_MAX, &text, err);
         if (got < 0) {
-            error_prefix(*err, "labels");
+            error_inside(*err, "labels");
             return -1;
         }
 
@@ -423,7 +424,7 @@ timeouts_copy(json_t *spec, json_t *in, json_t *warnings, error **err)
     json_object_set_new(spec, "containerTimeouts", copy);
 
     if (integers_copy(copy, timeouts, timeout_members, err) < 0) {
-        error_prefix(*err, "containerTimeouts");
+        error_inside(*err, "containerTimeouts");
         return -1;
     }
 
@@ -449,6 +450,8 @@ ports_copy(json_t *spec, json_t *in, json_t *warnings, error **err)
 
             if (port_check(json_integer_value(port), err) < 0) {
                 error_prefix(*err, "exposedPorts[%zu]", i);
+                snprintf((*err)->field, sizeof((*err)->field),
+                         "exposedPorts[%zu]", i);
                 return -1;
             }
         }

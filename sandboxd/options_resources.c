@@ -174,7 +174,7 @@ options_resources(json_t *spec, json_t *in, const options_runtime *host,
 
     got = json_get_integer(resources, "pids", PIDS_MIN, PIDS_MAX, &pids, err);
     if (got < 0) {
-        error_prefix(*err, "resources");
+        error_inside(*err, "resources");
         return -1;
     }
 
