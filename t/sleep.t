@@ -98,6 +98,21 @@ ok(asleep_within('long', 20), 'afterwards it sleeps');
 
 is(state('keep'), 'running', 'keepAlive never sleeps');
 
+# Processes count only where that was asked for: of two that each have one, the
+# other sleeps first, and this one when its process has ended.
+create('busy', sleepAfter => 1, activity => 'traffic+processes');
+create('quiet', sleepAfter => 1);
+for my $id ('busy', 'quiet') {
+    is($s->api(POST => "/v1/sandbox/$id/api/process/start", json => {
+        command => 'sleep 600', processId => 'p' })->{status}, 200,
+        "$id: a process");
+}
+ok(asleep_within('quiet', 20), 'a process keeps nobody awake');
+sleep 2;
+is(state('busy'), 'running', '... but with traffic+processes');
+$s->api(DELETE => '/v1/sandbox/busy/api/process/p');
+ok(asleep_within('busy', 20), '... until it ends');
+
 # ---- requests just when it goes to sleep ------------------------------------
 
 create('edge', sleepAfter => 1);
