@@ -3,6 +3,7 @@
  * answers becomes the sandbox's request.  See _gate.c.
  */
 
+#include "ngx_http_sandbox_api.h"
 #include "ngx_http_sandbox_gate.h"
 #include "ngx_http_sandbox_zone.h"
 
@@ -155,9 +156,10 @@ ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
 {
     ngx_str_t  tenant;
 
-    if (route->kind != SANDBOX_ROUTE_LOCAL || r->args.len == 0
-        || ngx_http_arg(r, (u_char *) "tenant", sizeof("tenant") - 1, &tenant)
-           != NGX_OK)
+    /* a port's query is its app's */
+
+    if (route->kind == SANDBOX_ROUTE_PROXY || r->args.len == 0
+        || ngx_http_sandbox_api_arg(r, "tenant", &tenant) != NGX_OK)
     {
         return NGX_OK;
     }
@@ -166,6 +168,13 @@ ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
         return ngx_http_sandbox_reject(r, NGX_HTTP_FORBIDDEN, "forbidden",
                                        "This key lacks the scope \"admin\", "
                                        "which tenant takes", 0);
+    }
+
+    if (route->kind == SANDBOX_ROUTE_AGENT) {
+        return ngx_http_sandbox_reject(r, NGX_HTTP_BAD_REQUEST,
+                                       "invalid_request", "tenant: nothing "
+                                       "inside a sandbox is done in another "
+                                       "tenant's name", 0);
     }
 
     if (tenant.len == 1 && tenant.data[0] == '*'

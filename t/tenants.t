@@ -118,6 +118,16 @@ is(scalar @{ $s->api(GET => '/v1/sandbox')->{json}{sandboxes} }, 1,
     '... and by itself its own');
 is($s->api(GET => '/v1/sandbox/box?tenant=other')->{json}{labels}{of},
     'other', '... or one record');
+is($s->api(GET => '/v1/sandbox/box?tenant=%6Fth%65r')->{json}{labels}{of},
+    'other', '... whose name may be escaped');
+for my $path ('exec', 'api/ping', 'file/workspace/x') {
+    $r = $s->api($path eq 'exec' ? 'POST' : 'GET',
+        "/v1/sandbox/nowhere/$path?tenant=other",
+        $path eq 'exec' ? (json => { argv => ['true'] }) : ());
+    is($r->{status}, 400, "inside nothing is done in another's name: $path");
+}
+is($s->api(GET => '/v1/sandbox/nowhere')->{status}, 404,
+    '... nor in one\'s own instead');
 $r = as('acme', GET => '/v1/sandbox?tenant=other');
 is($r->{status}, 403, 'others may not ask for tenants');
 like($r->{json}{error}, qr/"admin"/, '... and are told what they lack');
