@@ -59,7 +59,7 @@ on_exited(void *data, uint32_t slot, int status, const char *why)
 
     d = data;
 
-    if (!pool_on_exited(d->pool, slot)) {
+    if (!pool_on_exited(d->pool, slot) && d->lc != NULL) {
         lifecycle_on_exited(d->lc, slot, status, why);
     }
 }
@@ -360,8 +360,8 @@ daemon_open(daemon_state *d, error **err)
 }
 
 
-/* The store goes last of those that matter: it still has to write what the
- * others have changed. */
+/* What is changed from here on, by what has not come to its end in time, is not
+ * written: the next sandboxd finds it as it is. */
 static void
 daemon_close(daemon_state *d)
 {
@@ -393,10 +393,12 @@ daemon_close(daemon_state *d)
 
     if (d->pool != NULL) {
         pool_free(d->pool);
+        d->pool = NULL;
     }
 
     if (d->lc != NULL) {
         lifecycle_free(d->lc);
+        d->lc = NULL;
     }
 
     /* Handles that something else still holds don't keep us. */
@@ -418,6 +420,10 @@ daemon_close(daemon_state *d)
 
     if (d->sv.answers != NULL) {
         idempotency_free(d->sv.answers);
+    }
+
+    if (d->store != NULL) {
+        store_free(d->store);
     }
 
     host_close(&d->h);

@@ -285,39 +285,32 @@ store_run(store *s, uv_loop_t *loop, store_committed cb, void *data,
 }
 
 
-static void
-store_on_close(uv_handle_t *handle)
+void
+store_close(store *s)
 {
-    store  *s;
+    pthread_mutex_lock(&s->lock);
+    s->stop = true;
+    pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->lock);
 
-    s = handle->data;
-    free(s);
+    if (s->running) {
+        pthread_join(s->thread, NULL);
+        uv_close((uv_handle_t *) &s->async, NULL);
+    }
+
+    store_ops_free(s->first);
+    s->first = NULL;
+    s->last = &s->first;
+    store_db_close(s->db);
 }
 
 
 void
-store_close(store *s)
+store_free(store *s)
 {
-    if (s->running) {
-        pthread_mutex_lock(&s->lock);
-        s->stop = true;
-        pthread_cond_signal(&s->wake);
-        pthread_mutex_unlock(&s->lock);
-
-        pthread_join(s->thread, NULL);
-    }
-
-    store_ops_free(s->first);
-    store_db_close(s->db);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->wake);
-
-    if (s->running) {
-        uv_close((uv_handle_t *) &s->async, store_on_close);
-
-    } else {
-        free(s);
-    }
+    free(s);
 }
 
 
@@ -366,15 +359,24 @@ store_room(store *s, error **err)
 static void
 store_push(store *s, store_op *op)
 {
+    bool  late;
+
     pthread_mutex_lock(&s->lock);
+    late = s->stop;
 
-    op->next = NULL;
-    *s->last = op;
-    s->last = &op->next;
-    s->queued++;
+    if (!late) {
+        op->next = NULL;
+        *s->last = op;
+        s->last = &op->next;
+        s->queued++;
+        pthread_cond_signal(&s->wake);
+    }
 
-    pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->lock);
+
+    if (late) {
+        store_op_free(op);
+    }
 }
 
 

@@ -124,8 +124,11 @@ int store_load(store *s, const store_rows *rows, void *data, error **err);
 int store_run(store *s, uv_loop_t *loop, store_committed cb, void *data,
     error **err);
 
-/* Commits what is queued (for at most 5 s if that fails) and closes. */
+/* Commits what is queued (for at most 5 s if that fails) and closes: what is
+ * changed from then on is not written.  store_free() comes when the loop has
+ * closed its handles, and nobody has it any more. */
 void store_close(store *s);
+void store_free(store *s);
 
 /* Whether changes can be taken now: 503 `busy`, 503 `storage_failed` or 507
  * `insufficient_storage` if not. */

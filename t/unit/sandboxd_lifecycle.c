@@ -264,6 +264,40 @@ fixture_close(fixture *f)
     }
 
     registry_free(f->r);
+    store_free(f->store);
+    close(f->run_dir);
+    uv_loop_close(&f->loop);
+}
+
+
+/* As sandboxd does it where a driver is late; that may come then. */
+static void
+fixture_give_up(fixture *f)
+{
+    int  turns;
+
+    store_close(f->store);
+    lifecycle_free(f->lc);
+
+    for (turns = 0; turns < 50; turns++) {
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+        usleep(1000);
+    }
+}
+
+
+static void
+fixture_given_up(fixture *f)
+{
+    while (uv_run(&f->loop, UV_RUN_NOWAIT) != 0) {
+        usleep(1000);
+    }
+
+    deadlines_free(&f->lc->idle);
+    deadlines_free(&f->lc->ttls);
+    free(f->lc);
+    registry_free(f->r);
+    store_free(f->store);
     close(f->run_dir);
     uv_loop_close(&f->loop);
 }
@@ -743,6 +777,7 @@ static void
 test_close(fixture *f)
 {
     int        closed;
+    error     *err;
     sandbox   *sb, *late;
     outcome    o;
 
@@ -793,6 +828,22 @@ test_close(fixture *f)
     fake_later(fake.held.slot, fake.held.started, NULL, fake.held.data);
     run_until(f, f->lc->starting.count == 0);
     fixture_close(f);
+
+    /* One that fails when nothing is written any more. */
+    fixture_open(f, 1);
+    closed = 0;
+    err = NULL;
+    memset(&o, 0, sizeof(o));
+    fake.hang = true;
+    lifecycle_start(f->lc, registry_find(f->r, "queued"), on_outcome, &o);
+    lifecycle_close(f->lc, false, 0, on_closed, &closed);
+    ok(closed == 1 && o.bad == 1, "no start is waited for without time");
+    fixture_give_up(f);
+    error_set(&err, 503, "start_timeout", "it didn't start");
+    fake.held.started(fake.held.data, NULL, err);
+    ok(registry_find(f->r, "queued")->now.state == STATE_CREATED,
+       "what it changes then is nobody's any more");
+    fixture_given_up(f);
 }
 
 
@@ -855,19 +906,10 @@ test_fork(fixture *f)
     sb = registry_find(f->r, "asleep");
     lifecycle_fork(f->lc, sb, 0, on_fork, &o);
     lifecycle_close(f->lc, false, 0, on_closed, &closed);
-    store_close(f->store);
-    lifecycle_free(f->lc);
-    while (uv_run(&f->loop, UV_RUN_NOWAIT) != 0) {
-        usleep(1000);
-    }
+    fixture_give_up(f);
     fake_cloned(0);
     ok(o.bad == 2, "also when the lifecycle is given up");
-    deadlines_free(&f->lc->idle);
-    deadlines_free(&f->lc->ttls);
-    free(f->lc);
-    registry_free(f->r);
-    close(f->run_dir);
-    uv_loop_close(&f->loop);
+    fixture_given_up(f);
 }
 
 
