@@ -104,6 +104,7 @@ shell_free(shell *sh)
     void  (*done)(void *);
     void   *data;
 
+    shell_pool_lost(sh);
     done = sh->done;
     data = sh->done_data;
 

@@ -9,13 +9,17 @@
 #include "common/log.h"
 
 #define POOL_MAX      8
-#define POOL_FILL_MS  2         /* not while a request is waiting */
+#define POOL_FILL_MS  2         /* not while a request is waiting, */
+#define POOL_LOOK_MS  20
+#define POOL_WAIT_MS  5000      /* nor while the first one of a shell that nobody
+                                   was ready for is: both take longer then */
 #define POOL_IDLE_MS  10000     /* without use: one less */
 
 static shell       *pool[POOL_MAX];
 static unsigned     pool_count, pool_wanted;
 static uint64_t     pool_env;           /* what they were started with */
 static uint64_t     pool_used;          /* loop time of the last use */
+static shell       *pool_late;          /* has just been started for somebody */
 static int          pool_running;
 static uv_timer_t   pool_timer;
 
@@ -164,6 +168,13 @@ pool_tick(uv_timer_t *timer)
         idle = 0;
     }
 
+    if (pool_late != NULL && shell_busy(pool_late) && idle < POOL_WAIT_MS) {
+        pool_schedule(POOL_LOOK_MS);
+        return;
+    }
+
+    pool_late = NULL;
+
     if (pool_count > pool_wanted) {
         pool_drop();
 
@@ -218,6 +229,7 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
     env_set(&all, "PWD", from);
     sh = shell_start(s, owner, name, from, all, err);
     env_free(all);
+    pool_late = sh;
 
     if (sh != NULL && from != cwd) {
         shell_adopt(sh, s, owner, name, cwd, NULL);
@@ -242,6 +254,10 @@ void
 shell_pool_lost(shell *sh)
 {
     unsigned  i;
+
+    if (pool_late == sh) {
+        pool_late = NULL;
+    }
 
     for (i = 0; i < pool_count; i++) {
         if (pool[i] == sh) {

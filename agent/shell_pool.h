@@ -19,7 +19,7 @@ shell *shell_pool_get(session *s, const shell_owner *owner, const char *name,
 /* Those that wait were started on another machine: there will be others. */
 void shell_pool_renew(void);
 
-/* A waiting one died. */
+/* It died, or is about to be freed. */
 void shell_pool_lost(shell *sh);
 
 #endif
