@@ -1,9 +1,10 @@
 #!/usr/bin/perl
 
 # Virtual machines: start → first command, of one that boots, of one that goes
-# on from a template, and of one that wakes with its memory; beside the floor of
-# the same run: the same QEMU with the same kernel and an init that only says
-# that it is there.
+# on from a template, of one that wakes with its memory, and of one that was
+# prepared; beside the floor of the same run: the same QEMU with the same kernel
+# and an init that only says that it is there.  And the processor time that QEMU
+# has taken until then, which a busy machine changes less.
 #
 #   perl -It/lib bench/machines.pl [ROUNDS]
 
@@ -20,7 +21,7 @@ use Vm;
 
 $| = 1;
 
-my $rounds = shift // 5;
+my $rounds = shift // 7;
 my $dir = tmp_dir();
 
 Vm->make_all;
@@ -64,12 +65,21 @@ sub floor_arguments {
     while (defined(my $name = shift @args)) {
         my $value = $name =~ /^-no/ ? undef : shift @args;
 
+        # Its memory is a file that only the keeper makes.
+        $value =~ s/,memory-backend=\w+// if $name eq '-M';
         push @kept, $name, $value // ()
             if $name =~ /^-(?:M|accel|cpu|m|smp|append|no\S*)$/;
     }
 
     return (@kept, qw(-display none -monitor none -serial stdio -kernel),
         Vm::kernel() . '/vmlinux', '-initrd', "$dir/initrd");
+}
+
+sub cpu_of {
+    my ($pid) = @_;
+    my @f = split ' ', (slurp("/proc/$pid/stat") // '') =~ s/^.*\) //sr;
+
+    return @f ? ($f[11] + $f[12]) / 100 : 0;
 }
 
 sub floor_of {
@@ -85,18 +95,19 @@ sub floor_of {
     }
 
     my $took = time - $begun;
+    my $cpu = cpu_of($pid);
 
     kill 'KILL', $pid;
     close $out;
     die "the floor says: $text" if $text !~ /floor: here/;
 
-    return $took;
+    return ($took, $took, $cpu);
 }
 
 # ---- sandboxes
 
-my %size = (image => 'vm', limits => { memory => 128 << 20,
-    disk => 96 << 20 }, env => {}, timeout => 60000);
+my %size = (image => 'vm', defaults => { memory => 128 << 20,
+    disk => 96 << 20 }, timeout => 60000);
 
 sub command {
     my ($d, $slot) = @_;
@@ -113,15 +124,32 @@ sub command {
     }
 }
 
+sub qemu_of {
+    my ($d, $slot) = @_;
+    my $name = sprintf '%s/state/machines/%08x', $d->{dir}, $slot;
+
+    for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
+        my $cmd = slurp("/proc/$pid/cmdline") // next;
+
+        return ($pid, $cmd) if $cmd =~ /^\S*qemu-system/
+            && $cmd =~ /guest=\Q$name\E\0/;
+    }
+
+    die 'no QEMU';
+}
+
+# What a prepared one has taken before doesn't count.
 sub first_command {
-    my ($d, $slot, $epoch) = @_;
+    my ($d, $slot, $epoch, $prepared) = @_;
+    my $before = $prepared ? cpu_of(qemu_of($d, $slot)) : 0;
     my $begun = time;
     my $r = $d->start($slot, %size, epoch => $epoch);
 
     die json_encode($r) if !$r->{ok};
     command($d, $slot);
 
-    return (time - $begun, $r->{us} / 1e6);
+    return (time - $begun, $r->{us} / 1e6,
+        cpu_of(qemu_of($d, $slot)) - $before);
 }
 
 sub driver {
@@ -141,23 +169,18 @@ sub median {
 }
 
 my %d = (boot => driver('b', 0), template => driver('t', 1));
-my (%took, %answers, @floor);
+my (%took, %answers, %cpu);
 
 sub note {
-    my ($kind, $first, $answer) = @_;
+    my ($kind, $first, $answer, $cpu) = @_;
 
     push @{ $took{$kind} }, $first;
-    push @{ $answers{$kind} }, $answer // $first;
+    push @{ $answers{$kind} }, $answer;
+    push @{ $cpu{$kind} }, $cpu;
 }
 
 first_command($_, 1, 1) for values %d;
-for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
-    my $cmd = slurp("/proc/$pid/cmdline") // next;
-
-    @floor = floor_arguments(split /\0/, $cmd)
-        if $cmd =~ /^\S*qemu-system/ && $cmd =~ m{\Q$dir\E/b/};
-}
-die 'no QEMU' if !@floor;
+my @floor = floor_arguments(split /\0/, (qemu_of($d{boot}, 1))[1]);
 my $made = wait_for(sub { glob("$dir/t/state/templates-qemu/[0-9a-f]*")
     && !-e "$dir/t/state/machines/ffffffff" }, 60, 0.1);
 die 'no template' if !$made;
@@ -176,16 +199,25 @@ for my $round (1 .. $rounds) {
         }
         $d{$kind}->destroy(2);
     }
+
+    my $r = $d{template}->prepare(3, %size);
+    die json_encode($r) if !$r->{ok};
+    note('pool', first_command($d{template}, 3, 1, 1));
+    $d{template}->destroy(3);
 }
 
 my %text = (floor => 'QEMU, kernel, an init that says so', boot => 'boot',
-    template => 'from a template', wake => 'wake with memory');
-for my $what (qw(floor boot template wake)) {
+    template => 'from a template', wake => 'wake with memory',
+    pool => 'from the pool');
+for my $what (qw(floor boot template wake pool)) {
     my $first = median(@{ $took{$what} });
+    my $cpu = median(@{ $cpu{$what} });
 
     printf "%-36s answers after %5.2f s, first command %5.2f s, %5.2f of the "
-        . "floor\n", $text{$what}, median(@{ $answers{$what} }), $first,
-        $first / median(@{ $took{floor} });
+        . "floor; processor time %.2f s, %.2f of the floor's\n", $text{$what},
+        median(@{ $answers{$what} }), $first,
+        $first / median(@{ $took{floor} }), $cpu,
+        $cpu / median(@{ $cpu{floor} });
 }
 
 $_->quit for values %d;

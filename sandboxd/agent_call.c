@@ -178,6 +178,16 @@ agent_call(uv_loop_t *loop, const char *path, const char *key,
     const char *method, const char *target, json_t *body, agent_called cb,
     void *data)
 {
+    agent_call_within(loop, AGENT_CALL_MS, path, key, method, target, body,
+                      cb, data);
+}
+
+
+void
+agent_call_within(uv_loop_t *loop, uint64_t ms, const char *path,
+    const char *key, const char *method, const char *target, json_t *body,
+    agent_called cb, void *data)
+{
     agent_request  *a;
 
     a = calloc(1, sizeof(agent_request));
@@ -194,6 +204,6 @@ agent_call(uv_loop_t *loop, const char *path, const char *key,
     uv_timer_init(loop, &a->timer);
     a->pipe.data = a->timer.data = a->connect.data = a->write.data = a;
 
-    uv_timer_start(&a->timer, on_call_timer, AGENT_CALL_MS, 0);
+    uv_timer_start(&a->timer, on_call_timer, ms, 0);
     uv_pipe_connect(&a->connect, &a->pipe, path, on_call_connected);
 }

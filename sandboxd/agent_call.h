@@ -22,5 +22,9 @@ typedef void (*agent_called)(void *data, int status, json_t *result);
 void agent_call(uv_loop_t *loop, const char *path, const char *key,
     const char *method, const char *target, json_t *body, agent_called cb,
     void *data);
+/* The same with another time than AGENT_CALL_MS. */
+void agent_call_within(uv_loop_t *loop, uint64_t ms, const char *path,
+    const char *key, const char *method, const char *target, json_t *body,
+    agent_called cb, void *data);
 
 #endif

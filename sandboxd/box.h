@@ -39,6 +39,10 @@ typedef struct box         box;
 typedef struct box_start   box_start;
 typedef struct box_stop    box_stop;
 
+/* A start from the beginning. */
+typedef void (*box_fresh)(driver *d, const driver_spec *spec,
+    uint64_t timeout_ms, driver_started cb, void *data);
+
 typedef enum {
     BOX_STARTING,
     BOX_PREPARED,           /* it runs and waits for whose it is */
@@ -72,6 +76,9 @@ typedef struct {
     bool (*start_abort)(box_start *s);
     /* What a start that is late was at; NULL: what box_start.c knows. */
     const char *(*start_where)(const box_start *s);
+    /* Its agent has answered: true if there is more to do, before
+     * box_start_prepared() or box_start_done(). */
+    bool (*start_answered)(box_start *s);
     /* Its box has ended without an error that was known before: true if it
      * has begun anew. */
     bool (*start_again)(box_start *s, const char *why);
@@ -247,8 +254,13 @@ bool box_start_process(box_start *s, pid_t pid, uint64_t start_time,
 void box_start_abort(box_start *s);
 /* The agent has all that it needs: its first answer ends the start. */
 void box_start_probe(box_start *s);
-/* The end: it waits for whose it is. */
+/* The end: it runs; or it waits for whose it is. */
+void box_start_done(box_start *s);
 void box_start_prepared(box_start *s);
+/* One that was prepared, but for something else: ends it, then starts the slot
+ * by fresh(). */
+void box_replace(box *b, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data, box_fresh fresh);
 /* The box is gone before the agent has answered. */
 void box_start_ended(box_start *s, int status, const char *why);
 void box_start_closed(uv_handle_t *handle);

@@ -220,11 +220,11 @@ start_probed(void *data, error *err)
         return;
     }
 
-    b->state = BOX_RUNNING;
-    b->reported = true;
-    b->start = NULL;
-
-    start_finish(s, b);
+    if (s->bd->ops->start_answered == NULL
+        || !s->bd->ops->start_answered(s))
+    {
+        box_start_done(s);
+    }
 }
 
 
@@ -241,6 +241,20 @@ box_start_probe(box_start *s)
     if (s->probe == NULL) {
         start_doubt(s);
     }
+}
+
+
+void
+box_start_done(box_start *s)
+{
+    box  *b;
+
+    b = s->box;
+    b->state = BOX_RUNNING;
+    b->reported = true;
+    b->start = NULL;
+
+    start_finish(s, b);
 }
 
 
@@ -366,4 +380,57 @@ box_start_init(box_start *s, box_driver *bd, const driver_spec *spec,
     if (timeout_ms != 0) {
         s->deadline = uv_now(bd->host.loop) + timeout_ms;
     }
+}
+
+
+/* A start that has to wait for the end of what was prepared. */
+typedef struct {
+    box_driver      *bd;
+    driver_spec      spec;
+    uint64_t         timeout_ms;
+    driver_started   cb;
+    void            *data;
+    box_fresh        fresh;
+} replacement;
+
+
+static void
+replace_stopped(void *data, error *err)
+{
+    replacement  *r;
+
+    r = data;
+
+    if (err != NULL) {
+        r->cb(r->data, NULL, err);
+    } else {
+        r->fresh(&r->bd->d, &r->spec, r->timeout_ms, r->cb, r->data);
+    }
+
+    free(r);
+}
+
+
+void
+box_replace(box *b, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data, box_fresh fresh)
+{
+    replacement  *r;
+
+    log_info("%s: slot %08x was prepared for something else",
+             b->bd->d.name, spec->slot);
+
+    r = calloc(1, sizeof(replacement));
+    if (r == NULL) {
+        abort();
+    }
+
+    r->bd = b->bd;
+    r->spec = *spec;
+    r->timeout_ms = timeout_ms;
+    r->cb = cb;
+    r->data = data;
+    r->fresh = fresh;
+
+    box_stop_run(&b->bd->d, spec->slot, 0, replace_stopped, r);
 }

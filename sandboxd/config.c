@@ -375,11 +375,6 @@ config_complete(config *dst, error **err)
                          "machines: give --image NAME=FILE");
     }
 
-    if (!config_has_driver(dst, CONFIG_OCI) && dst->pool.count != 0) {
-        return error_set(err, 400, "usage", "--pool: virtual machines can't "
-                         "be prepared");
-    }
-
     if (!dst->dev && dst->image_count == 0) {
         return error_set(err, 400, "usage", "there is no image: give --image "
                          "NAME=DIR, or --dev for development");

@@ -209,6 +209,11 @@ struct driver_host {
                                        is */
     const char     *vsock_program;  /* of one of them; NULL: the usual place */
     machine_keep    keep_memory;    /* when machines sleep */
+
+    /* Asks for memory for what is nobody's sandbox, and gives it back. */
+    int           (*spare)(void *data, uint64_t memory, error **err);
+    void          (*spare_end)(void *data, uint64_t memory);
+    void           *spare_data;
     gid_t           socket_gid;     /* of the agent sockets, mode 0660;
                                        (gid_t) -1: leave it as it is */
     bool            dev;            /* the image "host" is allowed */

@@ -124,6 +124,32 @@ drivers_find(const drivers *ds, const char *name)
 }
 
 
+driver *
+drivers_preparing(void *data, const char *image)
+{
+    unsigned              i, of;
+    const drivers_config  *dc;
+
+    dc = data;
+
+    for (i = 0; i < dc->cf->image_count; i++) {
+        if (strcmp(dc->cf->image_names[i], image) == 0) {
+            break;
+        }
+    }
+
+    for (of = 0; of < dc->ds->count; of++) {
+        if ((dc->ds->image_runtimes[i] & 1u << of)
+            && dc->ds->all[of]->prepare != NULL)
+        {
+            return dc->ds->all[of];
+        }
+    }
+
+    return NULL;
+}
+
+
 void
 drivers_options(const drivers *ds, config *cf, options_host *host)
 {

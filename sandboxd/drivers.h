@@ -31,6 +31,15 @@ void drivers_free(drivers *ds);
 /* NULL: it is not among them. */
 driver *drivers_find(const drivers *ds, const char *name);
 
+/* The one that prepares sandboxes of an image: the first that has it.  Data of
+ * drivers_preparing() is a drivers_config. */
+typedef struct {
+    const drivers  *ds;
+    const config   *cf;
+} drivers_config;
+
+driver *drivers_preparing(void *data, const char *image);
+
 /* What a creation may ask for; adds "host" to the images where it is one. */
 void drivers_options(const drivers *ds, config *cf, options_host *host);
 

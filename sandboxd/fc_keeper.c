@@ -43,6 +43,7 @@ typedef enum {
 static fc_client  fc;
 static fc_doing   fc_now;
 static bool       fc_unsaved;           /* why it is resumed */
+static bool       fc_again;             /* it starts from what was kept */
 static int        fc_set = -1, fc_timer = -1, fc_polled = -1;
 
 
@@ -148,7 +149,9 @@ fc_begin(const vm_order *order, error **err)
 
     set_add(fc_timer, EPOLLIN);
 
-    if (order->boot_len != 0) {
+    fc_again = order->boot_len != 0;
+
+    if (fc_again) {
         fc_plan_load(&plan, FC_IN_KEPT_STATE, FC_IN_KEPT);
     } else {
         machine_plan(&plan, &told);
@@ -220,6 +223,10 @@ do_done(void)
 
     if (was == FC_SAVING) {
         return VMM_SAVED;
+    }
+
+    if (was == FC_STARTING && fc_again) {
+        return VMM_GOES_ON;
     }
 
     if (was == FC_RESUMING && fc_unsaved) {

@@ -77,6 +77,14 @@ struct lifecycle {
     uint64_t        promised;       /* memory, to those that run, by limits */
     start_counts    counts;
 
+    /* What runs and is nobody's: its memory, what of it is in this slot (and is
+     * counted with its sandbox from now on, if that is taken), and who ends
+     * some of it.  NULL: nobody. */
+    uint64_t        spare;
+    uint64_t      (*spare_of)(void *data, uint32_t slot, bool take);
+    void          (*spare_yield)(void *data, uint64_t memory);
+    void           *spare_data;
+
     sandbox_queue   starts;
     sandbox_queue   starting;       /* with the driver */
     unsigned        slow;           /* of them, for a long time */
@@ -157,6 +165,11 @@ void lifecycle_network_changed(void *data, uint32_t slot);
 
 /* The record is destroyed for good: ends and deletes what there is of it. */
 void lifecycle_destroy(lifecycle *lc, sandbox *sb);
+
+/* For what runs and is nobody's; data is the lifecycle.  -1: there is no memory
+ * left for it. */
+int lifecycle_spare(void *data, uint64_t memory, error **err);
+void lifecycle_spare_end(void *data, uint64_t memory);
 
 void lifecycle_on_exited(void *data, uint32_t slot, int status,
     const char *why);

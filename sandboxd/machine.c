@@ -272,10 +272,38 @@ driver_fill(machine_driver *m)
     d->where = machine_where;
     d->stats = machine_stats_run;
     d->health = machine_health;
+    d->prepare = machine_prepare_run;
+    d->prepared = machine_prepared;
+}
+
+
+static void
+machine_box_init(box *b)
+{
+    ((machine_box *) b)->owner = -1;
+}
+
+
+static void
+machine_box_free(box *b)
+{
+    machine_box  *mb;
+
+    mb = (machine_box *) b;
+
+    if (mb->owner != -1) {
+        close(mb->owner);
+    }
+
+    explicit_bzero(mb->key, sizeof(mb->key));
 }
 
 
 static const box_ops  machine_ops = {
+    .box_size = sizeof(machine_box),
+    .box_init = machine_box_init,
+    .box_free = machine_box_free,
+    .start_answered = machine_start_answered,
     .clean = machine_clean,
     .start_again = machine_start_again,
     .start_end = machine_start_end,

@@ -9,6 +9,7 @@
  *   machine_launch.c  start: directory, lock, disk, group, the keeper
  *   machine_kept.c    whose memory it was that sleep has kept
  *   machine_start.c   start: the order of its steps, the boot object
+ *   machine_pool.c    machines that are nobody's yet
  *   machine_copy.c    a copy of a machine's files
  *   machine_clone.c   a sandbox from another one
  *   machine_template.c  starts that don't boot
@@ -34,6 +35,12 @@
 
 /* Of the machine that a template is made of: no record has it. */
 #define MACHINE_TEMPLATE_SLOT  0xffffffffu
+
+/* What those are called that are nobody's, as no sandbox can be. */
+#define MACHINE_TEMPLATE  "TEMPLATE"
+#define MACHINE_PREPARED  "PREPARED"
+
+#define MACHINE_WARM_MS   30000             /* for a first command */
 
 /* Users without a name: of the VMM and of its keeper.  What one of them breaks
  * out of, the other doesn't share, nor another sandbox's. */
@@ -62,6 +69,15 @@ typedef struct {
     machine_build  *build;          /* of a template; NULL: none */
 } machine_driver;
 
+typedef struct {
+    box            base;                    /* first */
+    int            owner;   /* of one that was prepared: to tell its keeper; */
+    unsigned       image;   /* and what it is */
+    driver_limits  limits;
+    char           key[33];
+    char           word[VM_END_MAX];
+} machine_box;
+
 /* What a start needs from the host; the work fills it. */
 typedef struct {
     /* in */
@@ -75,13 +91,17 @@ typedef struct {
     uint64_t               kind;    /* of template that fits, if one may */
     bool                   templated;       /* it goes on from that; */
     bool                   booted;          /* or could have */
+    bool                   forget;  /* what was kept is of no use */
+    bool                   unused;  /* it is nobody's yet */
 
     /* out; the descriptors are the caller's, whether it failed or not */
-    bool                   again;   /* it goes on with its memory */
+    bool                   again;   /* it goes on with a memory, */
+    bool                   own;     /* which its own sleep has kept */
     uint32_t               cid;     /* it is reached at; 0: at none */
     int                    lock;
     int                    log;
     int                    pidfd;
+    int                    owner;   /* of one that is nobody's: to tell it */
     pid_t                  pid;     /* 0: there is no keeper */
     uint64_t               start_time;
     bool                   owned;   /* the lock is ours and nobody runs */
@@ -90,20 +110,26 @@ typedef struct {
 /* machine_launch.c: err is set if it failed. */
 void machine_launch_init(machine_launch *l);
 void machine_launch_work(machine_launch *l, error **err);
+/* What the machine would say last if its memory was kept now. */
+int machine_launch_word(const machine_launch *l, char word[VM_END_MAX]);
 
 /* machine_kept.c: what a machine says last when its memory was kept, which
  * tells which machine it was, and what its agent's key; and the memory's files
  * if the last word of the directory is that of such a machine (-1: it isn't).
- * What is opened once is gone: no machine goes on twice. */
+ * No machine goes on twice: who makes use of it has to make that word invalid,
+ * and to put the mark of this boot behind it before. */
 #define MACHINE_KEPT  "asleep "
 
 void machine_kept_word(const machine_launch *l, const char *args, size_t len,
     const char *image, char word[VM_END_MAX]);
-int machine_kept_open(int dir, const char *word, char former[33],
-    int *state, bool once);
+int machine_kept_open(int dir, const char *word, const char *boot_id,
+    char former[33], int *state);
+void machine_kept_mark(const char *boot_id, char mark[VM_WOKEN_MAX]);
 /* For a VMM that opens by names: what was found is called VMM_KEPT from here on,
  * else it is removed. */
 void machine_kept_rename(int dir, bool found);
+/* Are they words of the same machine, whatever its key was? */
+bool machine_kept_same(const char *a, const char *b);
 /* Of machines that could go on from the same template: with the same word, disk
  * and initramfs. */
 uint64_t machine_kept_kind(const char *word, uint64_t disk,
@@ -160,6 +186,16 @@ void machine_start_run(driver *d, const driver_spec *spec,
     uint64_t timeout_ms, driver_started cb, void *data);
 bool machine_start_again(box_start *base, const char *why);
 void machine_start_end(box_start *base);
+
+/* machine_pool.c: members of the driver; the first command in a machine; a
+ * key of nobody's. */
+void machine_prepare_run(driver *d, const driver_spec *spec,
+    uint64_t timeout_ms, driver_started cb, void *data);
+bool machine_prepared(driver *d, const driver_spec *spec);
+bool machine_start_answered(box_start *base);
+void machine_agent_warm(box_driver *bd, uint32_t slot, const char *key,
+    void (*cb)(void *data, int status, json_t *result), void *data);
+void machine_key_make(char key[33]);
 
 /* machine_stop.c: members of box_ops and of the driver. */
 void machine_clean(box *b);

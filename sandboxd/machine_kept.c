@@ -106,6 +106,13 @@ machine_kept_word(const machine_launch *l, const char *args, size_t len,
 }
 
 
+bool
+machine_kept_same(const char *a, const char *b)
+{
+    return strncmp(a, b, sizeof(MACHINE_KEPT) - 1 + 16) == 0;
+}
+
+
 void
 machine_kept_rename(int dir, bool found)
 {
@@ -123,13 +130,34 @@ machine_kept_rename(int dir, bool found)
 }
 
 
+void
+machine_kept_mark(const char *boot_id, char mark[VM_WOKEN_MAX])
+{
+    snprintf(mark, VM_WOKEN_MAX, " %s", boot_id);
+}
+
+
+/* With the mark of an earlier boot, it may have gone on. */
+static bool
+word_fits(const char *text, const char *word, const char *boot_id)
+{
+    char    mark[VM_WOKEN_MAX];
+    size_t  len;
+
+    len = sizeof(MACHINE_KEPT) - 1 + 16 + 1 + 32;
+    machine_kept_mark(boot_id, mark);
+
+    return strlen(text) >= len && memcmp(text, word, len - 32) == 0
+           && (text[len] == '\0' || strcmp(text + len, mark) == 0);
+}
+
+
 int
-machine_kept_open(int dir, const char *word, char former[33], int *state,
-    bool once)
+machine_kept_open(int dir, const char *word, const char *boot_id,
+    char former[33], int *state)
 {
     int      fd, memory;
     char     text[VM_END_MAX];
-    size_t   same;
     ssize_t  n;
 
     fd = openat(dir, "end", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -140,21 +168,16 @@ machine_kept_open(int dir, const char *word, char former[33], int *state,
     }
 
     text[n > 0 ? n : 0] = '\0';
-    same = sizeof(MACHINE_KEPT) - 1 + 16 + 1;
     memory = -1;
 
-    if (strlen(text) == same + 32 && memcmp(text, word, same) == 0) {
+    if (word_fits(text, word, boot_id)) {
         memory = openat(dir, "memory", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         *state = openat(dir, "state", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        memcpy(former, text + same, 33);
+        memcpy(former, text + sizeof(MACHINE_KEPT) - 1 + 16 + 1, 32);
+        former[32] = '\0';
     }
 
     explicit_bzero(text, sizeof(text));
-
-    if (once) {
-        (void) unlinkat(dir, "memory", 0);
-        (void) unlinkat(dir, "state", 0);
-    }
 
     return memory;
 }

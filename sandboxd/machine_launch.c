@@ -36,6 +36,7 @@ machine_launch_init(machine_launch *l)
     l->log = -1;
     l->pid = 0;
     l->pidfd = -1;
+    l->owner = -1;
     l->owned = false;
 }
 
@@ -183,6 +184,8 @@ order_host(const machine_launch *l, vm_order *order)
     order->cid = l->cid;
     /* A jailer makes its own. */
     order->kvm = l->m->kvm && !l->m->vmm->jailer;
+    order->memory = l->limits.memory;
+    order->unused = l->unused;
     memcpy(order->key, l->key, sizeof(order->key));
     box_path(&l->m->base, l->slot, NULL, order->dir, sizeof(order->dir));
     box_path(&l->m->base, l->slot, "jail", order->jail, sizeof(order->jail));
@@ -194,8 +197,45 @@ order_host(const machine_launch *l, vm_order *order)
 }
 
 
-/* Its name and cid are no part of what a machine is; with that, whether it goes
- * on is known. */
+/* Its name and cid are no part of what a machine is. */
+static int
+order_word(machine_launch *l, vm_order *order, error **err)
+{
+    if (order_args(l, order, "", err) != 0) {
+        return -1;
+    }
+
+    machine_kept_word(l, (char *) (order + 1), order->args_len,
+                      l->m->base.host.image_dirs[l->image], order->asleep);
+
+    return 0;
+}
+
+
+int
+machine_launch_word(const machine_launch *l, char word[VM_END_MAX])
+{
+    int              rc;
+    vm_order        *order;
+    machine_launch   new;
+
+    order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX);
+    if (order == NULL) {
+        abort();
+    }
+
+    /* As it would begin. */
+    new = *l;
+    new.again = false;
+    rc = order_word(&new, order, NULL);
+    memcpy(word, order->asleep, VM_END_MAX);
+    free(order);
+
+    return rc;
+}
+
+
+/* With that, whether it goes on is known. */
 static int
 order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
     error **err)
@@ -205,15 +245,18 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
 
     order_host(l, order);
 
-    if (order_args(l, order, "", err) != 0) {
+    if (order_word(l, order, err) != 0) {
         return -1;
     }
 
-    machine_kept_word(l, (char *) (order + 1), order->args_len, order->image,
-                      order->asleep);
-    fds[VM_FD_KEPT] = machine_kept_open(dir, order->asleep, order->former,
-                                        &fds[VM_FD_KEPT_STATE],
-                                        !l->m->vmm->jailer);
+    if (l->forget) {
+        (void) unlinkat(dir, "end", 0);
+    }
+
+    fds[VM_FD_KEPT] = machine_kept_open(dir, order->asleep,
+                                        l->m->base.boot_id, order->former,
+                                        &fds[VM_FD_KEPT_STATE]);
+    l->own = fds[VM_FD_KEPT] != -1 && !l->m->vmm->jailer;
 
     if (l->m->vmm->jailer) {
         machine_kept_rename(dir, fds[VM_FD_KEPT] != -1);
@@ -225,6 +268,10 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
     }
 
     l->again = fds[VM_FD_KEPT] != -1;
+
+    if (l->own) {
+        machine_kept_mark(l->m->base.boot_id, order->woken);
+    }
 
     if (order_args(l, order, order->dir, err) != 0) {
         return -1;
@@ -372,11 +419,12 @@ group_make(machine_launch *l, error **err)
 }
 
 
+/* What it goes on from is used up by its keeper, when it goes on. */
 static int
-file_make(int dir, const char *name)
+file_make(const machine_launch *l, int dir, const char *name)
 {
-    return openat(dir, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC
-                  | O_NOFOLLOW, 0600);
+    return openat(dir, name, O_RDWR | O_CREAT | (l->own ? 0 : O_TRUNC)
+                  | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
 
@@ -399,6 +447,22 @@ control_open(int dir)
     }
 
     return fd;
+}
+
+
+static int
+owner_open(machine_launch *l, int fds[VM_FDS])
+{
+    int  pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+        return -1;
+    }
+
+    l->owner = pair[0];
+    fds[VM_FD_OWNER] = pair[1];
+
+    return 0;
 }
 
 
@@ -426,13 +490,17 @@ files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
         fds[VM_FD_VSOCK] = open("/dev/null", O_RDWR | O_CLOEXEC);
     }
 
-    fds[VM_FD_MEMORY] = file_make(dir, "memory");
-    fds[VM_FD_STATE] = file_make(dir, "state");
-    fds[VM_FD_END] = file_make(dir, "end");
+    fds[VM_FD_MEMORY] = file_make(l, dir, "memory");
+    fds[VM_FD_STATE] = file_make(l, dir, "state");
+    fds[VM_FD_END] = file_make(l, dir, "end");
     fds[VM_FD_CONTROL] = control_open(dir);
 
-    for (i = VM_FD_KEPT; i <= VM_FD_KEPT_STATE; i++) {
-        if (fds[i] == -1) {
+    if (l->unused && owner_open(l, fds) != 0) {
+        return box_failed(err, "socketpair");
+    }
+
+    for (i = VM_FD_KEPT; i < VM_FDS; i++) {
+        if (fds[i] == -1 && i != VM_FD_CONTROL) {
             fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
         }
     }

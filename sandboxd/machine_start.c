@@ -10,21 +10,10 @@
 #include <time.h>
 
 #include "common/log.h"
-#include "sandboxd/machine.h"
+#include "sandboxd/machine_start_part.h"
 
 #define BOOT_MAX  (1024 * 1024)
 #define ENTROPY   32
-
-typedef struct {
-    box_start       base;       /* first */
-    machine_launch  launch;
-    bool            counted;    /* among those that start */
-    bool            drop;       /* the template was of no use */
-} machine_start;
-
-
-static void  start_launch(machine_start *s);
-
 
 void
 machine_start_end(box_start *base)
@@ -35,6 +24,7 @@ machine_start_end(box_start *base)
     s = (machine_start *) base;
     m = (machine_driver *) base->bd;
     m->starting -= s->counted;
+    machine_call_forget(s);
 
     if (base->err == NULL) {
         machine_template_want(&s->launch);
@@ -47,7 +37,8 @@ machine_start_end(box_start *base)
 }
 
 
-/* What was kept is gone by now: this time it boots. */
+/* Once more with what was kept, where nothing says that it is of no use: it may
+ * have been killed.  Then it boots. */
 bool
 machine_start_again(box_start *base, const char *why)
 {
@@ -55,13 +46,19 @@ machine_start_again(box_start *base, const char *why)
 
     s = (machine_start *) base;
 
-    if (!s->launch.again) {
+    machine_call_forget(s);
+
+    if (!s->launch.again && !s->assigned) {
         return false;
     }
 
-    log_info("%s: slot %08x: it doesn't go on, and boots: %s",
-             base->bd->d.name, base->slot, why);
+    s->launch.forget = s->retried || !s->launch.own;
     s->launch.again = false;
+    s->assigned = false;
+    s->retried = true;
+    log_info("%s: slot %08x: it doesn't go on%s: %s", base->bd->d.name,
+             base->slot, s->launch.forget ? ", and boots" : "",
+             why[0] != '\0' ? why : "it was ended");
     s->drop = s->launch.templated;
     s->launch.templated = false;
 
@@ -69,7 +66,7 @@ machine_start_again(box_start *base, const char *why)
         box_start_deadline(base);
     }
 
-    start_launch(s);
+    machine_start_launch(s);
 
     return true;
 }
@@ -99,6 +96,7 @@ start_launched(box_start *base)
     l = &((machine_start *) base)->launch;
     base->box->lock = l->lock;
     base->box->foreign = !l->owned;
+    ((machine_box *) base->box)->owner = l->owner;
     base->box->log = agent_log_start(base->bd->host.loop, base->slot, l->log);
 
     if (l->pid == 0) {
@@ -110,17 +108,17 @@ start_launched(box_start *base)
 }
 
 
-static void
-start_launch(machine_start *s)
+void
+machine_start_launch(machine_start *s)
 {
     machine_launch_init(&s->launch);
     box_start_work(&s->base, launch_work, start_launched);
 }
 
 
-static int
-image_find(const machine_driver *m, const char *name, unsigned *image,
-    error **err)
+int
+machine_start_image(const machine_driver *m, const char *name,
+    unsigned *image, error **err)
 {
     unsigned  i;
 
@@ -211,17 +209,57 @@ start_check(machine_start *s, const driver_spec *spec)
     l = &s->launch;
     err = &s->base.err;
 
-    if (image_find(l->m, spec->image, &l->image, err) == -1
+    if (machine_start_image(l->m, spec->image, &l->image, err) == -1
         || machine_limits(l->m, spec, &l->limits, err) == -1)
     {
         return;
     }
 
     l->boot = boot_build(spec, &l->limits, err);
+}
 
-    if (l->boot != NULL && box_start_box(&s->base)) {
+
+machine_start *
+machine_start_create(machine_driver *m, const driver_spec *spec,
+    uint64_t timeout_ms, driver_started cb, void *data)
+{
+    machine_start  *s;
+
+    s = calloc(1, sizeof(machine_start));
+    if (s == NULL) {
+        abort();
+    }
+
+    box_start_init(&s->base, &m->base, spec, timeout_ms, cb, data);
+    s->counted = spec->slot != MACHINE_TEMPLATE_SLOT;
+    m->starting += s->counted;
+    s->launch.m = m;
+    s->launch.slot = spec->slot;
+    snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
+    machine_launch_init(&s->launch);
+    start_check(s, spec);
+
+    return s;
+}
+
+
+void
+machine_start_fresh(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
+{
+    machine_start  *s;
+
+    s = machine_start_create((machine_driver *) d, spec, timeout_ms, cb,
+                             data);
+
+    if (s->base.err == NULL && box_start_box(&s->base)) {
         box_start_deadline(&s->base);
     }
+
+    log_debug("%s: slot %08x: start of \"%s\"", d->name, spec->slot,
+              spec->id);
+
+    machine_start_launch(s);
 }
 
 
@@ -229,24 +267,13 @@ void
 machine_start_run(driver *d, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
-    machine_start   *s;
-    machine_driver  *m;
+    box  *b;
 
-    s = calloc(1, sizeof(machine_start));
-    if (s == NULL) {
-        abort();
+    b = box_find((box_driver *) d, spec->slot);
+
+    if (b != NULL && b->state == BOX_PREPARED && b->stop == NULL) {
+        machine_assign(b, spec, timeout_ms, cb, data);
+    } else {
+        machine_start_fresh(d, spec, timeout_ms, cb, data);
     }
-
-    box_start_init(&s->base, (box_driver *) d, spec, timeout_ms, cb, data);
-    m = (machine_driver *) d;
-    s->counted = spec->slot != MACHINE_TEMPLATE_SLOT;
-    m->starting += s->counted;
-    s->launch.m = m;
-    s->launch.slot = spec->slot;
-    snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
-    start_check(s, spec);
-
-    log_debug("%s: slot %08x: start of \"%s\"", d->name, spec->slot, spec->id);
-
-    start_launch(s);
 }

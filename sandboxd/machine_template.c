@@ -18,13 +18,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "common/log.h"
-#include "sandboxd/agent_call.h"
 #include "sandboxd/disk_file.h"
 #include "sandboxd/machine.h"
 
@@ -39,6 +37,7 @@ struct machine_build {
     driver_spec      spec;
     char             key[33];
     error           *err;
+    bool             counted;   /* with the memory that is nobody's */
     uv_timer_t       timer;
     uv_work_t        work;
 };
@@ -168,7 +167,7 @@ template_use(const machine_launch *l, const char *path, int dir,
     }
 
     err = NULL;
-    memory = machine_kept_open(from, word, former, state, false);
+    memory = machine_kept_open(from, word, l->m->base.boot_id, former, state);
 
     if (memory != -1
         && disk_file_copy(from, dir, "disk", l->m->base.host.disk_floor, &err)
@@ -225,6 +224,28 @@ machine_template_drop(const machine_launch *l)
 }
 
 
+/* Is there memory for it?  Who is asked may not be there. */
+static bool
+build_admit(machine_build *b)
+{
+    error              *err;
+    const driver_host  *host;
+
+    err = NULL;
+    host = &b->m->base.host;
+
+    if (host->spare == NULL) {
+        return true;
+    }
+
+    b->counted = host->spare(host->spare_data, b->spec.limits.memory, &err)
+                 == 0;
+    error_free(err);
+
+    return b->counted;
+}
+
+
 static void
 build_closed(uv_handle_t *handle)
 {
@@ -244,6 +265,14 @@ build_closed(uv_handle_t *handle)
 static void
 build_end(machine_build *b)
 {
+    const driver_host  *host;
+
+    host = &b->m->base.host;
+
+    if (b->counted && !b->m->base.freed) {
+        host->spare_end(host->spare_data, b->spec.limits.memory);
+    }
+
     if (b->err != NULL) {
         if (!b->m->base.freed) {
             log_warn("%s: no template could be made: %s", b->m->vmm->driver,
@@ -333,22 +362,6 @@ build_warmed(void *data, int status, json_t *result)
 }
 
 
-/* The shell of the default session is there, too; without it there is one
- * that is started later. */
-static void
-build_warm(machine_build *b)
-{
-    char     path[AGENT_SOCKET_MAX + 32];
-    json_t  *body;
-
-    box_socket_path(&b->m->base, MACHINE_TEMPLATE_SLOT, path, sizeof(path));
-    body = json_pack("{s:s}", "command", "true");
-    agent_call(b->m->base.host.loop, path, b->key, "POST", "/api/execute",
-               body, build_warmed, b);
-    json_decref(body);
-}
-
-
 static void
 build_started(void *data, const driver_handle *handle, error *err)
 {
@@ -363,7 +376,10 @@ build_started(void *data, const driver_handle *handle, error *err)
         return;
     }
 
-    build_warm(b);
+    /* The shell of the default session is there, too; without it there is one
+     * that is started later. */
+    machine_agent_warm(&b->m->base, MACHINE_TEMPLATE_SLOT, b->key,
+                       build_warmed, b);
 }
 
 
@@ -378,7 +394,7 @@ build_look(uv_timer_t *timer)
     if (b->m->base.freed) {
         build_end(b);
 
-    } else if (b->m->starting == 0) {
+    } else if (b->m->starting == 0 && build_admit(b)) {
         machine_start_run(&b->m->base.d, &b->spec, BUILD_MS, build_started, b);
 
     } else {
@@ -390,8 +406,6 @@ build_look(uv_timer_t *timer)
 void
 machine_template_want(const machine_launch *l)
 {
-    size_t           i;
-    unsigned char    bytes[16];
     machine_build   *b;
     machine_driver  *m;
 
@@ -403,17 +417,14 @@ machine_template_want(const machine_launch *l)
     }
 
     b = calloc(1, sizeof(machine_build));
-    if (b == NULL || getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) {
+    if (b == NULL) {
         abort();
     }
 
-    for (i = 0; i < sizeof(bytes); i++) {
-        snprintf(b->key + 2 * i, 3, "%02x", bytes[i]);
-    }
-
+    machine_key_make(b->key);
     b->m = m;
     b->kind = l->kind;
-    b->spec.id = "template";
+    b->spec.id = MACHINE_TEMPLATE;
     b->spec.slot = MACHINE_TEMPLATE_SLOT;
     b->spec.key = b->key;
     b->spec.image = m->base.host.image_names[l->image];

@@ -210,6 +210,9 @@ daemon_drivers(daemon_state *d, error **err)
     base.socket_gid = d->h.socket_gid;
     base.dev = d->cf.dev;
     base.disk_floor = d->cf.disk_floor;
+    base.spare = lifecycle_spare;
+    base.spare_end = lifecycle_spare_end;
+    base.spare_data = d->lc;
     base.exited = on_exited;
     base.exited_data = d;
 
@@ -298,8 +301,9 @@ daemon_publish(void *data, uint64_t seq, bool ack, json_t *record)
 static int
 daemon_open(daemon_state *d, error **err)
 {
-    int         fd;
-    store_meta  meta;
+    int             fd;
+    store_meta      meta;
+    drivers_config  images;
 
     if (host_open(&d->h, &d->cf, err) < 0) {
         return -1;
@@ -332,8 +336,9 @@ daemon_open(daemon_state *d, error **err)
         return -1;
     }
 
-    d->pool = pool_create(d->lc, drivers_find(&d->drivers, "oci"),
-                          &d->cf.pool);
+    images.ds = &d->drivers;
+    images.cf = &d->cf;
+    d->pool = pool_create(d->lc, drivers_preparing, &images, &d->cf.pool);
     daemon_service(d);
 
     fd = host_socket(&d->h, err);

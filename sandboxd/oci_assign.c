@@ -18,16 +18,6 @@
 
 #define BOOT_PIPE_LEN  65536    /* what a pipe takes by itself */
 
-/* A start that has to wait for the end of what was prepared. */
-typedef struct {
-    oci_driver       *o;
-    driver_spec       spec;
-    uint64_t          timeout_ms;
-    driver_started    cb;
-    void             *data;
-} assign_again;
-
-
 static bool
 box_fits(const oci_box *ob, const driver_spec *spec)
 {
@@ -199,21 +189,10 @@ assign_box(oci_box *ob, const driver_spec *spec, uint64_t timeout_ms,
 
 
 static void
-again_stopped(void *data, error *err)
+start_fresh(driver *d, const driver_spec *spec, uint64_t timeout_ms,
+    driver_started cb, void *data)
 {
-    assign_again  *again;
-
-    again = data;
-
-    if (err != NULL) {
-        again->cb(again->data, NULL, err);
-
-    } else {
-        oci_start_fresh(again->o, &again->spec, false, again->timeout_ms,
-                        again->cb, again->data);
-    }
-
-    free(again);
+    oci_start_fresh((oci_driver *) d, spec, false, timeout_ms, cb, data);
 }
 
 
@@ -221,26 +200,9 @@ void
 oci_assign_run(oci_box *ob, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data)
 {
-    assign_again  *again;
-
     if (box_fits(ob, spec)) {
         assign_box(ob, spec, timeout_ms, cb, data);
-        return;
+    } else {
+        box_replace(&ob->base, spec, timeout_ms, cb, data, start_fresh);
     }
-
-    log_info("oci: slot %08x was prepared for something else",
-             spec->slot);
-
-    again = calloc(1, sizeof(assign_again));
-    if (again == NULL) {
-        abort();
-    }
-
-    again->o = (oci_driver *) ob->base.bd;
-    again->spec = *spec;
-    again->timeout_ms = timeout_ms;
-    again->cb = cb;
-    again->data = data;
-
-    box_stop_run(&ob->base.bd->d, spec->slot, 0, again_stopped, again);
 }

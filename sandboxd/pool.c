@@ -4,72 +4,13 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "sandboxd/lifecycle_part.h"
-#include "sandboxd/pool.h"
+#include "sandboxd/pool_part.h"
 
-#define PREPARE_TIMEOUT_MS  60000
-#define RESERVED_MS         60000       /* from a record's making to its start */
-#define BUSY_MS                50       /* before looking again who starts */
-#define PAUSE_MIN_MS           20
-#define RETRY_FIRST_MS       1000
-#define RETRY_MAX_MS        60000
-
-typedef enum {
-    ENTRY_PREPARING,
-    ENTRY_WARM,
-    ENTRY_RESERVED,         /* a record has its slot */
-    ENTRY_ENDING
-} entry_state;
-
-typedef struct pool_entry  pool_entry;
-typedef struct pool_image  pool_image;
-
-struct pool_entry {
-    pool_entry   *next;
-    pool         *p;
-    pool_image   *image;
-    entry_state   state;
-    bool          unwanted;     /* ends as soon as it is prepared */
-    uint64_t      since;
-    driver_spec   spec;
-};
-
-struct pool_image {
-    const char   *name;
-    unsigned      target;
-    unsigned      counts[ENTRY_ENDING + 1];
-    unsigned      failures;     /* in a row */
-    uint64_t      retry_at;
-    uint64_t      hits;         /* records that got one, */
-    uint64_t      misses;       /* or could have */
-    uint64_t      dropped;      /* prepared in vain */
-};
-
-struct pool {
-    lifecycle    *lc;
-    driver       *driver;
-    registry     *r;
-    pool_image    images[POOL_IMAGES_MAX];
-    unsigned      image_count;
-    unsigned      batch;
-    uint64_t      interval;
-    pool_entry   *entries;
-    uv_timer_t    fill;
-    uv_timer_t    look;
-    unsigned      timers;       /* to be closed yet */
-    json_t       *no_env;
-    bool          emptied;
-    bool          closing;
-    void        (*closed)(void *data);
-    void         *closed_data;
-};
+#define RESERVED_MS  60000      /* from a record's making to its start */
 
 
-static void on_fill(uv_timer_t *timer);
-
-
-static void
-entry_enter(pool_entry *e, entry_state state)
+void
+pool_enter(pool_entry *e, entry_state state)
 {
     e->image->counts[e->state]--;
     e->state = state;
@@ -78,8 +19,8 @@ entry_enter(pool_entry *e, entry_state state)
 }
 
 
-static pool_entry *
-entry_find(pool *p, uint32_t slot)
+pool_entry *
+pool_find(pool *p, uint32_t slot)
 {
     pool_entry  *e;
 
@@ -118,18 +59,14 @@ entry_remove(pool_entry *e)
 
     *at = e->next;
     e->image->counts[e->state]--;
+
+    if (p->timers == 0) {
+        lifecycle_spare_end(p->lc, e->memory);
+    }
+
     free(e);
 
     close_check(p);
-}
-
-
-static void
-fill_in(pool *p, uint64_t ms)
-{
-    if (!p->closing) {
-        uv_timer_start(&p->fill, on_fill, ms, 0);
-    }
 }
 
 
@@ -149,24 +86,30 @@ entry_ended(void *data, error *err)
     }
 
     entry_remove(e);
-    fill_in(p, 0);
+    pool_fill_in(p, 0);
 }
 
 
-static void
-entry_end(pool_entry *e)
+void
+pool_destroy(pool_entry *e)
 {
-    pool  *p;
+    driver  *d;
 
-    p = e->p;
+    d = e->image->driver;
+    pool_enter(e, ENTRY_ENDING);
+    d->destroy(d, e->spec.slot, entry_ended, e);
+}
 
+
+void
+pool_end(pool_entry *e)
+{
     if (e->state == ENTRY_PREPARING) {
         e->unwanted = true;
 
     } else if (e->state == ENTRY_WARM) {
         e->image->dropped++;
-        entry_enter(e, ENTRY_ENDING);
-        p->driver->destroy(p->driver, e->spec.slot, entry_ended, e);
+        pool_destroy(e);
     }
 }
 
@@ -193,125 +136,7 @@ entry_release(pool_entry *e, bool end)
 }
 
 
-static void
-image_failed(pool_image *image, uint64_t now, const error *err)
-{
-    unsigned  shift;
-    uint64_t  pause;
-
-    shift = image->failures < 6 ? image->failures : 6;
-    pause = (uint64_t) RETRY_FIRST_MS << shift;
-    pause = pause < RETRY_MAX_MS ? pause : RETRY_MAX_MS;
-
-    image->failures++;
-    image->retry_at = now + pause;
-
-    log_warn("pool: a sandbox of the image \"%s\" could not be prepared (%u "
-             "in a row): %s", image->name, image->failures, err->message);
-}
-
-
-static void
-on_prepared(void *data, const driver_handle *handle, error *err)
-{
-    pool        *p;
-    uint64_t     took;
-    pool_entry  *e;
-
-    e = data;
-    p = e->p;
-    took = uv_now(p->lc->loop) - e->since;
-
-    if (err != NULL) {
-        image_failed(e->image, uv_now(p->lc->loop), err);
-        error_free(err);
-        entry_enter(e, ENTRY_ENDING);
-        p->driver->destroy(p->driver, e->spec.slot, entry_ended, e);
-        return;
-    }
-
-    log_debug("pool: slot %08x waits, pid %d", e->spec.slot,
-              (int) handle->pid);
-
-    e->image->failures = 0;
-    entry_enter(e, ENTRY_WARM);
-
-    if (e->unwanted) {
-        entry_end(e);
-    }
-
-    /* Half of the time is for others. */
-    fill_in(p, took > PAUSE_MIN_MS ? took : PAUSE_MIN_MS);
-}
-
-
-static void
-image_prepare(pool *p, pool_image *image)
-{
-    error       *err;
-    uint32_t     slot;
-    pool_entry  *e;
-
-    err = NULL;
-
-    if (registry_slot(p->r, &slot, &err) < 0) {
-        image_failed(image, uv_now(p->lc->loop), err);
-        error_free(err);
-        return;
-    }
-
-    e = calloc(1, sizeof(pool_entry));
-    if (e == NULL) {
-        abort();
-    }
-
-    e->p = p;
-    e->image = image;
-    e->next = p->entries;
-    p->entries = e;
-    image->counts[ENTRY_PREPARING]++;
-    e->since = uv_now(p->lc->loop);
-
-    e->spec.slot = slot;
-    e->spec.id = "";
-    e->spec.key = "";
-    e->spec.image = image->name;
-    e->spec.env = p->no_env;
-    e->spec.defaults = p->lc->defaults;
-
-    p->driver->prepare(p->driver, &e->spec, PREPARE_TIMEOUT_MS, on_prepared,
-                       e);
-}
-
-
-/* The image that is furthest from what it should have. */
-static pool_image *
-image_next(pool *p)
-{
-    unsigned     i, have, lack, most;
-    uint64_t     now;
-    pool_image  *image, *found;
-
-    now = uv_now(p->lc->loop);
-    found = NULL;
-    most = 0;
-
-    for (i = 0; i < p->image_count; i++) {
-        image = &p->images[i];
-        have = image->counts[ENTRY_PREPARING] + image->counts[ENTRY_WARM];
-        lack = image->target > have ? image->target - have : 0;
-
-        if (lack > most && now >= image->retry_at) {
-            most = lack;
-            found = image;
-        }
-    }
-
-    return found;
-}
-
-
-static unsigned
+unsigned
 pool_count(const pool *p, entry_state state)
 {
     unsigned  i, n;
@@ -324,49 +149,20 @@ pool_count(const pool *p, entry_state state)
 }
 
 
-static void
-on_fill(uv_timer_t *timer)
-{
-    pool        *p;
-    pool_image  *image;
-
-    p = timer->data;
-
-    if (p->closing || p->emptied) {
-        return;
-    }
-
-    /* Real starts go first. */
-    if (p->lc->starts.first != NULL || p->lc->starting.count > p->lc->slow) {
-        if (image_next(p) != NULL) {
-            fill_in(p, BUSY_MS);
-        }
-
-        return;
-    }
-
-    while (pool_count(p, ENTRY_PREPARING) < p->batch
-           && (image = image_next(p)) != NULL)
-    {
-        image_prepare(p, image);
-    }
-}
-
-
 /* True if it still can be given to somebody; else it ends. */
 static bool
 entry_usable(pool_entry *e)
 {
     driver  *d;
 
-    d = e->p->driver;
+    d = e->image->driver;
 
     if (d->prepared(d, &e->spec)) {
         return true;
     }
 
     log_info("pool: slot %08x is not what its image is now", e->spec.slot);
-    entry_end(e);
+    pool_end(e);
 
     return false;
 }
@@ -421,7 +217,7 @@ on_look(uv_timer_t *timer)
     }
 
     reserved_look(p);
-    fill_in(p, 0);
+    pool_fill_in(p, 0);
 }
 
 
@@ -483,7 +279,8 @@ pool_take(void *data, json_t *spec)
 
     /* Another runtime may have the same image. */
     if (image == NULL || image->target == 0 || p->closing
-        || strcmp(spec_runtime(spec), p->driver->name) != 0
+        || image->driver == NULL
+        || strcmp(spec_runtime(spec), image->driver->name) != 0
         || !spec_fits(p, spec))
     {
         return 0;
@@ -501,8 +298,8 @@ pool_take(void *data, json_t *spec)
     }
 
     image->hits++;
-    entry_enter(e, ENTRY_RESERVED);
-    fill_in(p, BUSY_MS);
+    pool_enter(e, ENTRY_RESERVED);
+    pool_fill_in(p, POOL_BUSY_MS);
 
     return e->spec.slot;
 }
@@ -513,7 +310,7 @@ pool_on_exited(pool *p, uint32_t slot)
 {
     pool_entry  *e;
 
-    e = p != NULL ? entry_find(p, slot) : NULL;
+    e = p != NULL ? pool_find(p, slot) : NULL;
 
     if (e == NULL || e->state == ENTRY_PREPARING) {
         return false;
@@ -521,7 +318,7 @@ pool_on_exited(pool *p, uint32_t slot)
 
     if (e->state == ENTRY_WARM) {
         log_warn("pool: slot %08x has ended by itself", slot);
-        entry_end(e);
+        pool_end(e);
         return true;
     }
 
@@ -590,7 +387,7 @@ pool_prime(pool *p)
     }
 
     p->emptied = false;
-    fill_in(p, 0);
+    pool_fill_in(p, 0);
 }
 
 
@@ -601,7 +398,7 @@ pool_end_all(pool *p)
 
     for (e = p->entries; e != NULL; e = next) {
         next = e->next;
-        entry_end(e);
+        pool_end(e);
     }
 }
 
@@ -629,7 +426,7 @@ pool_close(pool *p, void (*closed)(void *data), void *data)
         if (e->state == ENTRY_RESERVED) {
             entry_release(e, true);
         } else {
-            entry_end(e);
+            pool_end(e);
         }
     }
 
@@ -638,7 +435,8 @@ pool_close(pool *p, void (*closed)(void *data), void *data)
 
 
 pool *
-pool_create(lifecycle *lc, driver *d, const pool_config *config)
+pool_create(lifecycle *lc, driver *(*of)(void *data, const char *image),
+    void *of_data, const pool_config *config)
 {
     pool      *p;
     unsigned   i;
@@ -650,7 +448,6 @@ pool_create(lifecycle *lc, driver *d, const pool_config *config)
 
     p->lc = lc;
     p->r = lc->r;
-    p->driver = d;
     p->batch = config->batch;
     p->interval = config->interval_ms;
     p->no_env = json_object();
@@ -658,6 +455,7 @@ pool_create(lifecycle *lc, driver *d, const pool_config *config)
     for (i = 0; i < config->count; i++) {
         p->images[i].name = config->targets[i].image;
         p->images[i].target = config->targets[i].target;
+        p->images[i].driver = of(of_data, config->targets[i].image);
     }
 
     p->image_count = config->count;
@@ -666,11 +464,14 @@ pool_create(lifecycle *lc, driver *d, const pool_config *config)
     uv_timer_init(lc->loop, &p->look);
     p->fill.data = p;
     p->look.data = p;
-    uv_timer_start(&p->fill, on_fill, 0, 0);
+    pool_fill_in(p, 0);
     uv_timer_start(&p->look, on_look, p->interval, p->interval);
 
     p->r->slot_source = pool_take;
     p->r->slot_data = p;
+    lc->spare_of = pool_spare_of;
+    lc->spare_yield = pool_spare_yield;
+    lc->spare_data = p;
 
     return p;
 }
@@ -695,6 +496,8 @@ void
 pool_free(pool *p)
 {
     p->r->slot_source = NULL;
+    p->lc->spare_of = NULL;
+    p->lc->spare_yield = NULL;
     p->timers = 2;
 
     uv_close((uv_handle_t *) &p->look, on_timer_closed);

@@ -4,6 +4,9 @@
  * gets the slot of a prepared one; its first start, an ordinary one of the
  * lifecycle, then only has to tell the agent whose it is.
  *
+ * What is prepared counts with the memory that all which run may have, but ends
+ * as soon as a sandbox needs that.
+ *
  * One that a record has taken and not started is given up after a while, as
  * are those whose image has changed.  None outlives sandboxd.  The pool is
  * filled one after another, with a pause as long as the last one took, and
@@ -25,9 +28,9 @@
 typedef struct pool  pool;
 
 /* Sets itself up as the registry's source of slots.  The lifecycle has its
- * drivers, and has adopted; d is the one that prepares, or NULL if nothing is
- * to be prepared. */
-pool *pool_create(lifecycle *lc, driver *d, const pool_config *config);
+ * drivers, and has adopted; of() says which of them prepares an image. */
+pool *pool_create(lifecycle *lc, driver *(*of)(void *data, const char *image),
+    void *of_data, const pool_config *config);
 
 /* Whether the slot is one of the pool's; if so it has ended. */
 bool pool_on_exited(pool *p, uint32_t slot);

@@ -25,6 +25,7 @@ const vmm  vmm_qemu = {
     .channel = "tap",
     .memory = true,
     .args = qemu_args,
+    .jail = vm_ram_make,
     .open = qemu_monitor_open,
 };
 
@@ -50,6 +51,7 @@ const vmm  vmm_qemu_vhost = {
     .modules = "vsock",
     .memory = true,
     .args = qemu_args_vhost,
+    .jail = vm_ram_make,
     .open = qemu_vhost_open,
     .connect = qemu_vhost_connect,
 };

@@ -64,15 +64,15 @@ add_disk(arg_list *l, const char *name, int fd, const char *more)
 }
 
 
-/* The program beside it has to reach the guest's memory. */
+/* It is the keeper's as well, and a program's beside it. */
 static void
 add_memory(arg_list *l, const vmm_machine *m)
 {
+    arg_add(l, "-m");
+    arg_add(l, "%lluM", (unsigned long long) (m->memory >> 20));
     arg_add(l, "-object");
-    arg_add(l, "memory-backend-memfd,id=memory,size=%lluM,share=on",
-            (unsigned long long) (m->memory >> 20));
-    arg_add(l, "-machine");
-    arg_add(l, "memory-backend=memory");
+    arg_add(l, "memory-backend-file,id=ram,share=on,mem-path=" VM_RAM
+            ",size=%lluM", (unsigned long long) (m->memory >> 20));
 }
 
 
@@ -88,7 +88,6 @@ add_vsock(arg_list *l, const vmm_machine *m, channel to)
     arg_add(l, "virtio-mmio.force-legacy=false");
 
     if (to == CHANNEL_VHOST_USER) {
-        add_memory(l, m);
         arg_add(l, "-chardev");
         arg_add(l, "socket,id=vsock,fd=%d", VM_FD_VSOCK);
         arg_add(l, "-device");
@@ -108,13 +107,13 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
     arg_add(l, "%s", m->program);
     add_name(l, m->name);
     arg_add(l, "-M");
-    arg_add(l, "microvm,rtc=on,pit=on,pic=on%s", m->acpi ? "" : ",acpi=off");
+    arg_add(l, "microvm,rtc=on,pit=on,pic=on,memory-backend=ram%s",
+            m->acpi ? "" : ",acpi=off");
     arg_add(l, "-accel");
     arg_add(l, "%s", m->kvm ? "kvm" : "tcg,tb-size=64");
     arg_add(l, "-cpu");
     arg_add(l, "%s", m->kvm ? "host" : "max");
-    arg_add(l, "-m");
-    arg_add(l, "%lluM", (unsigned long long) (m->memory >> 20));
+    add_memory(l, m);
     arg_add(l, "-smp");
     arg_add(l, "%u", m->cpus);
     arg_add(l, "-nodefaults");
@@ -150,8 +149,9 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
     arg_add(l, "chardev=monitor,mode=control");
 
     if (m->again) {
+        arg_add(l, "-S");
         arg_add(l, "-incoming");
-        arg_add(l, "fd:%d", VM_FD_KEPT);
+        arg_add(l, "defer");
     }
 
     arg_add(l, "-kernel");

@@ -1,7 +1,9 @@
 /*
  * What the keeper tells QEMU, over its monitor: to write the machine into a
- * file, as it would to another host, and to go on.  What it says is read as
- * lines in which a word is looked for, since it is not trusted.  See qemu.h.
+ * file, as it would to another host, or to take it from there, and to go on.
+ * The guest's memory is no part of that: the keeper has it (vm_ram.c).  What
+ * QEMU says is read as lines in which a word is looked for, since it is not
+ * trusted.  See qemu.h.
  */
 
 #include <errno.h>
@@ -14,24 +16,41 @@
 #include "sandboxd/qemu.h"
 
 #define LINE_BYTES  4096
+#define FILE_NAME   "file"
 
-/* As fast as it can, and all at once: nobody waits for the machine. */
+typedef enum {
+    MONITOR_IDLE,
+    MONITOR_LOADING,
+    MONITOR_SAVING
+} monitor_doing;
+
+/* As fast as it can, and all at once: nobody waits for the machine.  Memory
+ * that others can see is not QEMU's to carry. */
 static const char  monitor_greeting[] =
     "{\"execute\":\"qmp_capabilities\"}\n"
     "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{"
-        "\"capabilities\":[{\"capability\":\"events\",\"state\":true}]}}\n"
+        "\"capabilities\":[{\"capability\":\"events\",\"state\":true},"
+        "{\"capability\":\"x-ignore-shared\",\"state\":true}]}}\n"
     "{\"execute\":\"migrate-set-parameters\",\"arguments\":{"
         "\"max-bandwidth\":1000000000000,\"downtime-limit\":100000}}\n";
 
+static const char  monitor_getfd[] =
+    "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"" FILE_NAME "\"}}\n";
+
 static const char  monitor_save[] =
-    "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"memory\"}}\n"
-    "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"fd:memory\"}}\n";
+    "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"fd:" FILE_NAME
+    "\"}}\n";
+
+static const char  monitor_load[] =
+    "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"fd:"
+    FILE_NAME "\"}}\n";
 
 static const char  monitor_why[] = "{\"execute\":\"query-migrate\"}\n";
 static const char  monitor_cont[] = "{\"execute\":\"cont\"}\n";
 
 static int     monitor_fd = -1;
-static bool    monitor_greeted, monitor_saving;
+static bool    monitor_greeted;
+static monitor_doing  monitor_now;
 static char    monitor_line[LINE_BYTES];
 static size_t  monitor_len;
 
@@ -57,13 +76,6 @@ qemu_monitor_open(const vm_order *order, error **err)
 }
 
 
-int
-qemu_monitor_begin(const vm_order *order, error **err)
-{
-    return monitor_fd;
-}
-
-
 static void
 monitor_say(const char *text, size_t len)
 {
@@ -71,12 +83,10 @@ monitor_say(const char *text, size_t len)
 }
 
 
-/* It fits into the socket's buffer, and QEMU reads one after the other; the
- * file comes along. */
-int
-qemu_monitor_save(void)
+/* It fits into the socket's buffer, and QEMU reads one after the other. */
+static void
+monitor_give(int fd)
 {
-    int              fd;
     struct iovec     iov;
     struct msghdr    msg;
     struct cmsghdr  *c;
@@ -85,24 +95,15 @@ qemu_monitor_save(void)
         char            room[CMSG_SPACE(sizeof(int))];
     } control;
 
-    fd = VM_FD_MEMORY;
-
-    if (monitor_saving || ftruncate(fd, 0) != 0
-        || lseek(fd, 0, SEEK_SET) != 0)
-    {
-        return -1;
-    }
-
     if (!monitor_greeted) {
         monitor_greeted = true;
         monitor_say(monitor_greeting, sizeof(monitor_greeting) - 1);
     }
 
-    monitor_saving = true;
     memset(&msg, 0, sizeof(msg));
     memset(&control, 0, sizeof(control));
-    iov.iov_base = (char *) monitor_save;
-    iov.iov_len = sizeof(monitor_save) - 1;
+    iov.iov_base = (char *) monitor_getfd;
+    iov.iov_len = sizeof(monitor_getfd) - 1;
     msg.msg_iov = &iov;
     msg.msg_iovlen = 1;
     msg.msg_control = &control;
@@ -115,6 +116,39 @@ qemu_monitor_save(void)
     memcpy(CMSG_DATA(c), &fd, sizeof(int));
 
     (void) !sendmsg(monitor_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+
+/* While QEMU starts, its memory is filled. */
+int
+qemu_monitor_begin(const vm_order *order, error **err)
+{
+    if (order->boot_len != 0) {
+        if (vm_ram_load(err) != 0) {
+            return -1;
+        }
+
+        monitor_now = MONITOR_LOADING;
+        monitor_give(VM_FD_KEPT_STATE);
+        monitor_say(monitor_load, sizeof(monitor_load) - 1);
+    }
+
+    return monitor_fd;
+}
+
+
+int
+qemu_monitor_save(void)
+{
+    if (monitor_now != MONITOR_IDLE || ftruncate(VM_FD_STATE, 0) != 0
+        || lseek(VM_FD_STATE, 0, SEEK_SET) != 0)
+    {
+        return -1;
+    }
+
+    monitor_now = MONITOR_SAVING;
+    monitor_give(VM_FD_STATE);
+    monitor_say(monitor_save, sizeof(monitor_save) - 1);
 
     return 0;
 }
@@ -138,28 +172,62 @@ monitor_complain(const char *line)
 }
 
 
+/* The machine stands still. */
+static vmm_news
+monitor_saved(void)
+{
+    error  *err;
+
+    err = NULL;
+
+    if (vm_ram_save(&err) == 0) {
+        return VMM_SAVED;
+    }
+
+    monitor_complain(err != NULL ? err->message : "out of memory");
+    error_free(err);
+    qemu_monitor_resume();
+
+    return VMM_NOT_SAVED;
+}
+
+
+static vmm_news
+monitor_failed(const char *line, error **err)
+{
+    if (monitor_now == MONITOR_LOADING) {
+        error_set(err, 500, "start_failed", "the memory that was kept can't "
+                  "be used: %.200s", line);
+        return VMM_FAILED;
+    }
+
+    monitor_complain(line);
+
+    return VMM_NOT_SAVED;
+}
+
+
 /* Once it has failed, QEMU is asked why. */
 static vmm_news
-monitor_hear(const char *line)
+monitor_hear(const char *line, error **err)
 {
-    if (!monitor_saving) {
+    if (monitor_now == MONITOR_IDLE) {
         return VMM_NOTHING;
     }
 
     if (strstr(line, "\"error\"") != NULL
         || strstr(line, "\"error-desc\"") != NULL)
     {
-        monitor_complain(line);
-        return VMM_NOT_SAVED;
+        return monitor_failed(line, err);
     }
 
     if (strstr(line, "\"MIGRATION\"") == NULL) {
-        return strstr(line, "\"status\": \"failed\"") != NULL ? VMM_NOT_SAVED
-               : VMM_NOTHING;
+        return strstr(line, "\"status\": \"failed\"") != NULL
+               ? monitor_failed(line, err) : VMM_NOTHING;
     }
 
     if (strstr(line, "\"completed\"") != NULL) {
-        return VMM_SAVED;
+        return monitor_now == MONITOR_LOADING ? VMM_LOADED : monitor_saved();
     }
 
     if (strstr(line, "\"failed\"") != NULL) {
@@ -195,13 +263,13 @@ qemu_monitor_event(error **err)
            && (end = memchr(monitor_line, '\n', monitor_len)) != NULL)
     {
         *end = '\0';
-        news = monitor_hear(monitor_line);
+        news = monitor_hear(monitor_line, err);
         monitor_len -= (size_t) (end + 1 - monitor_line);
         memmove(monitor_line, end + 1, monitor_len);
     }
 
     if (news != VMM_NOTHING) {
-        monitor_saving = false;
+        monitor_now = MONITOR_IDLE;
     }
 
     /* Nothing that matters is so long. */

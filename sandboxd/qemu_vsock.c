@@ -72,8 +72,8 @@ qemu_vsock_jail(const vm_order *order, error **err)
         return failed("sockets", err);
     }
 
-    return vm_jail_file(program, "." PROGRAM, RUN_ONLY) == 0 ? 0
-           : failed(program, err);
+    return vm_jail_file(program, "." PROGRAM, RUN_ONLY) == 0
+           ? vm_ram_make(order, err) : failed(program, err);
 }
 
 

@@ -10,6 +10,9 @@
  *   vm_process.c  the VMM as a process
  *   vm_jail.c     what VMM and keeper see of the host's files
  *   vm_net.c      the TAP and its addresses
+ *   vm_ram.c      the guest's memory as a file, where its VMM has it so
+ *   vm_again.c    a machine that goes on with its memory
+ *   vm_owner.c    a machine that was started before anybody asked for it
  *   vm_forward.c  connections to the agent
  *   vm_vsock.c    how they are made where they don't go over the TAP
  *   vm_console.c  what the guest says on its console
@@ -42,14 +45,15 @@
 #define VM_FD_DISK        8         /* the disk, for the VMM */
 #define VM_FD_MEMORY      9         /* files: what sleep keeps, as its VMM */
 #define VM_FD_STATE       10        /* makes use of them */
-#define VM_FD_KEPT        11        /* the same of the last sleep, or null, */
-#define VM_FD_KEPT_STATE  12        /* for the VMM */
+#define VM_FD_KEPT        11        /* what it goes on from, or null; may be */
+#define VM_FD_KEPT_STATE  12        /* the same files */
 #define VM_FD_CONTROL     13        /* listens: who wants a copy */
 #define VM_FD_VSOCK       14        /* for the VMM: /dev/vhost-vsock; or what
                                        its open() puts there */
-#define VM_FDS            15
-#define VM_FD_TAP         15        /* for the VMM, made here */
-#define VM_FD_MONITOR     16        /* the same, if it has one: its end */
+#define VM_FD_OWNER       15        /* says whose it is, one that is nobody's */
+#define VM_FDS            16
+#define VM_FD_TAP         16        /* for the VMM, made here */
+#define VM_FD_MONITOR     17        /* the same, if it has one: its end */
 #define VM_FD_LAST        VM_FD_MONITOR
 
 #define VM_PATH_MAX       4096
@@ -57,6 +61,7 @@
 #define VM_TEXT_MAX       32768     /* of the VMM's arguments */
 #define VM_BOOT_MAX       (1024 * 1024)
 #define VM_END_MAX        200
+#define VM_WOKEN_MAX      64
 
 #define VM_TAP            "tap0"
 #define VM_HOST_ADDRESS   "10.0.0.1"
@@ -70,6 +75,7 @@
 /* Paths as VMM and keeper see them. */
 #define VM_KERNEL         "/vm/kernel"
 #define VM_INITRAMFS      "/vm/initramfs"
+#define VM_RAM            "/vm/ram/memory"
 
 /* What the agent says when it listens. */
 #define VM_READY          "info: init: ready"
@@ -86,14 +92,18 @@ typedef struct {
     uint32_t  args_len;
     uint32_t  boot_len;                 /* 0: it begins */
     uint64_t  file_max;                 /* bytes of a file of the VMM's */
+    uint64_t  memory;                   /* bytes, of the guest */
     uid_t     vmm_uid;
     uid_t     own_uid;
     uid_t     aid_uid;                  /* of a program beside the VMM */
     uint32_t  cid;                      /* of VM_FD_VSOCK; 0: it has none */
     bool      kvm;                      /* the VMM needs /dev/kvm */
+    bool      unused;                   /* it is nobody's yet */
     char      key[33];
     char      former[33];               /* the agent's, if it goes on */
     char      asleep[VM_END_MAX];       /* the last word of one that sleeps */
+    char      woken[VM_WOKEN_MAX];      /* it goes on from its own last sleep: a
+                                           mark behind that word until then */
     char      dir[VM_PATH_MAX];         /* the machine's: lock, disk, ... */
     char      jail[VM_PATH_MAX];        /* an empty directory in it */
     char      image[VM_PATH_MAX];       /* what VM_FD_ROOT is of */
@@ -119,12 +129,21 @@ typedef struct {
     char      word[VM_END_MAX];         /* what it would say if it slept now */
 } vm_control;
 
+/* Said once over the socket VM_FD_OWNER (SOCK_SEQPACKET) to the keeper of a
+ * machine that is nobody's, which ends when the socket does before that.  The
+ * agent is told by others. */
+typedef struct {
+    char  key[33];
+    char  asleep[VM_END_MAX];
+} vm_owner;
+
 /* Never returns. */
 void vm_main(void) __attribute__((noreturn));
 
 /* vm_main.c: under the number that the VMM is told. */
 void vm_fd_place(int fd, int want);
-/* The last thing that a keeper does. */
+/* The last thing that a keeper does.  Without a reason, what it should have gone
+ * on from stays if it was not used. */
 void vm_end(int status, const char *why) __attribute__((noreturn));
 /* Asks the agent for the end. */
 void vm_stop(void);
@@ -152,6 +171,38 @@ int vm_hybrid_connect(const char *path);
 int vm_hybrid_connected(int fd);
 /* The same by the kernel, which says by itself when it is made. */
 int vm_vsock_connect(uint32_t cid);
+/* vm_ram.c: the file is VM_RAM for the VMM; to be made in the jail, filled from
+ * VM_FD_KEPT, and written to VM_FD_MEMORY. */
+int vm_ram_make(const vm_order *order, error **err);
+int vm_ram_load(error **err);
+int vm_ram_save(error **err);
+
+/* vm_again.c: the machine goes on from vm_again_go() on; its agent is told what
+ * the order has for it, and vm_ready_now() called. */
+void vm_again_open(const vm_order *order, int epoll);
+void vm_again_go(void);
+/* It isn't there yet. */
+bool vm_again_waits(void);
+void vm_again_look(void);
+/* What was kept of the machine itself has not been used. */
+bool vm_again_kept(void);
+/* Before VM_FD_MEMORY and VM_FD_STATE are written to; a process that has
+ * ended. */
+void vm_again_settle(void);
+void vm_again_reaped(pid_t pid);
+/* false: not one of its pointers. */
+bool vm_again_event(void *ptr);
+/* vm_main.c */
+void vm_ready_now(void);
+uint64_t vm_now_ms(void);
+
+/* vm_owner.c */
+void vm_owner_open(const vm_order *order, int epoll);
+/* false: not one of its pointers. */
+bool vm_owner_event(void *ptr);
+/* vm_main.c and vm_save.c: whose it is. */
+void vm_owned(const vm_owner *by);
+void vm_save_owned(const vm_owner *by);
 
 /* How the agent is connected to: by TCP where connect is NULL; else as a VMM's
  * table has it (vmm.h). */
@@ -185,6 +236,9 @@ typedef struct {
 } vm_ask;
 
 int vm_ask_begin(vm_ask *a, const char *key, const char *method,
+    const char *path, const char *body, size_t len);
+/* The same, without a connection: that is vm_ask_retry()'s. */
+int vm_ask_prepare(vm_ask *a, const char *key, const char *method,
     const char *path, const char *body, size_t len);
 int vm_ask_event(vm_ask *a);
 /* Anew, if nothing has been taken of it; false: it was, or it can't be now.

@@ -14,14 +14,14 @@
 
 
 int
-vm_ask_begin(vm_ask *a, const char *key, const char *method, const char *path,
-    const char *body, size_t len)
+vm_ask_prepare(vm_ask *a, const char *key, const char *method,
+    const char *path, const char *body, size_t len)
 {
     int  n;
 
     memset(a, 0, sizeof(*a));
+    a->fd = -1;
     a->text = malloc(HEAD_MAX + len);
-    a->fd = a->text != NULL ? vm_forward_connect() : -1;
 
     if (a->text == NULL) {
         return -1;
@@ -34,7 +34,16 @@ vm_ask_begin(vm_ask *a, const char *key, const char *method, const char *path,
     memcpy(a->text + n, body, len);
     a->len = (size_t) n + len;
 
-    return a->fd != -1 ? 0 : -1;
+    return 0;
+}
+
+
+int
+vm_ask_begin(vm_ask *a, const char *key, const char *method, const char *path,
+    const char *body, size_t len)
+{
+    return vm_ask_prepare(a, key, method, path, body, len) == 0
+           && vm_ask_retry(a) ? 0 : -1;
 }
 
 

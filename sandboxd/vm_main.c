@@ -21,9 +21,7 @@
 #define LOOK_MS        500      /* for an agent that didn't say that it listens */
 #define DESCRIPTORS    16384
 #define CONSOLE_ROUND  4096
-#define AGAIN_MS       15000    /* for a machine that goes on, */
-#define AGAIN_LOOK_MS  50       /* and how often it is tried: TCP is slower; */
-#define AGAIN_WAIT_MS  1000     /* other ways say when they fail */
+#define AGAIN_LOOK_MS  50       /* for a machine that goes on */
 #define LATE_MS        500      /* for the VMM's end, behind another process's */
 #define UNSAVED_MS     5000     /* for the end of one that can't be saved: its
                                    disk is written, its agent may be mute */
@@ -34,15 +32,13 @@ static int          vm_epoll, vm_signals, vm_console_fd, vm_look = -1;
 static const vmm   *vm_kind;
 static int          vm_monitor;         /* of the VMM */
 static bool         vm_ready, vm_stopping;
-static vm_ask       vm_again = { .fd = -1 };    /* to go on */
 static vm_ask       vm_last = { .fd = -1 };     /* to end */
-static uint64_t     vm_again_end, vm_again_next;
 static uint64_t     vm_stop_end;        /* 0: as long as it takes */
 static char         vm_key[33];
 
 
-static uint64_t
-now_ms(void)
+uint64_t
+vm_now_ms(void)
 {
     struct timespec  ts;
 
@@ -55,7 +51,11 @@ now_ms(void)
 void
 vm_end(int status, const char *why)
 {
-    (void) !pwrite(VM_FD_END, why, strlen(why), 0);
+    if (why[0] != '\0' || !vm_again_kept()) {
+        (void) !ftruncate(VM_FD_END, 0);
+        (void) !pwrite(VM_FD_END, why, strlen(why), 0);
+    }
+
     _exit(status);
 }
 
@@ -120,8 +120,8 @@ look_close(void)
 }
 
 
-static void
-ready_now(void)
+void
+vm_ready_now(void)
 {
     if (!vm_ready) {
         vm_ready = true;
@@ -160,7 +160,7 @@ look_event(void)
 {
     switch (vm_forward_connected(vm_look)) {
     case 1:
-        ready_now();
+        vm_ready_now();
         break;
     case -1:
         look_close();
@@ -182,8 +182,8 @@ console_event(void)
 
         /* One that goes on has to be told first what has changed, whatever it
          * says. */
-        if (vm_text.ready && vm_again_end == 0) {
-            ready_now();
+        if (vm_text.ready && !vm_again_waits()) {
+            vm_ready_now();
         }
 
     } else if (n == 0) {
@@ -226,7 +226,7 @@ vm_stop(void)
     vm_save_stop();
 
     if (vm_save_sleeping()) {
-        vm_stop_end = now_ms() + UNSAVED_MS;
+        vm_stop_end = vm_now_ms() + UNSAVED_MS;
     }
 
     if (!vm_ready
@@ -253,63 +253,11 @@ stop_event(void)
 }
 
 
-/* What came with the order is what the agent has to know before anybody else
- * speaks to it.  It isn't reached before the machine goes on. */
-static void
-again_begin(const vm_order *order)
+void
+vm_owned(const vm_owner *by)
 {
-    vm_again_end = now_ms() + AGAIN_MS;
-    vm_again_next = now_ms() + AGAIN_LOOK_MS;
-
-    if (vm_ask_begin(&vm_again, order->former, "PUT", "/internal/restore",
-                     (const char *) (order + 1) + order->args_len,
-                     order->boot_len) == 0)
-    {
-        ask_poll(&vm_again);
-    }
-}
-
-
-static void
-again_event(void)
-{
-    switch (vm_ask_event(&vm_again)) {
-    case -1:
-        if (vm_again.sent != 0) {
-            vm_end(1, "the agent didn't go on");
-        }
-        /* It isn't there yet. */
-        close(vm_again.fd);
-        vm_again.fd = -1;
-        break;
-    case 1:
-        vm_ask_end(&vm_again);
-        ready_now();
-    }
-}
-
-
-static void
-again_look(void)
-{
-    if (vm_ready) {
-        return;
-    }
-
-    if (now_ms() >= vm_again_end) {
-        vm_end(1, "the agent didn't go on in time");
-    }
-
-    if (vm_again.fd != -1 && now_ms() < vm_again_next) {
-        return;
-    }
-
-    vm_again_next = now_ms() + (vm_kind->connect != NULL ? AGAIN_WAIT_MS
-                                                         : AGAIN_LOOK_MS);
-
-    if (vm_ask_retry(&vm_again)) {
-        ask_poll(&vm_again);
-    }
+    memcpy(vm_key, by->key, sizeof(vm_key));
+    vm_save_owned(by);
 }
 
 
@@ -337,6 +285,14 @@ monitor_event(void)
         vm_failed(err);
     }
 
+    if (news == VMM_LOADED || news == VMM_GOES_ON) {
+        vm_again_go();
+    }
+
+    if (news == VMM_LOADED) {
+        vm_kind->resume();
+    }
+
     if (!vm_save_news(news)) {
         (void) epoll_ctl(vm_epoll, EPOLL_CTL_DEL, vm_monitor, NULL);
     }
@@ -360,6 +316,12 @@ vmm_ended(int status)
 
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
         vm_end(0, "");
+    }
+
+    /* It was not its fault. */
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && vm_again_kept())
+    {
+        stop_kill();
     }
 
     if (WIFSIGNALED(status)) {
@@ -424,6 +386,8 @@ signal_event(void)
         if (why != NULL) {
             aid_ended(why);
         }
+
+        vm_again_reaped(pid);
     }
 }
 
@@ -448,15 +412,12 @@ vm_event(void *ptr, uint32_t events)
             stop_event();
         }
 
-    } else if (ptr == &vm_again) {
-        if (vm_again.fd != -1) {
-            again_event();
-        }
-
     } else if (ptr == &vm_monitor) {
         monitor_event();
 
-    } else if (!vm_save_event(ptr)) {
+    } else if (!vm_save_event(ptr) && !vm_again_event(ptr)
+               && !vm_owner_event(ptr))
+    {
         vm_forward_event(ptr, events);
     }
 }
@@ -470,7 +431,7 @@ loop_pause(void)
         return vm_stop_end != 0 ? LOOK_MS : -1;
     }
 
-    return vm_again_end != 0 ? AGAIN_LOOK_MS : LOOK_MS;
+    return vm_again_waits() ? AGAIN_LOOK_MS : LOOK_MS;
 }
 
 
@@ -481,7 +442,7 @@ vm_loop(void)
     uint64_t             look;
     struct epoll_event   events[EVENTS];
 
-    look = now_ms() + LOOK_MS;
+    look = vm_now_ms() + LOOK_MS;
 
     for ( ;; ) {
         n = epoll_wait(vm_epoll, events, EVENTS, loop_pause());
@@ -492,15 +453,15 @@ vm_loop(void)
 
         vm_forward_event(NULL, 0);
 
-        if (vm_stop_end != 0 && now_ms() >= vm_stop_end) {
+        if (vm_stop_end != 0 && vm_now_ms() >= vm_stop_end) {
             stop_kill();
         }
 
-        if (vm_again_end != 0) {
-            again_look();
+        if (vm_again_waits()) {
+            vm_again_look();
 
-        } else if (!vm_ready && now_ms() >= look) {
-            look = now_ms() + LOOK_MS;
+        } else if (!vm_ready && vm_now_ms() >= look) {
+            look = vm_now_ms() + LOOK_MS;
             look_again();
         }
     }
@@ -581,8 +542,6 @@ descriptors_close(void)
 {
     close(VM_FD_BOOT);
     close(VM_FD_ROOT);
-    close(VM_FD_KEPT);
-    close(VM_FD_KEPT_STATE);
     close(VM_FD_VSOCK);
     close(VM_FD_TAP);
     close(VM_FD_MONITOR);
@@ -626,15 +585,20 @@ vm_main(void)
 
     descriptors_close();
     vm_become(order->own_uid);
+
+    if (order->boot_len != 0) {
+        vm_again_open(order, vm_epoll);
+    }
+
     vm_monitor = vm_kind->begin(order, &err);
 
     if (vm_monitor == -1 || vm_save_open(vm_kind, order, vm_epoll) != 0) {
         vm_failed(err);
     }
 
-    if (order->boot_len != 0) {
-        again_begin(order);
-    }
+    close(VM_FD_KEPT);
+    close(VM_FD_KEPT_STATE);
+    vm_owner_open(order, vm_epoll);
 
     explicit_bzero(order, sizeof(vm_order) + order->args_len
                           + order->boot_len);

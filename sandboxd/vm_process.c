@@ -61,10 +61,10 @@ vmm_exec(const vmm *kind, vm_order *order, int console)
     dup2(console, 1);
     dup2(console, 2);
 
-    /* Ours are close-on-exec; these are the VMM's.  What sleep keeps is handed
-     * over when it is asked for. */
+    /* Ours are close-on-exec; these are the VMM's.  What sleep keeps, and has
+     * kept, is handed over when it is asked for. */
     for (fd = VM_FD_BOOT; fd <= VM_FD_LAST; fd++) {
-        if (fd != VM_FD_MEMORY && fd != VM_FD_STATE && fd != VM_FD_CONTROL) {
+        if ((fd < VM_FD_MEMORY || fd > VM_FD_CONTROL) && fd != VM_FD_OWNER) {
             (void) fcntl(fd, F_SETFD, 0);
         }
     }

@@ -67,6 +67,14 @@ vm_save_open(const vmm *kind, const vm_order *order, int epoll)
 }
 
 
+void
+vm_save_owned(const vm_owner *by)
+{
+    memcpy(save_key, by->key, sizeof(save_key));
+    memcpy(save_word, by->asleep, sizeof(save_word));
+}
+
+
 bool
 vm_save_sleeping(void)
 {
@@ -149,6 +157,8 @@ save_write(void)
         save_now = SAVE_NOT;
         return;
     }
+
+    vm_again_settle();
 
     if (save_kind->save() == 0) {
         save_now = SAVE_WRITING;

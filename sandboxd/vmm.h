@@ -52,6 +52,8 @@ typedef enum {
     VMM_SAVED,                  /* the machine stands still and is in its
                                    files */
     VMM_NOT_SAVED,              /* it couldn't be; it runs on, or is broken */
+    VMM_LOADED,                 /* what was kept is in it; it stands still, */
+    VMM_GOES_ON,                /* or doesn't */
     VMM_BROKEN,                 /* nothing can be asked for any more */
     VMM_FAILED                  /* it doesn't start; the error says why */
 } vmm_news;
@@ -111,7 +113,8 @@ struct vmm {
     int (*open)(const vm_order *order, error **err);
     /* The VMM has been started.  Tells it what it isn't told by arguments,
      * from now on by events; returns a descriptor for the keeper's epoll set,
-     * or -1: error set.  The keeper is no longer root. */
+     * or -1: error set.  The keeper is no longer root.  One that goes on gets
+     * what is in VM_FD_KEPT and VM_FD_KEPT_STATE. */
     int (*begin)(const vm_order *order, error **err);
     /* The descriptor can be read, or is broken. */
     vmm_news (*event)(error **err);

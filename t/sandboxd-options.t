@@ -79,8 +79,6 @@ refused([@base, '--dev', '--driver', 'oci,oci'], qr/some of them, not "oci"/,
     'a driver twice');
 refused([@base, '--dev', '--driver', 'qemu'], qr/no image for virtual/,
     'virtual machines of the host');
-refused([@base, '--image', 'a=/x', '--driver', 'qemu', '--pool', '1'],
-    qr/can't be prepared/, 'a pool of virtual machines');
 refused([@base, '--image', 'a=/x', '--driver', 'qemu'],
     $> == 0 ? qr/give --kernel/ : qr/need root/, 'no kernel');
 refused([@base, '--dev', '--accel', 'x'], qr/auto, kvm or tcg/, 'what is none');

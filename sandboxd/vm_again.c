@@ -1,0 +1,192 @@
+/*
+ * A machine that goes on with its memory.  What was kept of the machine itself
+ * is used once: up to the moment in which the machine goes on it can be used
+ * again, whatever is killed; from then on it is of no use, since the disk is
+ * another one.  What its agent has to know comes with the order, and is told
+ * before anybody else speaks to it.  See vm.h.
+ */
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandboxd/vm.h"
+
+#define AGAIN_MS       15000        /* until its agent has answered */
+#define AGAIN_WAIT_MS  1000         /* for a connection, before another one */
+
+static int       again_epoll;
+static vm_ask    again_ask = { .fd = -1 };
+static uint64_t  again_end, again_next;
+static bool      again_kept, again_goes, again_done;
+static pid_t     again_pid = -1;    /* gives back what was used up */
+
+
+/* Who comes after a crash of the host can't know whether the machine has gone
+ * on: what has happened since is not on the disk in any order.  So it is
+ * marked, where that costs nobody time; in the same boot, the mark alone says
+ * that it has not. */
+static void
+again_mark(const vm_order *order)
+{
+    size_t  len;
+
+    len = strlen(order->woken);
+
+    if (pwrite(VM_FD_END, order->woken, len, (off_t) strlen(order->asleep))
+        != (ssize_t) len || fdatasync(VM_FD_END) != 0)
+    {
+        vm_end(1, "what was kept can't be marked");
+    }
+}
+
+
+void
+vm_again_open(const vm_order *order, int epoll)
+{
+    again_epoll = epoll;
+    again_end = vm_now_ms() + AGAIN_MS;
+
+    if (order->woken[0] != '\0') {
+        again_kept = true;
+        again_mark(order);
+    }
+
+    if (vm_ask_prepare(&again_ask, order->former, "PUT", "/internal/restore",
+                       (const char *) (order + 1) + order->args_len,
+                       order->boot_len) != 0)
+    {
+        vm_end(1, "out of memory");
+    }
+}
+
+
+bool
+vm_again_kept(void)
+{
+    return again_kept;
+}
+
+
+bool
+vm_again_waits(void)
+{
+    return again_end != 0 && !again_done;
+}
+
+
+static void
+again_connect(void)
+{
+    struct epoll_event  ev;
+
+    again_next = vm_now_ms() + AGAIN_WAIT_MS;
+
+    if (vm_ask_retry(&again_ask)) {
+        ev.events = EPOLLIN | EPOLLOUT | EPOLLET;
+        ev.data.ptr = &again_ask;
+        (void) epoll_ctl(again_epoll, EPOLL_CTL_ADD, again_ask.fd, &ev);
+    }
+}
+
+
+/* From here on it is another machine than the one that was kept. */
+void
+vm_again_go(void)
+{
+    if (again_kept && ftruncate(VM_FD_END, 0) != 0) {
+        vm_end(1, "what was kept can't be used up");
+    }
+
+    again_kept = false;
+    again_goes = true;
+    again_connect();
+}
+
+
+void
+vm_again_look(void)
+{
+    if (again_done) {
+        return;
+    }
+
+    if (vm_now_ms() >= again_end) {
+        vm_end(1, "the agent didn't go on in time");
+    }
+
+    if (again_goes && (again_ask.fd == -1 || vm_now_ms() >= again_next)) {
+        again_connect();
+    }
+}
+
+
+/* What was used up takes long to be given back: by a process of its own, that
+ * nobody waits for. */
+static void
+again_empty(void)
+{
+    again_pid = fork();
+
+    if (again_pid <= 0) {
+        (void) !ftruncate(VM_FD_MEMORY, 0);
+        (void) !ftruncate(VM_FD_STATE, 0);
+    }
+
+    if (again_pid == 0) {
+        _exit(0);
+    }
+}
+
+
+void
+vm_again_reaped(pid_t pid)
+{
+    if (pid == again_pid) {
+        again_pid = -1;
+    }
+}
+
+
+void
+vm_again_settle(void)
+{
+    if (again_pid > 0) {
+        (void) waitpid(again_pid, NULL, 0);
+        again_pid = -1;
+    }
+}
+
+
+bool
+vm_again_event(void *ptr)
+{
+    if (ptr != &again_ask) {
+        return false;
+    }
+
+    if (again_ask.fd == -1) {
+        return true;
+    }
+
+    switch (vm_ask_event(&again_ask)) {
+    case -1:
+        if (again_ask.sent != 0) {
+            vm_end(1, "the agent didn't go on");
+        }
+        /* It isn't there yet. */
+        close(again_ask.fd);
+        again_ask.fd = -1;
+        break;
+    case 1:
+        again_done = true;
+        vm_ask_end(&again_ask);
+        vm_ready_now();
+        again_empty();
+    }
+
+    return true;
+}
