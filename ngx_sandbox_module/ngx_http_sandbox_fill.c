@@ -21,6 +21,11 @@ ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone, uint64_t seq,
 
     ngx_http_sandbox_zone_lock(zone);
 
+    if (!ngx_http_sandbox_zone_same(zone)) {
+        ngx_shmtx_unlock(&zone->shpool->mutex);
+        return 1;
+    }
+
     /*
      * A zone that has begun anew while the list was taken up holds the end of
      * it at most; the lease has gone with the rest.
@@ -104,7 +109,11 @@ ngx_http_sandbox_zone_lease(ngx_http_sandbox_zone_t *zone, ngx_msec_t msec,
 
     ngx_http_sandbox_zone_lock(zone);
 
-    if (sh->lease_pid == ngx_pid) {
+    if (!ngx_http_sandbox_zone_same(zone)) {
+
+        /* it has become another database's */
+
+    } else if (sh->lease_pid == ngx_pid) {
         got = !fresh || !sh->complete;
 
     } else if (fresh && !sh->complete) {
@@ -149,11 +158,11 @@ ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone, u_char *incarnation,
 
     sh = zone->sh;
 
+    ngx_memcpy(zone->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
+
     ngx_http_sandbox_zone_lock(zone);
 
-    if (ngx_memcmp(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN)
-        != 0)
-    {
+    if (gap == NGX_HTTP_SANDBOX_NO_SEQ && !ngx_http_sandbox_zone_same(zone)) {
         sh->lease_pid = 0;
 
         ngx_http_sandbox_zone_change(sh);
@@ -166,7 +175,9 @@ ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone, u_char *incarnation,
 
         ngx_memcpy(sh->incarnation, incarnation, NGX_HTTP_SANDBOX_ZONE_ID_LEN);
 
-    } else if (sh->complete && sh->seq == gap) {
+    } else if (ngx_http_sandbox_zone_same(zone)
+               && sh->complete && sh->seq == gap)
+    {
         ngx_http_sandbox_zone_reset(zone);
     }
 

@@ -237,7 +237,22 @@ struct ngx_http_sandbox_zone_s {
     ngx_slab_pool_t              *shpool;
     ngx_shm_zone_t               *shm_zone;
     time_t                        complained;
+
+    /* of the database that this worker is told of */
+    u_char                        incarnation[NGX_HTTP_SANDBOX_ZONE_ID_LEN];
 };
+
+
+/*
+ * Under the lock: whether the zone is of that database.  A worker that comes
+ * late may still have to read of the one before, whose numbers mean nothing in
+ * another.
+ */
+
+#define ngx_http_sandbox_zone_same(zone)                                      \
+    (ngx_memcmp((zone)->incarnation, (zone)->sh->incarnation,                 \
+                NGX_HTTP_SANDBOX_ZONE_ID_LEN)                                 \
+     == 0)
 
 
 /* _ticket.c: its table of the tickets that were used.  Where one was lost, no

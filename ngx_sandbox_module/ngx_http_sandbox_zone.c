@@ -271,6 +271,12 @@ ngx_http_sandbox_zone_apply(ngx_http_sandbox_zone_t *zone,
     ngx_int_t  rc;
 
     ngx_http_sandbox_zone_lock(zone);
+
+    if (!ngx_http_sandbox_zone_same(zone)) {
+        ngx_shmtx_unlock(&zone->shpool->mutex);
+        return NGX_OK;
+    }
+
     ngx_http_sandbox_zone_change(zone->sh);
 
     if (rec->tenant) {

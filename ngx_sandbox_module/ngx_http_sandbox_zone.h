@@ -170,8 +170,10 @@ ngx_uint_t ngx_http_sandbox_zone_lease(ngx_http_sandbox_zone_t *zone,
 void ngx_http_sandbox_zone_release(ngx_http_sandbox_zone_t *zone);
 
 /*
- * If the zone is of another database, or stands at the sequence behind which
- * sandboxd has no changes any more (gap), it becomes incomplete.
+ * If the zone stands at the sequence behind which sandboxd has no changes any
+ * more (gap), it becomes incomplete; without a gap, after a hello, if it is of
+ * another database.  From then on what this worker tells the zone counts while
+ * it is of that database.
  */
 #define NGX_HTTP_SANDBOX_NO_SEQ  ((uint64_t) -1)
 

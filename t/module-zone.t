@@ -304,6 +304,42 @@ SKIP: {
     is($status->('box9'), 200, 'the end of a list is not all of it');
 }
 
+# ---- a worker that still hears of the database before this one ------------
+
+ok(wait_for(sub { $d->stats->{connections} == 2 }, 8), 'both are there');
+$d->expose(slot => 1, label => '8000-kept-tok', port => 8000);
+$becomes->('kept', 200);
+
+my ($late) = $e->workers;
+my $old = $d->stats->{seq};
+
+kill 'STOP', $late;
+ok(wait_for(sub { (slurp("/proc/$late/stat") // '') =~ /\) T / }, 5),
+    'one stands still');
+$d->event({ kind => 'exposure', slot => 1, label => '8000-old-tok',
+            port => 8000, access => 'token', host => 'local',
+            seq => $old + 1000 });
+$d->stop;
+$d->{incarnation} = '9' x 32;
+$d->{sandboxes} = { 1 => $d->{sandboxes}{1} };
+$d->{exposures} = { map { $_ => $d->{exposures}{$_} } '8000-box9-tok',
+    '8000-kept-tok' };
+$_->{seq} = 1 for values %{ $d->{sandboxes} }, values %{ $d->{exposures} };
+$d->{seq} = 2;
+$d->{tombs} = [];
+$fills = () = slurp($e->{error_log}) =~ /the zone holds/g;
+$d->serve;
+ok(wait_for(sub {
+    $fills < (() = slurp($e->{error_log}) =~ /the zone holds/g) }, 8),
+    'the other one fills the zone anew');
+kill 'CONT', $late;
+ok(wait_for(sub { $d->stats->{connections} == 2 }, 8), 'then both go on');
+$becomes->('old', 404);
+$d->gone(kind => 'exposure', slot => 1, label => '8000-kept-tok');
+$becomes->('kept', 404);
+$d->expose(slot => 1, label => '8000-fresh-tok', port => 8000);
+$becomes->('fresh', 200);
+
 # ---- sides that don't know the secret, and frames that are none -----------
 
 for my $fault ('bad_proof', 'bad_frame') {
