@@ -288,14 +288,15 @@ void box_stop_closed(uv_handle_t *handle);
 
 /* box.c, box_sweep.c: members of the driver. */
 bool box_adopt(driver *d, uint32_t slot, const driver_handle *handle);
-void box_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,
-    bool *running), void *data);
+void box_sweep_run(driver *d, driver_slot_use use, void *data);
 void box_free_run(driver *d);
 
 /* box_sweep.c */
 void box_slot_add(void *list, uint32_t slot);
 bool box_slot_parse(const char *name, uint32_t *slot);
-/* Kills it if it still is that process, and waits for its end. */
-void box_kill_wait(const box_driver *bd, pid_t pid, uint64_t start_time);
+/* Kills it if it still is that process, and waits for its end; not before that
+ * many ms, in which it may end by itself. */
+void box_kill_wait(const box_driver *bd, pid_t pid, uint64_t start_time,
+    int patience);
 
 #endif

@@ -22,6 +22,7 @@
 #include "sandboxd/box.h"
 
 #define KILL_WAIT_MS  5000
+#define END_WAIT_MS   15000     /* for all that were told to end, together */
 #define LOCK_TRIES    300       /* of 10 ms: a launch of before is giving up */
 
 
@@ -104,7 +105,8 @@ dir_slots(box_driver *bd, const char *path, box_slots *list,
 /* The descriptor names whatever has the number now: only then is looked whether
  * that is the process which was meant. */
 void
-box_kill_wait(const box_driver *bd, pid_t pid, uint64_t start_time)
+box_kill_wait(const box_driver *bd, pid_t pid, uint64_t start_time,
+    int patience)
 {
     int            fd;
     struct pollfd  p;
@@ -114,14 +116,17 @@ box_kill_wait(const box_driver *bd, pid_t pid, uint64_t start_time)
         return;
     }
 
-    if (process_start_time(pid) == start_time) {
+    p.fd = fd;
+    p.events = POLLIN;
+
+    if (process_start_time(pid) == start_time
+        && (patience <= 0 || poll(&p, 1, patience) != 1))
+    {
         log_info("%s: killing process %d, left by an earlier sandboxd",
                  bd->d.name, (int) pid);
 
         (void) pidfd_send_signal(fd, SIGKILL, NULL, 0);
 
-        p.fd = fd;
-        p.events = POLLIN;
         (void) poll(&p, 1, KILL_WAIT_MS);
     }
 
@@ -132,7 +137,7 @@ box_kill_wait(const box_driver *bd, pid_t pid, uint64_t start_time)
 static void
 member_kill(void *data, pid_t pid)
 {
-    box_kill_wait(data, pid, process_start_time(pid));
+    box_kill_wait(data, pid, process_start_time(pid), 0);
 }
 
 
@@ -167,7 +172,7 @@ lock_wait(const box_driver *bd, uint32_t slot)
 
 /* Nothing that is frozen ends. */
 static void
-run_remove(box_driver *bd, uint32_t slot)
+run_remove(box_driver *bd, uint32_t slot, int patience)
 {
     int       lock;
     char      path[AGENT_SOCKET_MAX + 32];
@@ -181,7 +186,7 @@ run_remove(box_driver *bd, uint32_t slot)
         pid = slot_lock_read(lock, bd->boot_id, &start_time);
 
         if (pid != 0) {
-            box_kill_wait(bd, pid, start_time);
+            box_kill_wait(bd, pid, start_time, patience);
         }
 
         (void) !ftruncate(lock, 0);
@@ -222,12 +227,23 @@ launches_wait(box_driver *bd, const box_slots *list)
 }
 
 
-void
-box_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,
-    bool *running), void *data)
+static int
+patience_left(uint64_t end)
 {
-    bool         kept, running;
+    uint64_t  now;
+
+    now = uv_hrtime() / 1000000;
+
+    return now < end ? (int) (end - now) : 0;
+}
+
+
+void
+box_sweep_run(driver *d, driver_slot_use use, void *data)
+{
     size_t       i;
+    uint64_t     end;
+    slot_use     is;
     box_slots    list;
     box_driver  *bd;
 
@@ -244,18 +260,22 @@ box_sweep_run(driver *d, bool (*keep)(void *data, uint32_t slot,
         bd->ops->sweep_find(bd, &list);
     }
 
+    end = uv_hrtime() / 1000000 + END_WAIT_MS;
+
     for (i = 0; i < list.count; i++) {
-        running = false;
-        kept = keep(data, list.slots[i], &running);
+        is = use(data, list.slots[i]);
 
         /* Those that others run have no box, but a socket. */
-        if (kept && (running || box_find(bd, list.slots[i]) != NULL)) {
+        if (is == SLOT_RUNS
+            || (is != SLOT_NOBODYS && box_find(bd, list.slots[i]) != NULL))
+        {
             continue;
         }
 
-        run_remove(bd, list.slots[i]);
+        run_remove(bd, list.slots[i],
+                   is == SLOT_ENDING ? patience_left(end) : 0);
 
-        if (!kept) {
+        if (is == SLOT_NOBODYS) {
             bd->ops->sweep_remove(bd, list.slots[i]);
         }
     }

@@ -99,6 +99,18 @@ typedef void (*driver_checked)(void *data, bool changed, error *err);
 typedef void (*driver_exited)(void *data, uint32_t slot, int status,
     const char *why);
 
+/* What is to stay of a slot. */
+typedef enum {
+    SLOT_NOBODYS,               /* nothing */
+    SLOT_IDLE,                  /* the writable layer */
+    SLOT_ENDING,                /* the same; what runs there was told to end, and
+                                   should come to that, if it doesn't take
+                                   long */
+    SLOT_RUNS                   /* all of it, also where adopt() wasn't called */
+} slot_use;
+
+typedef slot_use (*driver_slot_use)(void *data, uint32_t slot);
+
 struct driver {
     const char  *name;          /* "oci", "qemu" */
 
@@ -184,12 +196,9 @@ struct driver {
      * anything; costs little, and waits for nothing.  NULL: it can't tell. */
     int (*health)(driver *d, error **err);
 
-    /* Removes what is left of every slot for which keep() is false:
-     * processes, containers, cgroups, sockets, directories; of the others
-     * that don't run, all but the writable layer.  Called once, after adopt()
-     * was called for every record. */
-    void (*sweep)(driver *d, bool (*keep)(void *data, uint32_t slot,
-        bool *running), void *data);
+    /* Removes what is left of slots: processes, containers, cgroups, sockets,
+     * directories.  Called once, after adopt() was called for every record. */
+    void (*sweep)(driver *d, driver_slot_use use, void *data);
 
     void (*free)(driver *d);
 };

@@ -493,8 +493,7 @@ external_adopt(driver *d, uint32_t slot, const driver_handle *handle)
 /* Names of looks that a killed sandboxd was at.  Those of destroyed sandboxes
  * are swept with everything else that belongs to nobody. */
 static void
-external_sweep(driver *d, bool (*keep)(void *data, uint32_t slot,
-    bool *running), void *data)
+external_sweep(driver *d, driver_slot_use use, void *data)
 {
     int               fd;
     DIR              *dir;

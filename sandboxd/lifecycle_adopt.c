@@ -73,9 +73,10 @@ is_fork(const sandbox *sb)
 }
 
 
-/* What is another driver's is that one's to sweep. */
-static bool
-sweep_keep(void *data, uint32_t slot, bool *running)
+/* What is another driver's is that one's to sweep.  One that sleeps by its
+ * record, or was about to, may be writing its memory yet. */
+static slot_use
+sweep_use(void *data, uint32_t slot)
 {
     sweep    *s;
     sandbox  *sb;
@@ -83,17 +84,23 @@ sweep_keep(void *data, uint32_t slot, bool *running)
     s = data;
     sb = registry_find_slot(s->lc->r, slot);
 
-    if (sb != NULL && !spec_external(sb->spec)
-        && lifecycle_driver(s->lc, sb) != s->d)
-    {
-        *running = true;
-        return true;
+    if (sb == NULL) {
+        return SLOT_NOBODYS;
     }
 
-    *running = sb != NULL && sb->run.state == RUN_UP;
+    if (sb->run.state == RUN_UP
+        || (!spec_external(sb->spec)
+            && lifecycle_driver(s->lc, sb) != s->d))
+    {
+        return SLOT_RUNS;
+    }
 
-    return sb != NULL
-           && (*running || !spec_ephemeral(sb->spec) || is_fork(sb));
+    if (spec_ephemeral(sb->spec) && !is_fork(sb)) {
+        return SLOT_NOBODYS;
+    }
+
+    return sb->now.state == STATE_ASLEEP && !sb->run.lost ? SLOT_ENDING
+                                                          : SLOT_IDLE;
 }
 
 
@@ -105,7 +112,7 @@ driver_sweep(lifecycle *lc, driver *d)
     if (d != NULL) {
         s.lc = lc;
         s.d = d;
-        d->sweep(d, sweep_keep, &s);
+        d->sweep(d, sweep_use, &s);
     }
 }
 
@@ -139,6 +146,7 @@ lifecycle_adopt(lifecycle *lc, error **err)
         }
 
         log_info("%s: did not live on", sb->id);
+        sb->run.lost = sb->now.state != STATE_SLEEPING;
         registry_set_state(lc->r, sb,
                            sb->started_at != 0 ? STATE_ASLEEP : STATE_CREATED,
                            "it ended while sandboxd was away");

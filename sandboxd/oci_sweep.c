@@ -219,7 +219,7 @@ oci_sweep_kill(box_driver *bd, uint32_t slot)
     for (i = 0; i < list->count; i++) {
         if (list->entries[i].slot == slot && list->entries[i].holder) {
             box_kill_wait(bd, list->entries[i].holder,
-                          list->entries[i].start_time);
+                          list->entries[i].start_time, 0);
         }
     }
 }

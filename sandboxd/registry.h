@@ -128,6 +128,7 @@ typedef struct {
     uint32_t       where_epoch; /* NULL: its socket; a reference */
     bool           dropped;     /* an ephemeral one's files are gone */
     bool           kept;        /* its memory is */
+    bool           lost;        /* it ran, or was started, without us */
     uint64_t       env_seq;     /* of the last time that it was told */
     json_t        *env;         /* that its start has got; a reference */
     json_t        *network;     /* that its run has; NULL: none; a reference */

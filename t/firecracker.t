@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/lib";
 use Firecracker;
 use Harness;
 use IO::Socket::UNIX;
+use POSIX ();
 use Socket qw(SOCK_STREAM);
 use System;
 use Test::More;
@@ -23,7 +24,7 @@ use Vm;
 
 delete $ENV{SANDBOX_DRIVER};
 Firecracker->plan;
-alarm_after(200);
+alarm_after(300);
 
 my $program = tmp_dir() . '/sandboxd';
 spew($program, slurp(build_dir() . '/sandboxd'), 0755);
@@ -183,8 +184,20 @@ is(run($_, 'cat /workspace/kept'), 'kept', "$_ has it") for qw(fork2 one);
 
 # An agent that is mute holds up nobody for long: what it has not written to its
 # disk is in its memory.
-my ($agent) = grep { (slurp("/proc/$_/cmdline") // '') =~ m{^/guest/init\0} }
-    sort { $a <=> $b } descendants(Vm::keeper($s, 'one'));
+sub agent_of {
+    return (grep { (slurp("/proc/$_/cmdline") // '') =~ m{^/guest/init\0} }
+        sort { $a <=> $b } descendants(Vm::keeper($s, $_[0])))[0];
+}
+
+sub went_on {
+    my ($id) = @_;
+    my $epoch = record($id)->{epoch};
+
+    return wait_for(sub { slurp($s->{daemon_log})
+        =~ /init: goes on, epoch $epoch$/m }, 20, 0.5);
+}
+
+my $agent = agent_of('one');
 ok($agent, 'an agent');
 kill 'STOP', $agent;
 my $since = time;
@@ -194,6 +207,24 @@ cmp_ok(time - $since, '<', 45, 'is made in time');
 kill 'CONT', $agent;
 is(run('fork3', 'cat /workspace/kept'), 'kept', 'and has what that had');
 is($s->api(DELETE => '/v1/sandbox/fork3', %slow)->{status}, 204, 'destroyed');
+
+# ---- a sleep that sandboxd doesn't see the end of
+
+kill 'STOP', agent_of('one');
+my $run = sprintf '%s/r/%08x', $s->{run}, Vm::slot($s, 'one');
+ok(-e $run, 'it runs');
+my $sleep = fork // die "fork: $!";
+if ($sleep == 0) {
+    $s->api(POST => '/v1/sandbox/one/sleep', timeout => 5);
+    POSIX::_exit(0);
+}
+ok(wait_for(sub { !-e $run }, 10), 'its keeper was told to let it sleep');
+$s->kill_daemon;
+waitpid $sleep, 0;
+$s->start_daemon;
+is(record('one')->{state}, 'asleep', 'sandboxd was killed meanwhile');
+is(run('one', 'cat /workspace/kept'), 'kept', 'it wakes');
+ok(went_on('one'), 'with its memory') or diag(slurp($s->{daemon_log}));
 
 # ---- keepers that end before they were told what to do
 
@@ -213,6 +244,8 @@ ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
 my $gone = sprintf '%s/microvms/%08x', $s->{state}, Vm::slot($s, 'fork2');
 is($s->api(POST => '/v1/sandbox/fork2/sleep', %slow)->{status}, 200, 'sleeps');
 ok(state_within('fork2', 'asleep', 20), 'asleep');
+is($s->api(PATCH => '/v1/sandbox/fork2', json => { env => {
+    BIG => 'x' x 60_000 } })->{status}, 200, 'a large environment');
 chmod 0644, $program;
 isnt($s->exec('fork2', 'true', %slow)->{exitCode}, 0, 'no keeper');
 ok(-e "$gone/kept", 'a memory that was to go on');
@@ -230,9 +263,7 @@ like(json_encode($s->exec('one', 'true', %slow)), qr/image\.cpio: No such/,
 rename "$s->{dir}/image.away", "$s->{dir}/image.cpio" or die;
 ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
     20, 0.5), 'when it is back');
-my $epoch = record('one')->{epoch};
-ok(wait_for(sub { slurp($s->{daemon_log}) =~ /init: goes on, epoch $epoch$/m },
-    20, 0.5), '... its machine goes on') or diag(slurp($s->{daemon_log}));
+ok(went_on('one'), '... its machine goes on') or diag(slurp($s->{daemon_log}));
 
 # ---- ends
 

@@ -189,17 +189,18 @@ start(json_t *o, bool prepare)
 }
 
 
-static bool
-keep(void *data, uint32_t slot, bool *running)
+/* Of those that are to stay: true if they run. */
+static slot_use
+use(void *data, uint32_t slot)
 {
     char     name[16];
     json_t  *value;
 
     snprintf(name, sizeof(name), "%08" PRIx32, slot);
     value = json_object_get(data, name);
-    *running = json_is_true(value);
 
-    return value != NULL;
+    return value == NULL ? SLOT_NOBODYS
+           : json_is_true(value) ? SLOT_RUNS : SLOT_IDLE;
 }
 
 
@@ -274,7 +275,7 @@ command(char *text)
               d->adopt(d, (uint32_t) number(o, "slot"), &handle)));
 
     } else if (strcmp(op, "sweep") == 0) {
-        d->sweep(d, keep, json_object_get(o, "keep"));
+        d->sweep(d, use, json_object_get(o, "keep"));
         print(json_pack("{s:s, s:b}", "op", op, "ok", 1));
 
     } else if (strcmp(op, "quit") == 0) {

@@ -42,7 +42,7 @@ static struct {
     uint64_t   grace;           /* of the last stop */
     unsigned   at_once, most_at_once;
     bool       up[SLOTS];
-    bool       kept[SLOTS];     /* by the last sweep */
+    slot_use   use[SLOTS];      /* as the last sweep was told */
     fake_call  held;            /* the last one that hangs */
 } fake;
 
@@ -183,17 +183,14 @@ fake_adopt(driver *d, uint32_t slot, const driver_handle *handle)
 
 
 static void
-fake_sweep(driver *d, bool (*keep)(void *data, uint32_t slot, bool *running),
-    void *data)
+fake_sweep(driver *d, driver_slot_use use, void *data)
 {
-    bool      running;
     uint32_t  slot;
 
     for (slot = 1; slot < SLOTS; slot++) {
-        running = false;
-        fake.kept[slot] = keep(data, slot, &running);
+        fake.use[slot] = use(data, slot);
 
-        if (!fake.kept[slot] || !running) {
+        if (fake.use[slot] != SLOT_RUNS) {
             fake.up[slot] = false;
         }
     }
@@ -893,12 +890,23 @@ test_fork(fixture *f)
     sb = sandbox_new(f, "slept", EPHEMERAL);
     sb->started_at = 1;
     registry_set_state(f->r, sb, STATE_ASLEEP, "");
+
+    /* As one that was about to sleep, and one that was started. */
+    sb = sandbox_new(f, "sleeping", NULL);
+    sb->started_at = 1;
+    registry_set_state(f->r, sb, STATE_SLEEPING, "");
+    sb = sandbox_new(f, "starting", NULL);
+    sb->started_at = 1;
+    registry_set_state(f->r, sb, STATE_STARTING, "");
     fixture_close(f);
 
     fixture_open(f, 1);
-    ok(fake.kept[registry_find(f->r, "fork")->slot % SLOTS]
-       && !fake.kept[registry_find(f->r, "slept")->slot % SLOTS],
-       "files of an ephemeral fork that has not run are still its");
+    ok(fake.use[registry_find(f->r, "sleeping")->slot % SLOTS] == SLOT_ENDING
+       && fake.use[registry_find(f->r, "starting")->slot % SLOTS]
+          == SLOT_IDLE, "one that was about to sleep may come to that");
+    ok(fake.use[registry_find(f->r, "fork")->slot % SLOTS] == SLOT_ENDING
+       && fake.use[registry_find(f->r, "slept")->slot % SLOTS]
+          == SLOT_NOBODYS, "files of an ephemeral fork that has not run are still its");
     fixture_close(f);
 
     /* It may come when all is taken apart. */
