@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@
 
 #define CONNECT       "CONNECT " STRING(VM_GUEST_PORT) "\n"
 #define GREETING_MAX  32                /* of "OK <number>\n" */
+#define CONNECT_S     15                /* the kernel's 2 are few for a machine
+                                           that is busy */
 
 
 /* The line has to arrive in one piece; it fits into any socket. */
@@ -78,6 +81,7 @@ int
 vm_vsock_connect(uint32_t cid)
 {
     int                  fd;
+    struct timeval       limit;
     struct sockaddr_vm   to;
 
     memset(&to, 0, sizeof(to));
@@ -85,6 +89,14 @@ vm_vsock_connect(uint32_t cid)
     to.svm_cid = cid;
     to.svm_port = VM_GUEST_PORT;
     fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    limit.tv_sec = CONNECT_S;
+    limit.tv_usec = 0;
+
+    if (fd != -1) {
+        (void) setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit,
+                          sizeof(limit));
+    }
 
     if (fd != -1 && connect(fd, (struct sockaddr *) &to, sizeof(to)) != 0
         && errno != EINPROGRESS)
