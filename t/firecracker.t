@@ -21,6 +21,7 @@ use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
 use Vm;
+use WorkerClient;
 
 delete $ENV{SANDBOX_DRIVER};
 Firecracker->plan;
@@ -152,9 +153,37 @@ $s->start_daemon;
 is(record('one')->{epoch}, 1, 'and is taken over');
 is(run('one', 'echo $TOLD'), 'yes', 'as it was');
 
+# What a driver says of where an agent is goes to the workers: that of a machine
+# that is reached by the kernel's vsock is found in its directory.
+my $dir = sprintf '%s/microvms/%08x', $s->{state}, Vm::slot($s, 'one');
+sub told_after {
+    my ($cid) = @_;
+
+    spew("$dir/cid", "$cid\n") if defined $cid;
+    $s->kill_daemon;
+    $s->start_daemon;
+    unlink "$dir/cid";
+
+    my $w = WorkerClient::worker({ sock => "$s->{run}/control.sock",
+        secret => slurp($s->{secret}) =~ s/\n\z//r }) or die 'no worker';
+    my $all = $w->sync_all;
+
+    $w->close;
+
+    return $all->{'s one'};
+}
+my $told = told_after(1073741831);
+is($told->{state}, 'running', 'one with a cid');
+is_deeply($told->{endpoint}, { kind => 'vsock', cid => 1073741831,
+    port => 5000 }, '... is led to by that');
+for ([7, 'of somebody else'], ['x', 'that is none'], [undef, 'that has gone']) {
+    is(told_after($_->[0])->{endpoint}, undef, "a cid $_->[1] is nobody's");
+}
+ok(wait_for(sub { ($s->exec('one', 'echo $TOLD', %slow)->{stdout} // '') eq 'yes'
+    }, 20, 0.2), 'then its keeper leads to it');
+
 # ---- sleep with memory
 
-my $dir = sprintf '%s/microvms/%08x', $s->{state}, Vm::slot($s, 'one');
 run('one', 'echo kept > /workspace/kept; echo 1 > /workspace/round');
 for my $round (1, 2) {
     is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200,
