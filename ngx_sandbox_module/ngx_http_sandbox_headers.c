@@ -646,8 +646,6 @@ static ngx_uint_t
 ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     ngx_table_elt_t *h)
 {
-    u_char  *p;
-
     if (ngx_http_sandbox_out(h, "Set-Cookie")) {
 
         /* the API has none, whatever an agent has become */
@@ -656,19 +654,11 @@ ngx_http_sandbox_drop(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
             return 1;
         }
 
-        if (ngx_strncmp(h->value.data, NGX_HTTP_SANDBOX_COOKIE,
-                        sizeof(NGX_HTTP_SANDBOX_COOKIE) - 1)
-            == 0)
+        if (sandbox_cookie_sets((char *) h->value.data, h->value.len,
+                                NGX_HTTP_SANDBOX_COOKIE,
+                                sizeof(NGX_HTTP_SANDBOX_COOKIE) - 1))
         {
-            p = h->value.data + sizeof(NGX_HTTP_SANDBOX_COOKIE) - 1;
-
-            while (*p == ' ' || *p == '\t') {
-                p++;
-            }
-
-            if (*p == '=') {
-                return 1;
-            }
+            return 1;
         }
 
         if (sandbox_cookie_stays((char *) h->value.data, h->value.len,

@@ -103,6 +103,31 @@ sandbox_cookie_cut(char *dst, const char *value, size_t len, const char *name,
 }
 
 
+int
+sandbox_cookie_sets(const char *value, size_t len, const char *name,
+    size_t name_len)
+{
+    const char  *p, *q;
+
+    p = value;
+    q = memchr(p, ';', len);
+    q = q != NULL ? q : p + len;
+    trim(&p, &q);
+
+    if (p < q && *p == '=') {
+        p++;
+    }
+
+    if (memchr(p, '=', (size_t) (q - p)) != NULL) {
+        q = memchr(p, '=', (size_t) (q - p));
+    }
+
+    trim(&p, &q);
+
+    return (size_t) (q - p) == name_len && memcmp(p, name, name_len) == 0;
+}
+
+
 size_t
 sandbox_argument_cut(char *dst, const char *uri, size_t len, const char *name,
     size_t name_len, sandbox_taken *taken)

@@ -33,6 +33,13 @@ size_t sandbox_cookie_cut(char *dst, const char *value, size_t len,
     const char *name, size_t name_len, sandbox_taken *taken);
 
 /*
+ * Whether a Set-Cookie header is for that name, as browsers read it: with
+ * blanks around it, or, without a name, in a value that looks like a pair.
+ */
+int sandbox_cookie_sets(const char *value, size_t len, const char *name,
+    size_t name_len);
+
+/*
  * Copies a URI, as it stands in a request line, to dst without all arguments
  * of one name in its query, and without the `?` if none is left.
  */

@@ -389,7 +389,7 @@ $r = answer('Surrogate-Control: max-age=9', 'CDN-Cache-Control: max-age=9',
     'Edge-Control: max-age=9', 'Some-CDN-Cache-Control: max-age=9',
     'Set-Cookie: __Host-sandbox=evil; Path=/; Secure',
     "Set-Cookie: __Host-sandbox \t =evil; Path=/; Secure",
-    'Set-Cookie: a=b');
+    'Set-Cookie: =__Host-sandbox=evil; Path=/; Secure', 'Set-Cookie: a=b');
 is($r->{headers}{$_}, undef, "no $_") for 'surrogate-control',
     'cdn-cache-control', 'edge-control', 'some-cdn-cache-control';
 is_deeply([map { $_->[1] } grep { lc $_->[0] eq 'set-cookie' } @{ $r->{all} }],

@@ -83,6 +83,43 @@ test_cookie(void)
 
 
 static void
+test_set_cookie(void)
+{
+    char    *p;
+    size_t   i, len;
+
+    static const struct {
+        const char  *value;
+        int          sets;
+    } cases[] = {
+        { "x=1", 1 },
+        { "x=", 1 },
+        { "x", 1 },
+        { " x\t=1; Path=/", 1 },
+        { "=x=1", 1 },
+        { "= x", 1 },
+        { "x=a=b", 1 },
+        { "", 0 },
+        { "=", 0 },
+        { ";x=1", 0 },
+        { "a=x", 0 },
+        { "a=1; x=1", 0 },
+        { "xx=1", 0 },
+        { "X=1", 0 },
+    };
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        len = strlen(cases[i].value);
+        p = malloc(len + (len == 0));
+        memcpy(p, cases[i].value, len);
+        ok(sandbox_cookie_sets(p, len, "x", 1) == cases[i].sets,
+           "Set-Cookie: %s", cases[i].value);
+        free(p);
+    }
+}
+
+
+static void
 test_argument(void)
 {
     size_t  i;
@@ -324,6 +361,7 @@ int
 main(void)
 {
     test_cookie();
+    test_set_cookie();
     test_argument();
     test_protocol();
     test_path();
