@@ -357,7 +357,8 @@ ngx_http_sandbox_origin(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     p = ngx_cpymem(p, r->headers_in.server.data, r->headers_in.server.len);
 
     if (port) {
-        p = ngx_sprintf(p, ":%ud", port);
+        *p++ = ':';
+        p += sandbox_port_write((char *) p, port);
     }
 
     ctx->origin.len = p - ctx->origin.data;
@@ -371,7 +372,7 @@ ngx_http_sandbox_origin(ngx_http_request_t *r, ngx_http_sandbox_ctx_t *ctx,
     ctx->host.data = p;
 
     p = ngx_cpymem(p, "localhost:", sizeof("localhost:") - 1);
-    p = ngx_sprintf(p, "%ud", (unsigned) ctx->port);
+    p += sandbox_port_write((char *) p, ctx->port);
 
     ctx->host.len = p - ctx->host.data;
 

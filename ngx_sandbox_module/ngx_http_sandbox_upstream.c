@@ -14,6 +14,8 @@
 #include "ngx_http_sandbox_keepalive.h"
 #include "ngx_http_sandbox_limit.h"
 
+#include "sandbox_label.h"
+
 
 static ngx_int_t ngx_http_sandbox_init_upstream(ngx_conf_t *cf,
     ngx_http_upstream_srv_conf_t *us);
@@ -240,7 +242,8 @@ ngx_http_sandbox_init_outer(ngx_http_request_t *r,
         last = ngx_cpymem(last, ":control", sizeof(":control") - 1);
 
     } else {
-        last = ngx_sprintf(last, ":%ud", (unsigned) ctx->port);
+        *last++ = ':';
+        last += sandbox_port_write((char *) last, ctx->port);
     }
 
     p->name.len = last - p->name.data;

@@ -297,21 +297,38 @@ sandbox_origin_match(const char *url, size_t len, const char *origin,
 
 
 size_t
+sandbox_port_write(char *dst, unsigned port)
+{
+    char    digits[SANDBOX_PORT_LEN];
+    size_t  i, n;
+
+    n = 0;
+
+    do {
+        digits[n++] = (char) ('0' + port % 10);
+        port /= 10;
+    } while (port > 0 && n < sizeof(digits));
+
+    for (i = 0; i < n; i++) {
+        dst[i] = digits[n - 1 - i];
+    }
+
+    return n;
+}
+
+
+size_t
 sandbox_origin_local(const char *url, size_t len, unsigned port)
 {
-    char      digits[5];
-    size_t    i, n, nd;
-    unsigned  p;
+    char    digits[SANDBOX_PORT_LEN];
+    size_t  i, n, nd;
 
     static const char  *prefix[] = {
         "http://localhost:", "http://127.0.0.1:",
         "https://localhost:", "https://127.0.0.1:"
     };
 
-    nd = 0;
-    for (p = port; p > 0 && nd < sizeof(digits); p /= 10) {
-        digits[nd++] = (char) ('0' + p % 10);
-    }
+    nd = sandbox_port_write(digits, port);
 
     for (i = 0; i < sizeof(prefix) / sizeof(prefix[0]); i++) {
         n = strlen(prefix[i]);
@@ -320,11 +337,8 @@ sandbox_origin_local(const char *url, size_t len, unsigned port)
             continue;
         }
 
-        for (p = 0; p < nd && url[n + p] == digits[nd - 1 - p]; p++) {
-            /* void */
-        }
-
-        return p == nd && nd > 0 && origin_ends(url, len, n + nd) ? n + nd : 0;
+        return port > 0 && memcmp(url + n, digits, nd) == 0
+               && origin_ends(url, len, n + nd) ? n + nd : 0;
     }
 
     return 0;

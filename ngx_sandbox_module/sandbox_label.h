@@ -44,6 +44,11 @@ size_t sandbox_label_below(const char *host, size_t host_len,
 int sandbox_host_match(const char *host, size_t host_len, const char *name,
     size_t name_len, unsigned *port);
 
+/* Writes a port, up to SANDBOX_PORT_LEN digits; returns how many. */
+#define SANDBOX_PORT_LEN  5
+
+size_t sandbox_port_write(char *dst, unsigned port);
+
 /*
  * The length of `http://localhost:<port>`, `http://127.0.0.1:<port>` or the
  * same with https at the beginning of a URL, where a path, a query, a fragment

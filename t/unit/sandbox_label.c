@@ -205,6 +205,25 @@ test_origins(void)
 
 
 static void
+test_ports(void)
+{
+    char      text[SANDBOX_PORT_LEN + 1];
+    size_t    i, len;
+    char      want[16];
+
+    static const unsigned  ports[] = { 0, 1, 9, 10, 99, 1024, 8000, 10000,
+                                       65535 };
+
+    for (i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+        len = sandbox_port_write(text, ports[i]);
+        text[len] = '\0';
+        snprintf(want, sizeof(want), "%u", ports[i]);
+        ok(strcmp(text, want) == 0, "port %s", want);
+    }
+}
+
+
+static void
 test_cookies(void)
 {
     char    *p;
@@ -296,6 +315,7 @@ main(void)
     test_labels();
     test_hosts();
     test_origins();
+    test_ports();
     test_cookies();
     test_cookies_below();
 
