@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -362,6 +363,25 @@ main_environment(char **inherited)
 }
 
 
+/* Who was started before anybody has a name for it has time: what its first
+ * command needs is there when the name comes. */
+
+static void
+main_prepare(const agent_options *o)
+{
+    struct pollfd  p;
+
+    p.fd = o->boot_fd;
+    p.events = POLLIN;
+
+    if (poll(&p, 1, 0) == 0) {
+        fcntl(o->boot_fd, F_SETFD, FD_CLOEXEC);
+        fcntl(o->listen_fd, F_SETFD, FD_CLOEXEC);
+        shim_prepare();
+    }
+}
+
+
 static int
 main_boot(agent_options *o, char **inherited, error **err)
 {
@@ -375,6 +395,10 @@ main_boot(agent_options *o, char **inherited, error **err)
     agent.version = o->told_version != NULL ? o->told_version
                                             : SANDBOX_VERSION;
     agent.env = o->inherit ? main_environment(inherited) : env_default();
+
+    if (o->boot_fd != -1) {
+        main_prepare(o);
+    }
 
     if ((o->boot_fd != -1 ? boot_read_fd(&agent, o->boot_fd, err)
          : o->boot_file != NULL ? boot_read_file(&agent, o->boot_file, err)

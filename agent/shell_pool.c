@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 #include "agent/env.h"
 #include "agent/shell_pool.h"
+#include "agent/shim.h"
 #include "common/log.h"
 
 #define POOL_MAX      8
@@ -215,7 +216,7 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
             pool_wanted++;
         }
 
-        pool_schedule(POOL_FILL_MS);
+        pool_schedule(shim_spare_ms(POOL_FILL_MS));
 
         if (pool_count != 0) {
             sh = pool[--pool_count];

@@ -19,12 +19,17 @@
 #include "common/log.h"
 
 #define SHIM_IDLE_MAX  4
+#define SHIM_FILL_MS   2            /* not while a request is waiting */
+#define SHIM_NEW_MS    500
 
 static shim        shim_list = { .next = &shim_list, .prev = &shim_list };
 static unsigned    shim_total, shim_idle;
 static unsigned    shim_wanted = 1;         /* idle ones to keep */
 static char        shim_nofile[24] = "0";
+static int         shim_early = -1;         /* a socket: made before the loop */
+static pid_t       shim_early_pid;
 static uv_timer_t  shim_timer;
+static uint64_t    shim_since;              /* loop time of the agent's start */
 
 
 static void shim_ready(io *w, int events);
@@ -69,10 +74,46 @@ shim_exec(int fd, pid_t *pid)
 }
 
 
+/* Our end of its socket, or -1. */
+
+static int
+shim_spawn(pid_t *pid)
+{
+    int  fds[2], rc;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+                   fds) != 0)
+    {
+        return -1;
+    }
+
+    /* Its own end blocks: what it has to tell must not be lost. */
+    fcntl(fds[1], F_SETFL, 0);
+
+    rc = shim_exec(fds[1], pid);
+    close(fds[1]);
+
+    if (rc != 0) {
+        log_error("a shim can't be started: %s", strerror(rc));
+        close(fds[0]);
+        return -1;
+    }
+
+    return fds[0];
+}
+
+
+void
+shim_prepare(void)
+{
+    shim_early = shim_spawn(&shim_early_pid);
+}
+
+
 static shim *
 shim_new(void)
 {
-    int    fds[2], rc;
+    int    fd;
     shim  *s;
 
     if (shim_total >= SHIM_MAX) {
@@ -81,28 +122,25 @@ shim_new(void)
     }
 
     s = calloc(1, sizeof(shim));
-    if (s == NULL
-        || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                      0, fds) != 0)
-    {
+    if (s == NULL) {
+        return NULL;
+    }
+
+    if (shim_early != -1) {
+        fd = shim_early;
+        s->pid = shim_early_pid;
+        shim_early = -1;
+
+    } else {
+        fd = shim_spawn(&s->pid);
+    }
+
+    if (fd == -1) {
         free(s);
         return NULL;
     }
 
-    /* Its own end blocks: what it has to tell must not be lost. */
-    fcntl(fds[1], F_SETFL, 0);
-
-    rc = shim_exec(fds[1], &s->pid);
-    close(fds[1]);
-
-    if (rc != 0) {
-        log_error("a shim can't be started: %s", strerror(rc));
-        close(fds[0]);
-        free(s);
-        return NULL;
-    }
-
-    s->w = io_open(agent.loop, fds[0], shim_ready, s);
+    s->w = io_open(agent.loop, fd, shim_ready, s);
     if (s->w == NULL) {
         free(s);
         return NULL;
@@ -148,8 +186,21 @@ shim_fill(uv_timer_t *timer)
 void
 shim_pool_start(void)
 {
+    shim_since = uv_now(agent.loop);
+
     uv_timer_init(agent.loop, &shim_timer);
     uv_timer_start(&shim_timer, shim_fill, 0, 0);
+}
+
+
+uint64_t
+shim_spare_ms(uint64_t ms)
+{
+    uint64_t  age;
+
+    age = uv_now(agent.loop) - shim_since;
+
+    return age + ms < SHIM_NEW_MS ? SHIM_NEW_MS - age : ms;
 }
 
 
@@ -180,7 +231,8 @@ shim_take(shim_cb cb, void *data)
 
     if (shim_idle < shim_wanted && !uv_is_active((uv_handle_t *) &shim_timer))
     {
-        uv_timer_start(&shim_timer, shim_fill, 2, 0);
+        uv_timer_start(&shim_timer, shim_fill, shim_spare_ms(SHIM_FILL_MS),
+                       0);
     }
 
     s->cb = cb;

@@ -30,8 +30,16 @@ struct shim {
     int       killed;               /* it didn't end by itself */
 };
 
+/* Starts the first one, before there is a loop. */
+void shim_prepare(void);
+
 /* Keeps one idle shim ready from now on. */
 void shim_pool_start(void);
+
+/* In how many ms to make what nobody has asked for yet: in so many, but not
+ * while the agent is new.  Others may be starting at the same time, and those
+ * who wait for their first commands need the processors. */
+uint64_t shim_spare_ms(uint64_t ms);
 
 /* NULL if none can be had. */
 shim *shim_take(shim_cb cb, void *data);

@@ -387,6 +387,29 @@ runs('does not end the shell', 'echo x', session => 'tm', stdout => 'x');
     is(scalar keys %own, 6, 'six shells');
 }
 
+# An agent that is new leaves the processors to those who wait for its first
+# commands, and makes nothing for later.  On a machine that needs so long for
+# the first one nothing can be seen of it.
+
+{
+    my $new = AgentClient->start();
+    my $begun = time();
+    my $shells = sub { scalar grep { (slurp("/proc/$_/comm") // '') =~ /^bash/ }
+                       $new->children };
+
+    $new->execute('true');
+    sleep 0.15;
+    my $n = $shells->();
+
+    SKIP: {
+        skip 'a slow machine', 1 if time() - $begun > 0.35;
+        is($n, 1, 'the first session has the only shell');
+    }
+
+    ok(wait_for(sub { $shells->() == 2 }, 30), 'a while later another waits');
+    $new->stop;
+}
+
 # What waits may be killed.  Who gets a dead one before that is known is told,
 # as whenever a shell dies, once.
 

@@ -68,11 +68,31 @@ is($s->api(POST => '/v1/pool/stats')->{status}, 405, 'nor by POST');
 is(scalar(@{ $s->api(GET => '/v1/sandbox')->{json}{sandboxes} }), 0,
     'what waits is no sandbox yet');
 
+# ---- what is ready in one ----------------------------------------------------
+
+sub shims {
+    return sort grep { (slurp("/proc/$_/comm") // '') =~ /^sandbox-shim/ }
+        descendants($s->{daemon});
+}
+
+my @shims;
+ok(wait_for(sub { (@shims = shims()) == 3 }, 20),
+    'each has what its first command needs');
+$s->api(POST => '/v1/sandbox', json => { id => 'first' });
+$r = $s->exec('first', 'grep ^PPid: /proc/$$/status');
+my ($parent) = ($r->{stdout} // '') =~ /(\d+)/;
+my @used = grep { my ($status) = slurp("/proc/$_/status") // '';
+    $status =~ /^NSpid:.*\t$parent$/m && descendants($_) > 1 } @shims;
+is(scalar @used, 1, 'which that command then gets');
+is($s->api(DELETE => '/v1/sandbox/first')->{status}, 204, 'it is destroyed');
+ok(warm(2), 'another one takes its place');
+my $hits = stats()->{images}{host}{hits};
+
 # ---- who gets one ------------------------------------------------------------
 
 is($s->exec('implicit', 'hostname; cat /etc/hostname; echo $HOSTNAME')->{stdout},
     "implicit\nimplicit\nimplicit", 'the first operation in an id takes one, with its name');
-is(stats()->{images}{host}{hits}, 1, 'it was one');
+is(stats()->{images}{host}{hits}, $hits + 1, 'it was one');
 ok(warm(2), 'another one takes its place');
 
 $s->api(POST => '/v1/sandbox', json => { id => 'made',
@@ -80,7 +100,7 @@ $s->api(POST => '/v1/sandbox', json => { id => 'made',
 is(stats()->{images}{host}{reserved}, 1, 'a created sandbox has one');
 is($s->exec('made', 'echo $GREETING ${#BIG}')->{stdout}, "hello 60000",
     'with its environment');
-is(stats()->{images}{host}{hits}, 2, 'it was one');
+is(stats()->{images}{host}{hits}, $hits + 2, 'it was one');
 $r = $s->exec('made', 'ls -A /workspace /tmp | grep -v : | grep .; '
     . 'tr "\\\\0" "\\\\n" < /proc/1/environ | grep -c GREETING');
 is($r->{stdout}, "0", 'it has nothing of others, and PID 1 no secret');
@@ -98,7 +118,7 @@ SKIP: {
         resources => { memory => '300M' } });
     is($s->exec('more', 'echo yes')->{stdout}, "yes",
         'with limits of its own');
-    is(stats()->{images}{host}{hits}, 2, 'a sandbox takes none');
+    is(stats()->{images}{host}{hits}, $hits + 2, 'a sandbox takes none');
 }
 
 $s->api(POST => '/v1/sandbox', json => { id => 'unused' });
