@@ -77,6 +77,8 @@ typedef struct {
     int64_t   disk_at;          /* at this time (ms since 1970), */
     bool      disk_partial;     /* or more: nobody counted on */
     int64_t   disk_limit;
+    int64_t      sent, sent_packets;            /* by its network; -1: it has */
+    int64_t      received, received_packets;    /* none */
 } driver_stats;
 
 /* Nothing is known. */
@@ -84,7 +86,7 @@ static inline void
 driver_stats_clear(driver_stats *s)
 {
     *s = (driver_stats) { false, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                          false, -1 };
+                          false, -1, -1, -1, -1, -1 };
 }
 
 typedef void (*driver_measured)(void *data, const driver_stats *stats,

@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "sandboxd/machine.h"
+#include "sandboxd/net_link.h"
 
 typedef struct {
     machine_driver   *m;
@@ -107,6 +108,7 @@ stats_work(uv_work_t *work)
     /* Of the VMM with all that it has in memory, the guest's among it. */
     if (s->stats.running) {
         cgroup_stats(s->m->base.cg, s->slot, &s->stats);
+        net_link_count(s->slot, &s->stats);
         s->stats.pids = -1;
         s->stats.pids_limit = -1;
         s->stats.oom_kills = s->kills;

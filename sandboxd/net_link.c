@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <net/route.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@
 #include "sandboxd/net_link.h"
 #include "sandboxd/slot_lock.h"
 
-#define MESSAGE_MAX  1024
+#define MESSAGE_MAX       1024
+#define COUNT_ANSWER_MAX  16384
 
 
 typedef struct {
@@ -401,6 +403,69 @@ net_link_remove(uint32_t slot, error **err)
     }
 
     return 0;
+}
+
+
+void
+net_link_count(uint32_t slot, driver_stats *stats)
+{
+    int                        fd;
+    char                       name[NET_LINK_NAME];
+    size_t                     rest;
+    ssize_t                    n;
+    message                    m;
+    struct rtattr             *a;
+    struct rtnl_link_stats64   count;
+
+    union {
+        struct nlmsghdr  head;
+        char             bytes[COUNT_ANSWER_MAX];
+    } answer;
+
+    net_link_name(slot, name);
+    message_link(&m, RTM_GETLINK, 0);
+    m.head.nlmsg_flags = NLM_F_REQUEST;
+    message_add(&m, IFLA_IFNAME, name, strlen(name) + 1);
+
+    fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd == -1) {
+        return;
+    }
+
+    n = send(fd, &m, m.head.nlmsg_len, 0);
+
+    if (n != -1) {
+        n = recv(fd, &answer, sizeof(answer), 0);
+    }
+
+    close(fd);
+
+    if (n < (ssize_t) NLMSG_LENGTH(sizeof(struct ifinfomsg))
+        || answer.head.nlmsg_type != RTM_NEWLINK
+        || answer.head.nlmsg_len > (size_t) n)
+    {
+        return;
+    }
+
+    rest = answer.head.nlmsg_len - NLMSG_LENGTH(sizeof(struct ifinfomsg));
+
+    for (a = IFLA_RTA(NLMSG_DATA(&answer.head)); RTA_OK(a, rest);
+         a = RTA_NEXT(a, rest))
+    {
+        if (a->rta_type != IFLA_STATS64
+            || RTA_PAYLOAD(a) < offsetof(struct rtnl_link_stats64, rx_errors))
+        {
+            continue;
+        }
+
+        /* What our end receives, the sandbox has sent. */
+        memcpy(&count, RTA_DATA(a),
+               offsetof(struct rtnl_link_stats64, rx_errors));
+        stats->sent = (int64_t) count.rx_bytes;
+        stats->sent_packets = (int64_t) count.rx_packets;
+        stats->received = (int64_t) count.tx_bytes;
+        stats->received_packets = (int64_t) count.tx_packets;
+    }
 }
 
 

@@ -36,6 +36,10 @@ int net_link_make(const net_link *link, int ns, error **err);
 /* Nothing there to remove is no error. */
 int net_link_remove(uint32_t slot, error **err);
 
+/* What has gone through a link, as its sandbox sees it; without one nothing is
+ * changed.  Any thread. */
+void net_link_count(uint32_t slot, driver_stats *stats);
+
 /* The address that the sandbox of a link has; false: there is none. */
 bool net_link_address(uint32_t slot, uint32_t *address);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "sandboxd/net_link.h"
 #include "sandboxd/oci.h"
 #include "sandboxd/oci_wire.h"
 
@@ -202,6 +203,7 @@ stats_work(uv_work_t *work)
 
     if (s->stats.running) {
         cgroup_stats(s->o->base.cg, s->slot, &s->stats);
+        net_link_count(s->slot, &s->stats);
     }
 
     box_disk_stats(&s->o->base, s->slot, &s->stats);

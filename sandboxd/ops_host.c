@@ -81,7 +81,11 @@ stats_build(const sandbox *sb, driver_stats *s, double cpu_limit)
                   "measuredAt", record_time(s->disk == -1 ? 0 : s->disk_at),
                   "partial", s->disk_partial,
                   "limit", known(s->disk_limit)));
-    json_object_set_new(stats, "network", json_null());
+    json_object_set_new(stats, "network", s->sent == -1 ? json_null()
+        : json_pack("{s:o, s:o, s:o, s:o}", "sentBytes", known(s->sent),
+                    "sentPackets", known(s->sent_packets),
+                    "receivedBytes", known(s->received),
+                    "receivedPackets", known(s->received_packets)));
 
     return stats;
 }

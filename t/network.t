@@ -100,6 +100,22 @@ is($s->exec('on', 'cat /etc/resolv.conf')->{stdout}, "nameserver $LAN",
 is(reached('on', dns => "$LAN:53"), 'dns named other public',
     'of which it reaches that port');
 
+# What it has sent and received, and nothing that came by the API.
+sub traffic { return $s->api(GET => "/v1/sandbox/$_[0]/stats")->{json}{network} }
+
+my $before = traffic('on');
+$s->exec('on', "for i in \$(seq 20); do curl -s -m 4 -o /dev/null"
+    . " http://$PUBLIC/\$(printf %01000d 0); done");
+my $after = traffic('on');
+my $sent = $after->{sentBytes} - $before->{sentBytes};
+cmp_ok($sent, '>', 20 * 1000, "bytes sent are counted ($sent)");
+cmp_ok($after->{$_}, '>', $before->{$_}, "... as are $_")
+    for qw(sentPackets receivedBytes receivedPackets);
+$s->api(PUT => '/v1/sandbox/on/file/workspace/large', body => 'x' x 2_000_000);
+cmp_ok(traffic('on')->{receivedBytes}, '<', 1_000_000, "... but not the API's");
+$s->exec('none', 'true');
+is(traffic('none'), undef, 'without a network there is nothing to count');
+
 # Two beside each other: each listens, and is alive.
 create('two', 'on');
 my $listen = '(cd /tmp && python3 -m http.server 8000 >/dev/null 2>&1 &);'
