@@ -18,6 +18,22 @@ use WebSocket ();
 
 alarm_after(300);
 
+# Every code that docs/api.md promises is counted by its name, and the metric's
+# own kinds are there, too: what is counted as "other" tells nobody anything.
+my ($names) = slurp(top_dir() . '/ngx_sandbox_module/ngx_http_sandbox_count.c')
+    =~ /error_names\[\] = \{(.*?)NULL/s;
+my %counted = map { $_ => 1 } $names =~ /"(\w+)"/g;
+my ($errors, $ports) = slurp(top_dir() . '/docs/api.md')
+    =~ /^## Errors\n(.*?)^## Ids\n.*^Exposures survive sleep(.*?)^## Domains\n/ms;
+my %promised = map { $_ => 1 } map { /`(\w+)`/g }
+    "$errors$ports" =~ /^\| \d{3} \| ([^|]*) \|/mg;
+
+# Those of a preview's end are counted with the API's.
+delete $promised{OPERATION_INTERRUPTED};
+cmp_ok(scalar keys %promised, '>', 35, 'codes of errors are found');
+is(join(' ', grep { !$counted{$_} } sort keys %promised), '',
+    '... and all of them counted');
+
 my $many = $ENV{SANDBOX_METRICS} || (is_san() ? 20_000 : 100_000);
 my $e = Edge->new(zone => "64m");
 my $d = $e->daemon;
