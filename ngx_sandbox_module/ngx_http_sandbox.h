@@ -275,6 +275,7 @@ typedef struct {
     unsigned                      control:1;    /* to the agent's API */
     unsigned                      proxied:1;    /* to a port, by the API */
     unsigned                      create:1;     /* may be made by a start */
+    unsigned                      inside:1;     /* of something that is there */
     unsigned                      known:1;      /* slot is valid */
     unsigned                      ready:1;      /* key and epoch are valid */
     unsigned                      public_host:1;
@@ -668,6 +669,11 @@ ngx_table_elt_t *ngx_http_sandbox_each_header(ngx_http_request_t *r,
     ngx_http_sandbox_header_t *at, const char *name, size_t len);
 ngx_str_t *ngx_http_sandbox_request_header(ngx_http_request_t *r,
     const char *name, size_t len);
+
+
+/* _control.c: the code of a 404, of a route that names something inside. */
+void ngx_http_sandbox_inside_error(ngx_http_request_t *r,
+    ngx_http_sandbox_error_t *err);
 
 
 /* _interrupt.c, for _error.c: NGX_DONE if the answer is given later. */

@@ -301,7 +301,14 @@ ngx_http_sandbox_agent(ngx_http_request_t *r, sandbox_route *route)
     ctx->host = r->headers_in.server;
     ctx->api = 1;
     ctx->control = 1;
-    ctx->create = ctx->caller->create;
+
+    /*
+     * What it names can't be in a sandbox that isn't there, and a stream that
+     * is taken up again after a destruction must not make another one.
+     */
+
+    ctx->create = ctx->caller->create && !route->inside;
+    ctx->inside = route->inside;
 
     if (ngx_http_sandbox_request_headers(r, ctx) != NGX_OK) {
         return NGX_ERROR;
@@ -310,6 +317,37 @@ ngx_http_sandbox_agent(ngx_http_request_t *r, sandbox_route *route)
     ctx->authorised = 1;
 
     return NGX_DECLINED;
+}
+
+
+/* What the agent would say, which clients know. */
+
+void
+ngx_http_sandbox_inside_error(ngx_http_request_t *r,
+    ngx_http_sandbox_error_t *err)
+{
+    ngx_uint_t  i;
+
+    static const struct {
+        ngx_str_t  path;
+        ngx_str_t  code;
+    } things[] = {
+        { ngx_string("/api/process/"), ngx_string("PROCESS_NOT_FOUND") },
+        { ngx_string("/api/contexts/"), ngx_string("CONTEXT_NOT_FOUND") },
+        { ngx_string("/bridge/process/"), ngx_string("process_not_found") },
+        { ngx_string("/bridge/contexts/"), ngx_string("context_not_found") }
+    };
+
+    for (i = 0; i < sizeof(things) / sizeof(things[0]); i++) {
+        if (r->uri.len > things[i].path.len
+            && ngx_memcmp(r->uri.data, things[i].path.data,
+                          things[i].path.len)
+               == 0)
+        {
+            err->code = things[i].code;
+            return;
+        }
+    }
 }
 
 

@@ -165,6 +165,10 @@ ngx_http_sandbox_end(ngx_http_request_t *r,
                                            "The sandbox was destroyed", 0);
     }
 
+    if (err->status == NGX_HTTP_NOT_FOUND && ctx->inside) {
+        ngx_http_sandbox_inside_error(r, err);
+    }
+
     return ngx_http_sandbox_send_failure(r, err);
 }
 

@@ -206,6 +206,8 @@ sandbox_route_parse(unsigned method, const char *uri, size_t len,
         return;
     }
 
+    route->inside = e->kind == SANDBOX_ROUTE_AGENT && m.name != NULL;
+
     if (e->kind == SANDBOX_ROUTE_LOCAL) {
         route->name = m.name;
         route->name_len = m.name_len;

@@ -96,6 +96,7 @@ typedef struct sandbox_route_s {
 
     const char         *name;       /* with LOCAL: `{name}`, as it was */
     size_t              name_len;   /* spelled; points into the path */
+    int                 inside;     /* with AGENT: it names what is there */
 
     const char         *pattern;    /* of the route; NULL: NOT_FOUND, METHOD */
     unsigned            scope;      /* that it needs; 0: any key will do */

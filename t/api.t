@@ -278,6 +278,27 @@ like($r->{body}, qr/event: stdout\ndata: b3V0Cg==\n\n/, 'stdout');
 like($r->{body}, qr/event: stderr\ndata: ZXJyCg==\n\n/, 'stderr');
 like($r->{body}, qr/event: exit\ndata: \{"exit_code": ?4\}\n\n\z/, 'exit');
 
+# What has to be there already makes nothing: a stream that is taken up again
+# after its sandbox was destroyed, say.
+for my $case ([GET => 'api/process/p/stream', 'PROCESS_NOT_FOUND'],
+    [GET => 'api/process/p', 'PROCESS_NOT_FOUND'],
+    [GET => 'process/p/logs', 'process_not_found'],
+    [POST => 'api/process/p/wait', 'PROCESS_NOT_FOUND'],
+    [DELETE => 'api/contexts/c', 'CONTEXT_NOT_FOUND'],
+    [POST => 'contexts/c/code', 'context_not_found'],
+    [DELETE => 'session/s', 'not_found'])
+{
+    my ($method, $path, $code) = @$case;
+
+    $r = $s->api($method, "/v1/sandbox/ghost/$path",
+        $method eq 'POST' ? (json => {}) : ());
+    is("$r->{status} " . ($r->{json}{code} // ''), "404 $code",
+        "in a sandbox that was never seen: $method $path");
+}
+ok(!exists states()->{ghost}, '... none of which makes one');
+is($s->api(GET => '/v1/sandbox/lazy/api/process/p')->{json}{code},
+    'PROCESS_NOT_FOUND', 'in one that is there the agent says the same');
+
 $r = $s->api(POST => '/v1/sandbox/lazy/session', json => { id => 'work' });
 is($r->{json}{id}, 'work', 'a session');
 is($s->api(DELETE => '/v1/sandbox/lazy/session/work')->{status}, 200, 'ends');
