@@ -217,6 +217,7 @@ typedef struct {
     ngx_uint_t                    starts;       /* a minute; 0: any */
     unsigned                      create:1;     /* by first use */
     unsigned                      everybody:1;  /* a list of all tenants' */
+    unsigned                      named:1;      /* tenant, by ?tenant= */
 } ngx_http_sandbox_caller_t;
 
 

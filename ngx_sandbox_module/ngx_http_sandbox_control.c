@@ -194,6 +194,7 @@ ngx_http_sandbox_other_tenant(ngx_http_request_t *r,
     }
 
     caller->tenant = tenant;
+    caller->named = 1;
 
     return NGX_OK;
 }

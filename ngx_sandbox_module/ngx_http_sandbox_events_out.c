@@ -127,7 +127,7 @@ ngx_http_sandbox_events_visible(ngx_http_sandbox_events_t *e, json_t *event)
     skip = sandbox_id_reserved(name, len) ? SANDBOX_PREFIX_LEN + 1 : 0;
     prefix = &e->caller->prefix;
 
-    if (!(e->caller->scopes & SANDBOX_SCOPE_ADMIN)
+    if ((!(e->caller->scopes & SANDBOX_SCOPE_ADMIN) || e->caller->named)
         && (skip != (prefix->len ? prefix->len + 1 : 0)
             || ngx_memcmp(name, prefix->data, prefix->len) != 0))
     {

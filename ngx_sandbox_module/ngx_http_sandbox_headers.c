@@ -714,7 +714,7 @@ ngx_http_sandbox_keep_private(ngx_http_request_t *r, ngx_str_t *value)
 }
 
 
-/* What a port sets through the API is no other port's, nor another sandbox's. */
+/* What a port sets through the API is no other port's or sandbox's. */
 
 static ngx_int_t
 ngx_http_sandbox_map_cookie(ngx_http_request_t *r,

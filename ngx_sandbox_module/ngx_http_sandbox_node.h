@@ -227,8 +227,8 @@ typedef struct {
 } ngx_http_sandbox_shctx_t;
 
 
-/* A mark that doesn't count: of a record that there was no place for, since what
- * the zone holds of it is not true any more.  sandboxd is asked. */
+/* A mark that doesn't count: of a record that there was no place for, since
+ * what the zone holds of it is not true any more.  sandboxd is asked. */
 #define ngx_http_sandbox_mark_unsure(sh)  ((uint16_t) ((sh)->mark ^ 1))
 
 
@@ -340,7 +340,8 @@ ngx_http_sandbox_failures_t *ngx_http_sandbox_failures_init(
 void ngx_http_sandbox_purge(ngx_http_sandbox_zone_t *zone);
 
 
-/* _zone.c: the lock, for everybody who has something in the zone; and the mark of a change, under it, that is half made. */
+/* _zone.c: the lock, for everybody who has something in the zone; and the mark
+ * of a change, under it, that is half made. */
 
 void ngx_http_sandbox_zone_lock(ngx_http_sandbox_zone_t *zone);
 

@@ -150,8 +150,8 @@ ngx_uint_t ngx_http_sandbox_zone_walk(ngx_http_sandbox_zone_t *zone,
 /*
  * The zone holds everything up to seq.  What is gone up to there is forgotten.
  * With `whole`, a full list has ended, if this worker still has the lease: what
- * it didn't name is swept away by ngx_http_sandbox_zone_sweep().  Returns whether
- * the zone is complete.
+ * it didn't name is swept away by ngx_http_sandbox_zone_sweep().  Returns
+ * whether the zone is complete.
  */
 ngx_uint_t ngx_http_sandbox_zone_synced(ngx_http_sandbox_zone_t *zone,
     uint64_t seq, ngx_uint_t whole);

@@ -449,7 +449,7 @@ sandbox_cookie_stays(const char *value, size_t len, const char *host,
 }
 
 
-/* Of two attributes some readers take the first, others the last: one is left. */
+/* Of two attributes some readers take the first, others the last: one stays. */
 
 size_t
 sandbox_cookie_below(char *dst, const char *value, size_t len,

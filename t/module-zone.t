@@ -288,7 +288,8 @@ ok(wait_for(sub { $d->stats->{connections} == 2
     'a zone is to be filled');
 
 SKIP: {
-    my ($filler) = slurp($e->{error_log}) =~ /.*\]\s(\d+)#\d+: .*this worker fills/s;
+    my ($filler) = slurp($e->{error_log})
+        =~ /.*\]\s(\d+)#\d+: .*this worker fills/s;
     my ($victim) = grep { $_ != $filler } $e->workers;
     my $memory = ZoneMemory->open($victim, $e->{zone});
 

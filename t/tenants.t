@@ -320,6 +320,14 @@ sub told {
 
 my %events = map { $_ => follow($_) } qw(acme other root);
 my $twin = follow('acme');
+my %named = map {
+    $_ => EventStream->open(port => $s->{port}, host => "localhost:$s->{port}",
+        path => "/v1/events?tenant=$_",
+        headers => [['Authorization', "Bearer $s->{key}"]])
+} 'acme', '';
+
+is(($named{$_}->next || {})->{event}, 'ready', "of a named tenant: '$_'")
+    for 'acme', '';
 
 for my $id ('e1', 'e2') {
     as($_, POST => '/v1/sandbox', json => { id => "$id-$_" })
@@ -332,6 +340,9 @@ is(told($events{root}, 'e2-root'), 'acme/e1-acme other/e1-other e1-root '
     . 'acme/e2-acme other/e2-other e2-root',
     'an administrator sees all, and whose they are');
 is(told($twin, 'e2-acme'), 'e1-acme e2-acme', 'who follows twice');
+is(told($named{acme}, 'e2-acme'), 'acme/e1-acme acme/e2-acme',
+    'or one that is named');
+is(told($named{''}, 'e2-root'), 'e1-root e2-root', 'be it the default one');
 
 my %ids;
 $ids{$_->{id} // ''}++ for map { @{ $_->{all} } } values %events, $twin;
