@@ -158,8 +158,11 @@ sub count_is {
     $r = $i->post('/api/contexts', { language => 'ts', cwd => $dir,
         env_vars => { PATH => "$dir/ts", NODE_PATH => '' } });
     if ($r->{status} == 200) {
-        is(`$node -p 'typeof require("module").stripTypeScriptTypes'`,
-           "function\n", 'types are stripped by Node.js itself');
+        # Debian's Node.js finds its packages without any variable.
+        is(`cd '$dir' && $node -p 'try { require.resolve("esbuild"); 1 }
+            catch { +(typeof require("module").stripTypeScriptTypes
+                      === "function") }'`,
+           "1\n", 'types are stripped by Node.js itself, or esbuild is found');
     } else {
         is("$r->{status} $r->{json}{code}", '501 JAVASCRIPT_NOT_AVAILABLE',
            'nothing to strip types with');

@@ -28,7 +28,7 @@ my $becomes = sub {
 
     return ok(wait_for(sub {
         10 == grep { $status->($id) == $want } 1 .. 10;
-    }, 5), "$id: $want") || diag($status->($id));
+    }, 10), "$id: $want") || diag($status->($id));
 };
 
 $e->agent($_) for 1 .. 3;
