@@ -68,7 +68,8 @@ ngx_http_sandbox_asked(ngx_http_sandbox_ctx_t *ctx,
     if (rc != NGX_OK
         || ngx_http_sandbox_zone_slot(zone, exposure.slot, &info) != NGX_OK
         || (info.state != NGX_HTTP_SANDBOX_ASLEEP
-            && info.state != NGX_HTTP_SANDBOX_CREATED))
+            && info.state != NGX_HTTP_SANDBOX_CREATED
+            && info.state != NGX_HTTP_SANDBOX_UNREACHABLE))
     {
         return;
     }
@@ -203,7 +204,8 @@ ngx_http_sandbox_refusal_code(ngx_str_t *code)
 
     static const ngx_str_t  codes[] = {
         ngx_string("wake_limited"),
-        ngx_string("start_failed")
+        ngx_string("start_failed"),
+        ngx_string("sandbox_unreachable")
     };
 
     for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {

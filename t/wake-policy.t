@@ -119,6 +119,12 @@ asks_again('it fails now', sub {
 is(at(8002)->{json}{error}, 'it fails', '... which they are told');
 $e->api(GET => '/v1/sandbox/box1/api/ping');
 is(started(), $asked + 1, 'the API asks');
+$d->fault(start_error => { code => 'sandbox_unreachable', status => 503,
+    message => 'elsewhere', retry_after => 30 });
+asks_again('it runs elsewhere', sub {
+    $d->sandbox(slot => 1, id => 'box1', state => 'unreachable', epoch => 9);
+});
+is(at(8002)->{json}{code}, 'sandbox_unreachable', '... and is out of reach');
 $d->fault(start_error => undef);
 $d->sandbox(slot => 1, id => 'box1', state => 'asleep', epoch => 9);
 
