@@ -9,6 +9,11 @@ static const char *const  fixed_members[] = {
     "id", "normalizeId", "image", "runtime", "mounts", NULL
 };
 
+/* Those that are warned of when they are given. */
+static const char *const  kept_members[] = {
+    "exposedPorts", "timeoutMs", NULL
+};
+
 /* Objects whose members are patched one by one. */
 static const char *const  merged_members[] = {
     "env", "labels", "resources", "containerTimeouts", NULL
@@ -57,6 +62,7 @@ update_options_parse(create_options *dst, json_t *spec, json_t *patch,
     const options_host *host, error **err)
 {
     int          rc;
+    size_t       i;
     json_t      *value, *whole;
     const char  *name;
 
@@ -81,20 +87,22 @@ update_options_parse(create_options *dst, json_t *spec, json_t *patch,
         options_merge(whole, name, value);
     }
 
-    /* Nothing new is to be said of it. */
-    if (json_object_get(patch, "exposedPorts") == NULL) {
-        json_object_del(whole, "exposedPorts");
+    /* Nothing new is to be said of what stays as it is. */
+    for (i = 0; kept_members[i] != NULL; i++) {
+        if (json_object_get(patch, kept_members[i]) == NULL) {
+            json_object_del(whole, kept_members[i]);
+        }
     }
 
     rc = create_options_parse(dst, whole, host, err);
     json_decref(whole);
 
-    value = json_object_get(spec, "exposedPorts");
+    for (i = 0; rc == 0 && kept_members[i] != NULL; i++) {
+        value = json_object_get(spec, kept_members[i]);
 
-    if (rc == 0 && value != NULL
-        && json_object_get(patch, "exposedPorts") == NULL)
-    {
-        json_object_set(dst->spec, "exposedPorts", value);
+        if (value != NULL && json_object_get(patch, kept_members[i]) == NULL) {
+            json_object_set(dst->spec, kept_members[i], value);
+        }
     }
 
     return rc;

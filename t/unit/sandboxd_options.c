@@ -252,7 +252,8 @@ test_update(void)
 
     spec = json_text("{\"image\":\"host\",\"env\":{\"A\":\"1\"},"
                      "\"labels\":{\"x\":\"1\",\"y\":\"2\"},"
-                     "\"sleepAfter\":60,\"exposedPorts\":[8000]}");
+                     "\"sleepAfter\":60,\"exposedPorts\":[8000],"
+                     "\"timeoutMs\":5}");
     patch = json_text("{\"labels\":{\"x\":null,\"z\":\"3\"},"
                       "\"sleepAfter\":null,\"keepAlive\":true}");
 
@@ -263,6 +264,7 @@ test_update(void)
        && json_object_get(options.spec, "sleepAfter") == NULL
        && json_is_true(json_object_get(options.spec, "keepAlive"))
        && json_array_size(json_object_get(options.spec, "exposedPorts")) == 1
+       && json_integer_value(json_object_get(options.spec, "timeoutMs")) == 5
        && json_array_size(options.warnings) == 0,
        "a patch: members of objects one by one, null for the default");
     ok(json_object_size(json_object_get(spec, "labels")) == 2
