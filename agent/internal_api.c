@@ -126,7 +126,12 @@ internal_take_env(json_t *vars, error **err)
 
     env_free(agent.env);
     agent.env = env;
-    interpreter_env_changed();
+
+    /* Those that wait are of use as long as it is the same. */
+    if (!json_equal(agent.told_env, all)) {
+        interpreter_env_changed();
+    }
+
     internal_export(agent.told_env, all);
     json_decref(agent.told_env);
     agent.told_env = all;
@@ -208,6 +213,8 @@ internal_take_boot(json_t *o, error **err)
     {
         strcpy(agent.hostname, name);
         init_again(&vm, name);
+        /* Their chance is another machine's, too. */
+        interpreter_env_changed();
         internal_renamed(agent.hostname);
 
     } else {

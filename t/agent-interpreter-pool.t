@@ -107,6 +107,26 @@ sub count_is {
     my ($r, $c);
 
     count_is($i, 'python', 2, 'a configured minimum is there from the start');
+
+    # What sandboxd says after each start and wake.
+    my $told = 0;
+    my $tell = sub { is($i->request(PUT => '/internal/env',
+        json => { seq => ++$told, env => { @_ } })->{status}, 200, 'told') };
+
+    $tell->(A => 'a');
+    ok(wait_for(sub { my @p = interpreters($i, 'python');
+        @p == 2 && @p == grep { waits_for_orders($_) } @p }, 60), 'they wait');
+    my @waiting = sort(interpreters($i, 'python'));
+    $tell->(A => 'a');
+    sleep 0.3;
+    is_deeply([sort(interpreters($i, 'python'))], \@waiting,
+        'they stay while the environment is the same');
+    $tell->(A => 'b');
+    ok(wait_for(sub { my %is = map { $_ => 1 } interpreters($i, 'python');
+        !grep { $is{$_} } @waiting }, 20), 'and go with it');
+    $tell->();
+    count_is($i, 'python', 2, 'there are others');
+
     $c = $i->context('python');
     $r = $i->post('/api/contexts', { language => 'python' });
     is($r->{status}, 500, 'a configured maximum');
