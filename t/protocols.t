@@ -405,7 +405,7 @@ $r = get('/raw?hex=' . unpack 'H*', "HTTP/1.1 200 OK\r\nTransfer-Encoding: "
     . "chunked\r\n\r\nzz\r\nno chunk\r\n");
 ok(!$r->{complete} || $r->{status} == 502, 'chunks that are none are no end');
 
-# ---- HTTP/2, HTTP/3 -------------------------------------------------------
+# ---- HTTP/2 (http3.t has HTTP/3) ------------------------------------------
 
 my ($curl) = grep { -x } map { "$_/curl" } split /:/, $ENV{PATH};
 my ($nghttp) = grep { -x } map { "$_/nghttp" } split /:/, $ENV{PATH};
@@ -451,13 +451,6 @@ SKIP: {
     is($status, 0, '50 requests on one HTTP/2 connection');
     is(() = ($out // '') =~ / 200 /g, 50, 'each is answered')
         or diag($out);
-}
-
-SKIP: {
-    my $nginx = $ENV{SANDBOX_NGINX} || '/usr/sbin/nginx';
-
-    skip 'this nginx has no HTTP/3', 1 unless `$nginx -V 2>&1` =~ /http_v3_/;
-    skip 'curl has no HTTP/3', 1 unless `curl -V 2>/dev/null` =~ /HTTP3/;
 }
 
 $s->stop;

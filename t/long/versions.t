@@ -24,7 +24,7 @@ plan skip_all => 'needs root to make a machine' if $> != 0;
 # in front of every nginx.
 my $tests = $ENV{VERSIONS_TESTS} || join ' ', grep { -e top_dir() . "/$_" }
     map { "t/$_.t" } qw(module-* api api-conf api-errors bad-input
-    conf-examples preview reload revoke crash many);
+    conf-examples http3 preview reload revoke crash many);
 $tests =~ s{t/module-\*\.t}{join ' ', map { m{(t/[^/]+)$} }
     glob top_dir() . '/t/module-*.t'}e;
 
