@@ -169,6 +169,44 @@ is(ask(token('HS256', $secret, scope => 'read admin'),
 is(ask(token('HS256', $secret, scope => undef),
     path => '/v1/sandbox')->{status}, 403, 'and none are none');
 
+# ---- a private preview -----------------------------------------------------
+
+# Tokens and keys open it as they do the API, those of its tenant alone.  To
+# all others it is a name that isn't known.  (Zones are told of tenants.)
+$e->daemon->event({ kind => 'tenant', name => 'acme', prefix => $prefix });
+$e->daemon->expose(slot => $_->[0], port => 8001, label => $_->[1],
+    access => 'private') for [1, '8001-acme'], [2, '8001-own'];
+
+sub visit {
+    my ($label, $bearer) = @_;
+
+    return http(port => $e->{port}, host => "$label.preview.test",
+        local => '127.0.1.' . $from++,
+        headers => { Authorization => "Bearer $bearer" });
+}
+
+my $strange = visit('8001-nobody', token('HS256', $secret));
+is($strange->{status}, 404, 'an unknown name');
+is(visit('8001-acme', token('HS256', $secret))->{json}{name}, "$prefix-box",
+    'a token of its tenant\'s opens a private preview');
+is(visit('8001-acme', token('RS256', 'one'))->{status}, 200, 'one of RS256');
+is(visit('8001-own', $Edge::KEY)->{json}{name}, 'box', 'a key of its tenant');
+
+for my $case (['a token of another tenant', '8001-own', token('HS256', $secret)],
+    ['a key of another tenant', '8001-acme', $Edge::KEY],
+    ['an expired token', '8001-acme',
+        token('HS256', $secret, exp => time() - 31)],
+    ['one with another secret', '8001-acme', token('HS256', "$secret.")])
+{
+    my $answer = visit(@$case[1, 2]);
+
+    is("$answer->{status} $answer->{body}", "404 $strange->{body}",
+        "$case->[0]: as of an unknown name");
+}
+
+is(visit('8001-acme', token('HS256', $secret, scope => 'read'))->{status}, 403,
+    'its scopes have to let it inside');
+
 # ---- another's sandbox, and nobody's ---------------------------------------
 
 # What sandboxd is asked on the way to an answer.

@@ -150,7 +150,8 @@ sub gone {
 }
 
 
-# An event just as it is, without a change of what the daemon knows.
+# An event just as it is, without a change of what the daemon knows; with the
+# next sequence number, if it has none.
 sub event { return $_[0]->command({ do => 'event', record => $_[1] }) }
 
 sub fault {
@@ -335,6 +336,7 @@ sub obey {
     }
 
     if ($do eq 'event') {
+        $c->{record}{seq} //= ++$self->{seq};
         $self->tell($c->{record}, 0);
         return {};
     }
