@@ -2,7 +2,8 @@
 
 # The module against stock proxy_pass, in one nginx worker, to the same Unix
 # socket backend with the same headers and keepalive: requests per second
-# (alternating, medians) and user-space instructions per request (callgrind).
+# (alternating, medians), processor time of the worker and user-space
+# instructions per request (callgrind).
 #
 #   edge.pl [SECONDS-PER-ROUND [ROUNDS]]
 
@@ -49,20 +50,32 @@ function request()
     return hosts[n]
 end
 END
+    my $before = used();
     my (undef, $out, $e) = run_command(['wrk', '-t1', '-c16', "-d${seconds}s",
         '-s', $lua, "http://127.0.0.1:$port/"], timeout => $seconds + 30);
 
     die "wrk: $out$e" if $out =~ /Non-2xx/;
 
-    return $out =~ m{Requests/sec:\s+([\d.]+)} ? $1 : die "wrk: $out$e";
+    my ($rate) = $out =~ m{Requests/sec:\s+([\d.]+)} or die "wrk: $out$e";
+    my ($n) = $out =~ /^\s+(\d+) requests in/m or die "wrk: $out$e";
+
+    return ($rate, (used() - $before) / $n);
+}
+
+# The worker's processor time so far, in us.
+sub used {
+    my ($worker) = grep { $_ != $e->{nginx} } descendants($e->{nginx});
+
+    return (split ' ', slurp("/proc/$worker/schedstat"))[0] / 1000;
 }
 
 print "# the edge: the module against stock proxy_pass, one worker, the same\n",
     "# Unix socket backend; medians of $rounds rounds of $seconds s\n",
     "# single: stock with a new connection for each request, which is what the\n",
-    "# module has to do where no kept connection fits\n",
+    "# module has to do where no kept connection fits; its cpu: the worker's\n",
+    "# processor time for a request, to that with stock\n",
     "# sandboxes (3 exposures each)  traffic to        stock/s single/s module/s",
-    "  to stock to single\n";
+    "  to stock to single its cpu\n";
 
 for my $count (1, 1000, 100_000) {
     $e->start($count, 'worker_processes 1;');
@@ -70,19 +83,27 @@ for my $count (1, 1000, 100_000) {
     my ($port, $nginx) = @{$e}{qw(port nginx)};
 
     for my $hot ($count == 1 ? (3) : (48, 20_000)) {
-        my (@stock, @single, @ours);
+        my (%rate, %cpu);
         for (1 .. $rounds) {
-            push @stock, wrk($port, 'stock', $count, $hot);
-            push @single, wrk($port, 'single', $count, $hot);
-            push @ours, wrk($port, 'localhost', $count, $hot);
-        }
-        my @ratio = map { $ours[$_] / $stock[$_] } 0 .. $#ours;
-        my @fair = map { $ours[$_] / $single[$_] } 0 .. $#ours;
+            for my $domain (qw(stock single localhost)) {
+                my ($rate, $cpu) = wrk($port, $domain, $count, $hot);
 
-        printf "%-31d %-16s %8.0f %8.0f %8.0f  %8.3f %9.3f\n", $count,
+                push @{ $rate{$domain} }, $rate;
+                push @{ $cpu{$domain} }, $cpu;
+            }
+        }
+        my $ratio = sub {
+            my ($of, $to) = @_;
+
+            return median(map { $of->{localhost}[$_] / $of->{$to}[$_] }
+                0 .. $rounds - 1);
+        };
+
+        printf "%-31d %-16s %8.0f %8.0f %8.0f  %8.3f %9.3f %9.3f\n", $count,
             $hot == 20_000 ? 'all, at random' : "$hot names",
-            median(@stock), median(@single), median(@ours), median(@ratio),
-            median(@fair);
+            (map { median(@{ $rate{$_} }) } qw(stock single localhost)),
+            $ratio->(\%rate, 'stock'), $ratio->(\%rate, 'single'),
+            $ratio->(\%cpu, 'stock');
     }
 
     if ($count == 100_000) {
@@ -101,9 +122,7 @@ for my $count (1, 1000, 100_000) {
 # (Nothing waits for it, and a busy machine doesn't count.)
 sub cpu {
     my ($host, $cookie) = @_;
-    my ($worker) = grep { $_ != $e->{nginx} } descendants($e->{nginx});
-    my $used = sub { (split ' ', slurp("/proc/$worker/schedstat"))[0] / 1000 };
-    my $before = $used->();
+    my $before = used();
     my (undef, $out, $err) = run_command(['wrk', '-t1', '-c4',
         "-d${seconds}s", '-H', "Host: $host", '-H', "Cookie: $cookie",
         '-H', 'Sec-Fetch-Site: none', "http://127.0.0.1:$e->{port}/"],
@@ -112,7 +131,7 @@ sub cpu {
     die "wrk: $out$err" if $out =~ /Non-2xx/;
     my ($n) = $out =~ /^\s+(\d+) requests in/m or die "wrk: $out$err";
 
-    return ($used->() - $before) / $n;
+    return (used() - $before) / $n;
 }
 
 $e->{private} = 1;
