@@ -313,6 +313,19 @@ ngx_http_sandbox_count_failure(ngx_http_request_t *r,
         ngx_str_set(&code, "SERVICE_NOT_RESPONDING");
         break;
 
+    case NGX_HTTP_SANDBOX_FAIL_BROKEN:
+
+        /* nobody has waited for the reason: there is no body to say it in */
+
+        if (ctx->control) {
+            ngx_str_set(&code, "sandbox_unreachable");
+
+        } else {
+            ngx_str_set(&code, "SERVICE_NOT_RESPONDING");
+        }
+
+        break;
+
     default:
         ngx_str_set(&code, "sandbox_unreachable");
         break;

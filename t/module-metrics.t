@@ -109,7 +109,7 @@ sub scrape {
     return ($v, $r);
 }
 
-$e->agent(1, ports => [8000, 9001]);
+$e->agent(1, ports => [8000, 9001, 9009]);
 $e->agent(2, state => 'asleep', agent => {});
 $e->agent(3, ports => []);
 $d->sandbox(slot => 3, id => 'box3', state => 'running', key => $e->key(3),
@@ -124,7 +124,7 @@ is($r->{headers}{'content-type'}, 'text/plain; version=0.0.4; charset=utf-8',
     'of their type');
 is($v->{'sandbox_sandboxes{state="running"}'}, 2, 'running sandboxes');
 is($v->{'sandbox_sandboxes{state="asleep"}'}, 1, 'and one that sleeps');
-is($v->{sandbox_exposures}, 4, 'exposures');
+is($v->{sandbox_exposures}, 5, 'exposures');
 is($v->{sandbox_zone_complete}, 1, 'the zone is filled');
 is($v->{sandbox_zone_size_bytes}, 64 * 1024 * 1024, 'its size');
 cmp_ok($v->{sandbox_zone_free_bytes}, '>', 1024 * 1024, 'and what is free');
@@ -186,6 +186,18 @@ cmp_ok($v->{'sandbox_instance_sent_bytes_total{sandbox="box1"}'}, '>', 50_000,
 is($v->{'sandbox_instance_refused_total{sandbox="box3"}'}, 1,
     'what a limit of its own refused');
 is($v->{'sandbox_instance_running{sandbox="box1"}'}, 1, 'and that it runs');
+
+# An app that closes is no sandbox that can't be reached, whatever the method.
+my @kinds = map { qq(sandbox_errors_total{code="$_"}) }
+    'SERVICE_NOT_RESPONDING', 'sandbox_unreachable';
+my @had = map { $v->{$_} // 0 } @kinds;
+
+$e->get("9009-box1-tok.$p", '/', method => $_) for 'GET', 'HEAD';
+ok(wait_for(sub {
+    ($v) = (parse($e->get('metrics.test', '/metrics')->{body}))[1];
+    ($v->{$kinds[0]} // 0) >= $had[0] + 2;
+}, 5), 'an app that closes without an answer is counted');
+is($v->{$kinds[1]} // 0, $had[1], '... as such');
 
 # ---- now ------------------------------------------------------------------
 
