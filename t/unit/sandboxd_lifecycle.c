@@ -921,6 +921,89 @@ test_fork(fixture *f)
 }
 
 
+/* What a pool or a template's machine would have. */
+static struct {
+    uint32_t  slot;
+    uint64_t  memory, yielded;
+} spare;
+
+
+static uint64_t
+spare_of(void *data, uint32_t slot, bool take)
+{
+    uint64_t  memory;
+
+    memory = slot == spare.slot ? spare.memory : 0;
+
+    if (take && memory != 0) {
+        spare.memory = 0;
+    }
+
+    return memory;
+}
+
+
+static void
+spare_yield(void *data, uint64_t memory)
+{
+    spare.yielded += memory;
+    lifecycle_spare_end(data, memory);
+}
+
+
+/* Sandboxes have 1 GiB each here. */
+static void
+test_spare(fixture *f)
+{
+    error    *err;
+    outcome   o;
+    sandbox  *sb;
+
+    fixture_open(f, 2);
+    memset(&o, 0, sizeof(o));
+    memset(&spare, 0, sizeof(spare));
+    err = NULL;
+    f->lc->memory_floor = 0;
+    f->lc->memory_budget = 3ull << 30;
+    f->lc->spare_of = spare_of;
+    f->lc->spare_yield = spare_yield;
+    f->lc->spare_data = f->lc;
+
+    ok(lifecycle_spare(f->lc, 1ull << 30, &err) == 0
+       && lifecycle_spare(f->lc, 1ull << 30, &err) == 0
+       && f->lc->spare == 2ull << 30, "memory for what is nobody's");
+    sb = sandbox_new(f, "own", NULL);
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    ok(spare.yielded == 0 && f->lc->promised == 1ull << 30,
+       "a start beside it");
+    ok(lifecycle_spare(f->lc, 1, &err) == -1 && err != NULL
+       && strcmp(err->code, "insufficient_memory") == 0, "no more of it then");
+    error_free(err);
+
+    lifecycle_start(f->lc, sandbox_new(f, "next", NULL), on_outcome, &o);
+    ok(spare.yielded == 1ull << 30 && f->lc->spare == 1ull << 30,
+       "it makes room for another start, as much as that needs");
+
+    /* One that has the slot of what was prepared. */
+    sb = sandbox_new(f, "prepared", NULL);
+    spare.slot = sb->slot;
+    spare.memory = 1ull << 30;
+    lifecycle_start(f->lc, sb, on_outcome, &o);
+    ok(spare.yielded == 1ull << 30 && f->lc->spare == 0
+       && f->lc->promised == 3ull << 30, "and is counted once where it is that");
+
+    lifecycle_start(f->lc, sandbox_new(f, "late", NULL), on_outcome, &o);
+    ok(o.bad == 1 && strcmp(o.code, "insufficient_memory") == 0,
+       "then nothing is left");
+    run_until(f, o.good == 3);
+    ok(o.good == 3, "the others run");
+
+    f->lc->spare_of = NULL;
+    f->lc->spare_yield = NULL;
+    fixture_close(f);
+}
+
+
 int
 main(void)
 {
@@ -928,7 +1011,7 @@ main(void)
     unsigned       i;
     static void  (*const tests[])(fixture *) = {
         test_start, test_failure, test_waiting, test_destroy, test_adoption,
-        test_disk_full, test_pages, test_close, test_fork
+        test_disk_full, test_pages, test_close, test_fork, test_spare
     };
 
     log_set_level(LOG_ERROR);
