@@ -355,12 +355,10 @@ ngx_http_sandbox_reinit_request(ngx_http_request_t *r)
 {
     ngx_int_t                 rc;
     ngx_http_upstream_t      *u;
-    ngx_http_sandbox_ctx_t   *ctx;
     ngx_http_sandbox_peer_t  *p;
 
     u = r->upstream;
-    ctx = ngx_http_sandbox_ctx(r);
-    p = ctx->peer;
+    p = ngx_http_sandbox_peer(r);
 
     u->process_header = p->process_header;
 

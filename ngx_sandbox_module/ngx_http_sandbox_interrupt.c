@@ -173,12 +173,10 @@ static ngx_uint_t
 ngx_http_sandbox_interrupt_is_websocket(ngx_http_request_t *r, ngx_int_t rc)
 {
     ngx_http_upstream_t      *u;
-    ngx_http_sandbox_ctx_t   *ctx;
     ngx_http_sandbox_peer_t  *p;
 
     u = r->upstream;
-    ctx = ngx_http_sandbox_ctx(r);
-    p = ctx->peer;
+    p = ngx_http_sandbox_peer(r);
 
     return rc == NGX_OK
            && p->frames
@@ -198,11 +196,9 @@ ngx_http_sandbox_interrupt_watch(ngx_http_request_t *r)
 {
     ngx_buf_t                *b;
     ngx_connection_t         *c;
-    ngx_http_sandbox_ctx_t   *ctx;
     ngx_http_sandbox_peer_t  *p;
 
-    ctx = ngx_http_sandbox_ctx(r);
-    p = ctx->peer;
+    p = ngx_http_sandbox_peer(r);
     b = &r->upstream->buffer;
     c = r->upstream->peer.connection;
 
@@ -225,12 +221,10 @@ ngx_http_sandbox_interrupt_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
     ssize_t                   n;
     ngx_http_request_t       *r;
-    ngx_http_sandbox_ctx_t   *ctx;
     ngx_http_sandbox_peer_t  *p;
 
     r = c->data;
-    ctx = ngx_http_sandbox_ctx(r);
-    p = ctx->peer;
+    p = ngx_http_sandbox_peer(r);
 
     n = p->recv(c, buf, size);
 

@@ -52,6 +52,12 @@ typedef struct {
 } ngx_http_sandbox_peer_t;
 
 
+/* Of a request that has got to the balancer. */
+
+#define ngx_http_sandbox_peer(r)                                              \
+    ((ngx_http_sandbox_peer_t *) ngx_http_sandbox_ctx(r)->peer)
+
+
 /* _upstream.c: names the peer, and nothing else. */
 ngx_int_t ngx_http_sandbox_get_inner(ngx_peer_connection_t *pc, void *data);
 
