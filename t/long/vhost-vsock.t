@@ -1,0 +1,25 @@
+#!/usr/bin/perl
+
+# QEMU's machines reached by the kernel's vsock: t/vhost-vsock.t, in a virtual
+# machine whose kernel has vhost_vsock, and which runs QEMU itself.  Slow: it is
+# emulation in emulation.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Harness;
+use Nested;
+use Test::More;
+use Vm;
+
+Vm->plan;
+alarm_after(3600);
+
+diag(grep { s/^# (?=.*after)// } map { "$_\n" } Nested::run(
+    test => 't/vhost-vsock.t', modules => 'vhost_vsock tun', least => 25,
+    packages => ['qemu-system-x86', 'e2fsprogs'], memory => 1400, disk => 1024,
+    cpu => 2, timeout => 3000,
+    files => [map { "vm/$_" } qw(kernel test.img)]));
+done_testing();
