@@ -512,6 +512,10 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
 
     if (p->keepalive) {
         ngx_http_sandbox_keepalive_free(p->keepalive, pc, p, state);
+
+        /* what was left is at its end: newer nginx keeps it without being told */
+
+        p->request->upstream->keepalive = 0;
     }
 
     p->free(pc, p->data, state);
