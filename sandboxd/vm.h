@@ -189,7 +189,7 @@ bool vm_again_kept(void);
 /* Before VM_FD_MEMORY and VM_FD_STATE are written to; a process that has
  * ended. */
 void vm_again_settle(void);
-void vm_again_reaped(pid_t pid);
+void vm_again_reaped(pid_t pid, int status);
 /* false: not one of its pointers. */
 bool vm_again_event(void *ptr);
 /* vm_main.c */

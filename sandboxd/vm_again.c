@@ -22,24 +22,49 @@ static int       again_epoll;
 static vm_ask    again_ask = { .fd = -1 };
 static uint64_t  again_end, again_next;
 static bool      again_kept, again_goes, again_done;
+static pid_t     again_marks = -1;  /* puts the mark on the disk */
 static pid_t     again_pid = -1;    /* gives back what was used up */
+
+
+static void
+again_marked(int status)
+{
+    again_marks = -1;
+
+    if (status != 0) {
+        vm_end(1, "what was kept can't be marked");
+    }
+}
 
 
 /* Who comes after a crash of the host can't know whether the machine has gone
  * on: what has happened since is not on the disk in any order.  So it is
- * marked, where that costs nobody time; in the same boot, the mark alone says
- * that it has not. */
+ * marked, by a process of its own while others are at work; in the same boot,
+ * the mark alone says that it has not. */
 static void
 again_mark(const vm_order *order)
 {
+    int     rc;
     size_t  len;
 
     len = strlen(order->woken);
 
     if (pwrite(VM_FD_END, order->woken, len, (off_t) strlen(order->asleep))
-        != (ssize_t) len || fdatasync(VM_FD_END) != 0)
+        != (ssize_t) len)
     {
-        vm_end(1, "what was kept can't be marked");
+        again_marked(1);
+    }
+
+    again_marks = fork();
+
+    if (again_marks <= 0) {
+        rc = fdatasync(VM_FD_END);
+
+        if (again_marks == 0) {
+            _exit(rc != 0);
+        }
+
+        again_marked(rc);
     }
 }
 
@@ -97,6 +122,14 @@ again_connect(void)
 void
 vm_again_go(void)
 {
+    int  status;
+
+    if (again_marks > 0) {
+        status = 1;
+        (void) waitpid(again_marks, &status, 0);
+        again_marked(status);
+    }
+
     if (again_kept && ftruncate(VM_FD_END, 0) != 0) {
         vm_end(1, "what was kept can't be used up");
     }
@@ -143,8 +176,12 @@ again_empty(void)
 
 
 void
-vm_again_reaped(pid_t pid)
+vm_again_reaped(pid_t pid, int status)
 {
+    if (pid == again_marks) {
+        again_marked(status);
+    }
+
     if (pid == again_pid) {
         again_pid = -1;
     }

@@ -387,7 +387,7 @@ signal_event(void)
             aid_ended(why);
         }
 
-        vm_again_reaped(pid);
+        vm_again_reaped(pid, status);
     }
 }
 

@@ -68,19 +68,23 @@ sub arguments {
 }
 
 
-# Those that run for a System, by slot.
+# Those that run for a System, by slot; not what they fork for a moment.
 sub keepers {
     my ($s) = @_;
-    my %found;
+    my (%slot, %parent);
 
     for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
         my $cmd = slurp("/proc/$pid/cmdline") // next;
 
-        $found{hex $1} = $pid
-            if $cmd =~ m{^sandboxd-vm\0\Q$s->{state}\E/\w+/([0-9a-f]{8})};
+        next unless $cmd
+            =~ m{^sandboxd-vm\0\Q$s->{state}\E/\w+/([0-9a-f]{8})};
+        $slot{$pid} = hex $1;
+        ($parent{$pid}) = (slurp("/proc/$pid/stat") // '')
+            =~ /^.*\) \S (\d+)/s;
     }
 
-    return \%found;
+    return { map { $slot{$_} => $_ }
+        grep { !exists $slot{ $parent{$_} // 0 } } keys %slot };
 }
 
 
