@@ -67,8 +67,8 @@ sub add_user {
 sub packages {
     my ($release) = @_;
 
-    return 'adduser,ca-certificates,crun,curl,debhelper,dpkg-dev,gcc,git,'
-        . 'iproute2,libarchive-dev,libc6-dev,libjansson-dev,libseccomp-dev,'
+    return 'adduser,ca-certificates,crun,curl,debhelper,dpkg-dev,e2fsprogs,gcc,'
+        . 'git,iproute2,libarchive-dev,libc6-dev,libjansson-dev,libseccomp-dev,'
         . 'libsqlite3-dev,libssl-dev,libuv1-dev,make,nghttp2-client,nginx,'
         . 'nginx-dev,openssl,perl,pkgconf,procps,python3,uidmap,util-linux,'
         . ($release eq 'bookworm' ? 'node-llhttp' : 'libllhttp-dev');
