@@ -110,7 +110,10 @@ sub run {
 
     for (@lines) {
         if (/^(ok|not ok) \d+ (?:- )?(.*)/) {
-            ok($1 eq 'ok' || $2 =~ /# TODO/, "inside: $2" =~ s/#/--/gr);
+            my ($how, $name) = ($1, $2);
+
+            ok($how eq 'ok' || $name =~ /# TODO/,
+                "inside: $name" =~ s/#/--/gr);
             $count++;
         }
     }
