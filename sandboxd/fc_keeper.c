@@ -43,6 +43,7 @@ typedef enum {
 static fc_client  fc;
 static fc_doing   fc_now;
 static bool       fc_unsaved;           /* why it is resumed */
+static bool       fc_save_next;         /* once it has been resumed */
 static bool       fc_again;             /* it starts from what was kept */
 static int        fc_set = -1, fc_timer = -1, fc_polled = -1;
 
@@ -213,6 +214,23 @@ do_failed(error **err)
 }
 
 
+static int
+save_begin(void)
+{
+    fc_plan  plan;
+
+    /* What was saved before is another machine's, or this one's of before. */
+    if (ftruncate(VM_FD_MEMORY, 0) != 0 || ftruncate(VM_FD_STATE, 0) != 0) {
+        return -1;
+    }
+
+    fc_plan_save(&plan, FC_IN_STATE, FC_IN_MEMORY, SAVE_MS);
+    do_begin(FC_SAVING, &plan);
+
+    return 0;
+}
+
+
 static vmm_news
 do_done(void)
 {
@@ -232,6 +250,11 @@ do_done(void)
     if (was == FC_RESUMING && fc_unsaved) {
         fc_unsaved = false;
         return VMM_NOT_SAVED;
+    }
+
+    if (was == FC_RESUMING && fc_save_next) {
+        fc_save_next = false;
+        return save_begin() == 0 ? VMM_NOTHING : VMM_NOT_SAVED;
     }
 
     return VMM_NOTHING;
@@ -272,24 +295,16 @@ fc_event(error **err)
 }
 
 
+/* One that has been copied may be on its way back. */
 int
 fc_save(void)
 {
-    fc_plan  plan;
-
-    if (fc_now != FC_IDLE) {
-        return -1;
+    if (fc_now == FC_RESUMING) {
+        fc_save_next = true;
+        return 0;
     }
 
-    /* What was saved before is another machine's, or this one's of before. */
-    if (ftruncate(VM_FD_MEMORY, 0) != 0 || ftruncate(VM_FD_STATE, 0) != 0) {
-        return -1;
-    }
-
-    fc_plan_save(&plan, FC_IN_STATE, FC_IN_MEMORY, SAVE_MS);
-    do_begin(FC_SAVING, &plan);
-
-    return 0;
+    return fc_now == FC_IDLE ? save_begin() : -1;
 }
 
 

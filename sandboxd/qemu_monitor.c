@@ -16,6 +16,7 @@
 #include "sandboxd/qemu.h"
 
 #define LINE_BYTES  4096
+#define STALE_MAX   64          /* times that much is left from before */
 #define FILE_NAME   "file"
 
 typedef enum {
@@ -53,6 +54,9 @@ static bool    monitor_greeted;
 static monitor_doing  monitor_now;
 static char    monitor_line[LINE_BYTES];
 static size_t  monitor_len;
+
+static ssize_t   monitor_read(void);
+static vmm_news  monitor_lines(error **err);
 
 
 int
@@ -140,10 +144,17 @@ qemu_monitor_begin(const vm_order *order, error **err)
 int
 qemu_monitor_save(void)
 {
+    int  i;
+
     if (monitor_now != MONITOR_IDLE || ftruncate(VM_FD_STATE, 0) != 0
         || lseek(VM_FD_STATE, 0, SEEK_SET) != 0)
     {
         return -1;
+    }
+
+    /* What was said until now is of an earlier save. */
+    for (i = 0; i < STALE_MAX && monitor_read() > 0; i++) {
+        (void) monitor_lines(NULL);
     }
 
     monitor_now = MONITOR_SAVING;
@@ -238,32 +249,40 @@ monitor_hear(const char *line, error **err)
 }
 
 
-vmm_news
-qemu_monitor_event(error **err)
+static ssize_t
+monitor_read(void)
 {
-    char      *end;
-    ssize_t    n;
-    vmm_news   news;
+    ssize_t  n;
 
     n = recv(monitor_fd, monitor_line + monitor_len,
              sizeof(monitor_line) - 1 - monitor_len, MSG_DONTWAIT);
 
-    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-        return VMM_NOTHING;
-    }
-    if (n <= 0) {
-        return VMM_BROKEN;
+    if (n > 0) {
+        monitor_len += (size_t) n;
+        monitor_line[monitor_len] = '\0';
     }
 
-    monitor_len += (size_t) n;
-    monitor_line[monitor_len] = '\0';
+    return n;
+}
+
+
+/* None of them is left for later: what is behind a piece of news is of the same
+ * as that. */
+static vmm_news
+monitor_lines(error **err)
+{
+    char      *end;
+    vmm_news   news;
+
     news = VMM_NOTHING;
 
-    while (news == VMM_NOTHING
-           && (end = memchr(monitor_line, '\n', monitor_len)) != NULL)
-    {
+    while ((end = memchr(monitor_line, '\n', monitor_len)) != NULL) {
         *end = '\0';
-        news = monitor_hear(monitor_line, err);
+
+        if (news == VMM_NOTHING) {
+            news = monitor_hear(monitor_line, err);
+        }
+
         monitor_len -= (size_t) (end + 1 - monitor_line);
         memmove(monitor_line, end + 1, monitor_len);
     }
@@ -278,4 +297,19 @@ qemu_monitor_event(error **err)
     }
 
     return news;
+}
+
+
+vmm_news
+qemu_monitor_event(error **err)
+{
+    ssize_t  n;
+
+    n = monitor_read();
+
+    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+        return VMM_NOTHING;
+    }
+
+    return n <= 0 ? VMM_BROKEN : monitor_lines(err);
 }

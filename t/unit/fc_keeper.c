@@ -1,16 +1,144 @@
-/* sources: sandboxd/fc_keeper.c sandboxd/vm_vsock.c sandboxd/fc_args.c sandboxd/arg_list.c sandboxd/fc_client.c sandboxd/fc_api.c sandboxd/fc_answer.c common/error.c */
+/* sources: sandboxd/fc_keeper.c sandboxd/vm_vsock.c sandboxd/fc_args.c sandboxd/arg_list.c sandboxd/fc_api.c sandboxd/fc_answer.c common/error.c */
 /* libs: -ljansson */
 
-/* A jailer's arguments, what a keeper is told beside them, and what it takes
- * for a connection to the agent. */
+/* A jailer's arguments, what a keeper is told beside them, in which order it
+ * saves and resumes, and what it takes for a connection to the agent. */
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "sandboxd/fc.h"
+#include "sandboxd/fc_client.h"
 #include "t/unit/tap.h"
+
+static char  asked[4096];               /* of Firecracker, since the last look */
+static int   answers;                   /* what fc_client_go() returns */
+
+
+/* In the place of fc_client.c. */
+void
+fc_client_begin(fc_client *c, const char *path, fc_plan *plan, uint64_t now)
+{
+    size_t    len;
+    unsigned  i;
+
+    for (i = 0; i < plan->count; i++) {
+        len = strlen(asked);
+        snprintf(asked + len, sizeof(asked) - len, "%s %s\n",
+                 plan->r[i].target,
+                 plan->r[i].body != NULL ? plan->r[i].body : "");
+    }
+
+    c->fd = -1;
+    fc_plan_free(plan);
+}
+
+
+int
+fc_client_go(fc_client *c, uint64_t now, error **err)
+{
+    if (answers == -1) {
+        error_set(err, 500, "internal", "refused");
+    }
+
+    return answers;
+}
+
+
+void
+fc_client_end(fc_client *c)
+{
+}
+
+
+static vmm_news
+answered(int with)
+{
+    error     *err;
+    vmm_news   news;
+
+    err = NULL;
+    answers = with;
+    news = fc_event(&err);
+    error_free(err);
+
+    return news;
+}
+
+
+static int
+asks(const char *text)
+{
+    int  rc;
+
+    rc = strstr(asked, text) != NULL;
+    asked[0] = '\0';
+
+    return rc;
+}
+
+
+static void
+file_place(int fd)
+{
+    int  file;
+
+    file = memfd_create("file", 0);
+    dup2(file, fd);
+    close(file);
+}
+
+
+/* A machine that has begun: it is copied, and is to sleep right after that. */
+static void
+saves(void)
+{
+    error        *err;
+    vm_order     *order;
+    vmm_machine   m;
+
+    err = NULL;
+    memset(&m, 0, sizeof(m));
+    m.program = "/opt/fc/firecracker";
+    m.name = "/state/microvms/0000002a";
+    m.memory = 512ull << 20;
+    m.cpus = 1;
+    order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX);
+    (void) fc_args(&m, (char *) (order + 1), VM_TEXT_MAX, &order->argc,
+                   &order->args_len);
+    file_place(VM_FD_LOG);
+    file_place(VM_FD_MEMORY);
+    file_place(VM_FD_STATE);
+
+    ok(fc_begin(order, &err) != -1 && asks("InstanceStart"), "it starts");
+    ok(fc_save() == -1, "it can't be saved yet");
+    ok(answered(1) == VMM_NOTHING, "it runs");
+
+    ok(fc_save() == 0 && asks("/snapshot/create"), "a save");
+    ok(fc_save() == -1, "one at a time");
+    ok(answered(1) == VMM_SAVED, "it is saved");
+
+    fc_resume();
+    ok(asks("Resumed") && fc_save() == 0 && asked[0] == '\0',
+       "one that comes while it is resumed waits");
+    ok(answered(1) == VMM_NOTHING && asks("/snapshot/create"),
+       "and begins then");
+    ok(answered(1) == VMM_SAVED, "it is saved again");
+
+    fc_resume();
+    ok(answered(1) == VMM_NOTHING && asks("Resumed") && asked[0] == '\0',
+       "that was the only one");
+
+    ok(fc_save() == 0 && answered(-1) == VMM_NOTHING && asks("Resumed")
+       && answered(1) == VMM_NOT_SAVED, "what can't be saved goes on");
+
+    fc_resume();
+    ok(fc_save() == 0 && answered(-1) == VMM_BROKEN, "or is broken");
+    free(order);
+}
 
 
 static void
@@ -102,6 +230,7 @@ int
 main(void)
 {
     arguments();
+    saves();
     connections();
 
     return done_testing();
