@@ -17,7 +17,7 @@ static ngx_int_t ngx_http_sandbox_limit_bound(ngx_http_request_t *r,
     uint64_t body);
 static void ngx_http_sandbox_limit_cleanup(void *data);
 static ngx_int_t ngx_http_sandbox_limit_number(ngx_conf_t *cf,
-    ngx_str_t *value, ngx_uint_t max, uint32_t *dst);
+    ngx_str_t *value, ngx_int_t min, uint32_t *dst);
 static ngx_int_t ngx_http_sandbox_limit_size(ngx_conf_t *cf, ngx_str_t *value,
     uint32_t *dst);
 
@@ -25,6 +25,7 @@ static ngx_int_t ngx_http_sandbox_limit_size(ngx_conf_t *cf, ngx_str_t *value,
 /* Not set in this location; what a limit can't be. */
 
 #define NGX_HTTP_SANDBOX_UNSET         0xffffffff
+#define NGX_HTTP_SANDBOX_LIMIT_MAX     1000000
 
 
 ngx_int_t
@@ -317,16 +318,17 @@ ngx_http_sandbox_limit_merge(ngx_http_sandbox_loc_conf_t *prev,
 
 static ngx_int_t
 ngx_http_sandbox_limit_number(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_uint_t max, uint32_t *dst)
+    ngx_int_t min, uint32_t *dst)
 {
     ngx_int_t  n;
 
     n = ngx_atoi(value->data, value->len);
 
-    if (n < 0 || (ngx_uint_t) n > max) {
+    if (n < min || n > NGX_HTTP_SANDBOX_LIMIT_MAX) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid number \"%V\": must be 1 to %ui, or "
-                           "\"off\"", value, max);
+                           "invalid number \"%V\": must be %i to %i%s", value,
+                           min, (ngx_int_t) NGX_HTTP_SANDBOX_LIMIT_MAX,
+                           min ? ", or \"off\"" : "");
         return NGX_ERROR;
     }
 
@@ -390,7 +392,7 @@ ngx_http_sandbox_limit_requests(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_http_sandbox_limit_number(cf, &value[1], 1000000, &l->requests)
+    if (ngx_http_sandbox_limit_number(cf, &value[1], 1, &l->requests)
         != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -411,7 +413,7 @@ ngx_http_sandbox_limit_requests(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     burst.data = value[2].data + 6;
     burst.len = value[2].len - 6;
 
-    return ngx_http_sandbox_limit_number(cf, &burst, 1000000, &l->burst)
+    return ngx_http_sandbox_limit_number(cf, &burst, 0, &l->burst)
            == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
@@ -437,7 +439,7 @@ ngx_http_sandbox_limit_connections(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
-    return ngx_http_sandbox_limit_number(cf, &value[1], 1000000,
+    return ngx_http_sandbox_limit_number(cf, &value[1], 1,
                                          &slcf->limits.connections)
            == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
