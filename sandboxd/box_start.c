@@ -401,6 +401,10 @@ replace_stopped(void *data, error *err)
 
     r = data;
 
+    if (err == NULL && r->bd->freed) {
+        error_set(&err, 503, "shutting_down", "sandboxd is being stopped");
+    }
+
     if (err != NULL) {
         r->cb(r->data, NULL, err);
     } else {
@@ -412,7 +416,7 @@ replace_stopped(void *data, error *err)
 
 
 void
-box_replace(box *b, const driver_spec *spec, uint64_t timeout_ms,
+box_replace(box *b, bool files, const driver_spec *spec, uint64_t timeout_ms,
     driver_started cb, void *data, box_fresh fresh)
 {
     replacement  *r;
@@ -432,5 +436,9 @@ box_replace(box *b, const driver_spec *spec, uint64_t timeout_ms,
     r->data = data;
     r->fresh = fresh;
 
-    box_stop_run(&b->bd->d, spec->slot, 0, replace_stopped, r);
+    if (files) {
+        box_destroy_run(&b->bd->d, spec->slot, replace_stopped, r);
+    } else {
+        box_stop_run(&b->bd->d, spec->slot, 0, replace_stopped, r);
+    }
 }

@@ -299,6 +299,7 @@ machine_assign(box *b, const driver_spec *spec, uint64_t timeout_ms,
         assign_box((machine_box *) b, spec, timeout_ms, cb, data);
 
     } else {
-        box_replace(b, spec, timeout_ms, cb, data, machine_start_fresh);
+        /* Its disk has the size that it was made with. */
+        box_replace(b, true, spec, timeout_ms, cb, data, machine_start_fresh);
     }
 }

@@ -203,6 +203,6 @@ oci_assign_run(oci_box *ob, const driver_spec *spec, uint64_t timeout_ms,
     if (box_fits(ob, spec)) {
         assign_box(ob, spec, timeout_ms, cb, data);
     } else {
-        box_replace(&ob->base, spec, timeout_ms, cb, data, start_fresh);
+        box_replace(&ob->base, false, spec, timeout_ms, cb, data, start_fresh);
     }
 }

@@ -60,7 +60,7 @@ ok($d->destroy(1)->{ok}, 'is destroyed');
 # ---- other limits ----------------------------------------------------------
 
 SKIP: {
-    skip 'no limits here', 3 if !$info->{memory};
+    skip 'no limits here', 6 if !$info->{memory};
 
     my $mine = 128 * 1048576;
 
@@ -72,6 +72,17 @@ SKIP: {
     is($d->inside(2, 'hostname; cat /etc/hostname'), "more\nmore\n",
         'with its name');
     $d->destroy(2);
+
+    # What is on its way to its end when the driver is begins nothing anew.
+    $d->prepare(2, defaults => { memory => 64 * 1048576 });
+    $d->send_start(2, id => 'late', limits => { memory => $mine },
+        defaults => { memory => 64 * 1048576 });
+    is($d->quit(), 0, 'the driver ends meanwhile');
+    is(($d->answer_to('start', 2, 5) // {})->{code}, 'shutting_down',
+        'and the start does, with that');
+    $d->spawn();
+    $d->info();
+    ok($d->destroy(2)->{ok}, 'what it was prepared with goes');
 }
 
 # ---- one that dies before ---------------------------------------------------
