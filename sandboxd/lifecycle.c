@@ -51,7 +51,9 @@ on_stopped(void *data, error *err)
     sb = data;
     lc = sb->run.lc;
 
-    if (spec_ephemeral(sb->spec) && !sb->run.dropped && !sb->gone) {
+    if (spec_ephemeral(sb->spec) && !sb->run.dropped && !sb->gone
+        && !fork_unrun(sb))
+    {
         error_free(err);
         sb->run.dropped = true;
         d = lifecycle_driver(lc, sb);
@@ -167,8 +169,8 @@ start_failed(lifecycle *lc, sandbox *sb, error *err)
              err->message);
 
     registry_set_state(lc->r, sb,
-                       sb->started_at != 0 ? STATE_ASLEEP : STATE_CREATED,
-                       err->message);
+                       sb->started_at != 0 || sb->run.slept
+                       ? STATE_ASLEEP : STATE_CREATED, err->message);
 
     why = NULL;
     error_set(&why, 503, "start_failed", "the sandbox could not be started: "
@@ -320,6 +322,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     spec->defaults = lc->defaults;
     spec_limits(sb->spec, &spec->limits);
 
+    sb->run.slept = sb->now.state == STATE_ASLEEP;
     lifecycle_enter(lc, sb, RUN_STARTING);
     registry_set_state(lc->r, sb, STATE_STARTING, NULL);
     sb->run.slow = false;

@@ -65,14 +65,6 @@ typedef struct {
 } sweep;
 
 
-/* A fork that has never run. */
-static bool
-is_fork(const sandbox *sb)
-{
-    return sb->now.state == STATE_ASLEEP && sb->started_at == 0;
-}
-
-
 /* What is another driver's is that one's to sweep.  One that sleeps by its
  * record, or was about to, may be writing its memory yet. */
 static slot_use
@@ -95,7 +87,7 @@ sweep_use(void *data, uint32_t slot)
         return SLOT_RUNS;
     }
 
-    if (spec_ephemeral(sb->spec) && !is_fork(sb)) {
+    if (spec_ephemeral(sb->spec) && !fork_unrun(sb)) {
         return SLOT_NOBODYS;
     }
 

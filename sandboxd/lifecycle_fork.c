@@ -49,6 +49,13 @@ on_cloned(void *data, bool memory, error *err)
 }
 
 
+bool
+fork_unrun(const sandbox *sb)
+{
+    return sb->now.state == STATE_ASLEEP && sb->started_at == 0;
+}
+
+
 void
 lifecycle_fork(lifecycle *lc, sandbox *sb, uint32_t slot, lifecycle_forked cb,
     void *data)

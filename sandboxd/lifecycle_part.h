@@ -88,6 +88,9 @@ bool external_same(const sandbox *sb, const runfile *run);
 /* Starts what may be started now. */
 void lifecycle_pump(lifecycle *lc);
 
+/* It has files, and has never run (lifecycle_fork.c). */
+bool fork_unrun(const sandbox *sb);
+
 /* Calls back who waits for the end, if this is it. */
 void lifecycle_close_check(lifecycle *lc);
 

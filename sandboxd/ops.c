@@ -275,7 +275,7 @@ op_create(service *sv, request *req)
         sb = create_existing(sb, &options, &err);
 
     } else if (t != NULL
-               && tenant_check_count(t, 0, &req->op.caller, &err) == 0
+               && tenant_check_count(t, &req->op.caller, &err) == 0
                && (options.id[0] || id_generate(options.id, &err) == 0)
                && ops_disk_check(sv, &err) == 0)
     {
@@ -454,7 +454,7 @@ start_create(service *sv, const op *o, error **err)
 
     t = tenant_of_name(sv->r, o->sandbox);
 
-    if ((t != NULL && tenant_check_count(t, 0, &o->caller, err) < 0)
+    if ((t != NULL && tenant_check_count(t, &o->caller, err) < 0)
         || ops_disk_check(sv, err) < 0
         || (t != NULL
             && tenant_count_start(t, &o->caller, uv_now(sv->loop), err) < 0)

@@ -100,7 +100,7 @@ external_add(service *sv, request *req, const create_options *options,
         return NULL;
     }
 
-    if (tenant_check_count(t, 0, &req->op.caller, err) < 0
+    if (tenant_check_count(t, &req->op.caller, err) < 0
         || ops_disk_check(sv, err) < 0)
     {
         return NULL;

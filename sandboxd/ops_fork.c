@@ -28,18 +28,33 @@ struct ops_fork {
 };
 
 
+/* From here to its end its tenant has one more. */
 static void
-fork_free(ops_fork *f)
+fork_link(ops_fork *f)
+{
+    f->next = f->sv->forks;
+    f->sv->forks = f;
+    f->tenant->coming++;
+}
+
+
+static void
+fork_unlink(ops_fork *f)
 {
     ops_fork  **p;
 
-    for (p = &f->sv->forks; *p != NULL; p = &(*p)->next) {
-        if (*p == f) {
-            *p = f->next;
-            break;
-        }
+    for (p = &f->sv->forks; *p != f; p = &(*p)->next) {
+        /* void */
     }
 
+    *p = f->next;
+    f->tenant->coming--;
+}
+
+
+static void
+fork_free(ops_fork *f)
+{
     create_options_free(&f->options);
     json_decref(f->asked);
     free(f);
@@ -72,16 +87,7 @@ fork_failed(ops_fork *f, error *err)
 static int
 fork_check(const ops_fork *f, error **err)
 {
-    size_t           pending;
-    const ops_fork  *other;
-
-    pending = 0;
-
-    for (other = f->sv->forks; other != NULL; other = other->next) {
-        pending += other != f && other->tenant == f->tenant;
-    }
-
-    if (tenant_check_count(f->tenant, pending, &f->req->op.caller, err) < 0) {
+    if (tenant_check_count(f->tenant, &f->req->op.caller, err) < 0) {
         return -1;
     }
 
@@ -127,6 +133,7 @@ on_forked(void *data, bool memory, error *err)
     f = data;
     sv = f->sv;
     req = f->req;
+    fork_unlink(f);
 
     if (err != NULL) {
         fork_failed(f, err);
@@ -283,7 +290,6 @@ op_fork(service *sv, request *req)
         return;
     }
 
-    f->next = sv->forks;
-    sv->forks = f;
+    fork_link(f);
     lifecycle_fork(sv->lc, sb, f->slot, on_forked, f);
 }

@@ -118,6 +118,7 @@ typedef struct {
     uint64_t       retry_at;    /* loop time before which none is tried */
     uint64_t       since;       /* loop time of entering the state */
     bool           slow;        /* its start takes long */
+    bool           slept;       /* before that: it has files */
     bool           admitted;    /* it counts among those that run, */
     uint64_t       promised;    /* with this much memory */
     uint64_t       used;        /* loop time of the last use that is known */

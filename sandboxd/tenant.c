@@ -188,17 +188,16 @@ tenant_qualify(const tenant *t, const char *id, char name[QUALIFIED_MAX + 1])
 
 
 int
-tenant_check_count(const tenant *t, size_t pending, const op_caller *caller,
-    error **err)
+tenant_check_count(const tenant *t, const op_caller *caller, error **err)
 {
-    if (caller->sandboxes == 0 || t->count + pending < caller->sandboxes) {
+    if (caller->sandboxes == 0 || t->count + t->coming < caller->sandboxes) {
         return 0;
     }
 
     return error_set_field(err, 403, "quota_exceeded", "sandboxes",
                            caller->sandboxes, "there are %zu sandboxes, and "
                            "this key may make one only below %u",
-                           t->count + pending, caller->sandboxes);
+                           t->count + t->coming, caller->sandboxes);
 }
 
 

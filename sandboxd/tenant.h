@@ -22,7 +22,8 @@ struct tenant {
     table_node  by_name;
     table_node  by_prefix;
     journal     aged;           /* its sandboxes, by birth */
-    size_t      count;          /* those of them that exist */
+    size_t      count;          /* those of them that exist, */
+    size_t      coming;         /* and copies of them that are being made */
     bucket      starts;
     uint64_t    seq;            /* of its creation */
     char        prefix[PREFIX_LEN + 1];     /* "": the default tenant */
@@ -50,8 +51,7 @@ void tenant_qualify(const tenant *t, const char *id,
 
 /* Whether the caller may have one more sandbox than there are and than are being
  * made: 403 `quota_exceeded`. */
-int tenant_check_count(const tenant *t, size_t pending,
-    const op_caller *caller, error **err);
+int tenant_check_count(const tenant *t, const op_caller *caller, error **err);
 
 /* Counts a start, or says when the next one may be: 429 `quota_exceeded`. */
 int tenant_count_start(tenant *t, const op_caller *caller, uint64_t now,

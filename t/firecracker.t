@@ -229,11 +229,27 @@ sub went_on {
 my $agent = agent_of('one');
 ok($agent, 'an agent');
 kill 'STOP', $agent;
+
+# What is being made counts with what there is, for others as well.
+my $quota = fork // die "fork: $!";
+if ($quota == 0) {
+    my $w = WorkerClient::worker({ sock => "$s->{run}/control.sock",
+        secret => slurp($s->{secret}) =~ s/\n\z//r }) or POSIX::_exit(2);
+
+    sleep 3;
+    my $r = $w->call(create => options => { id => 'fourth' },
+        caller => { limits => { sandboxes => 4 } });
+    diag(json_encode($r)) if ($r->{code} // '') ne 'quota_exceeded';
+    POSIX::_exit(($r->{code} // '') ne 'quota_exceeded');
+}
+
 my $since = time;
 is($s->api(POST => '/v1/sandbox/one/fork', timeout => 50, json => { id =>
     'fork3' })->{status}, 200, 'a fork of one whose agent is mute');
 cmp_ok(time - $since, '<', 45, 'is made in time');
 kill 'CONT', $agent;
+waitpid $quota, 0;
+is($?, 0, '... and counts before it is');
 is(run('fork3', 'cat /workspace/kept'), 'kept', 'and has what that had');
 is($s->api(DELETE => '/v1/sandbox/fork3', %slow)->{status}, 204, 'destroyed');
 
@@ -293,6 +309,23 @@ rename "$s->{dir}/image.away", "$s->{dir}/image.cpio" or die;
 ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
     20, 0.5), 'when it is back');
 ok(went_on('one'), '... its machine goes on') or diag(slurp($s->{daemon_log}));
+
+# A fork that has never run has its files, however often that fails, and an
+# ephemeral one that has not run has not come to its end.
+run('one', 'echo again > /workspace/again');
+for my $f ({ id => 'fork4' }, { id => 'fork5', ephemeral => JSON::PP::true }) {
+    is($s->api(POST => '/v1/sandbox/one/fork', %slow, json => $f)->{status}, 200,
+        'a fork') or next;
+    rename "$s->{dir}/image.cpio", "$s->{dir}/image.away" or die;
+    like(json_encode($s->exec($f->{id}, 'true', %slow)), qr/No such/,
+        'no image');
+    is(record($f->{id})->{state}, 'asleep', 'it has what it is of');
+    rename "$s->{dir}/image.away", "$s->{dir}/image.cpio" or die;
+    ok(wait_for(sub { ($s->exec($f->{id}, 'cat /workspace/again', %slow)->{stdout}
+        // '') eq 'again' }, 30, 0.5), 'and runs with that');
+    is($s->api(DELETE => "/v1/sandbox/$f->{id}", %slow)->{status}, 204,
+        'destroyed');
+}
 
 # ---- ends
 
