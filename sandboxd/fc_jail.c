@@ -124,7 +124,7 @@ jail_own(const vm_order *order, const char *root, const char *file,
 
 
 /* What a sleep has kept is there once: from here on it is a mount, and goes
- * with that. */
+ * with that.  Before, whatever fails leaves it to the next start. */
 static int
 jail_kept(const vm_order *order, const char *root, error **err)
 {
@@ -135,6 +135,11 @@ jail_kept(const vm_order *order, const char *root, error **err)
     static const char *const  kept[][2] = {
         { VMM_KEPT, FC_IN_KEPT }, { VMM_KEPT_STATE, FC_IN_KEPT_STATE }
     };
+
+    /* Also after a power loss: the disk is another one soon. */
+    if (ftruncate(VM_FD_END, 0) != 0 || fdatasync(VM_FD_END) != 0) {
+        return failed("what was kept", err);
+    }
 
     for (i = 0, rc = 0; i < 2 && rc == 0; i++) {
         snprintf(path, sizeof(path), "%s/%s", order->dir, kept[i][0]);

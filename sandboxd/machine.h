@@ -128,6 +128,8 @@ void machine_kept_mark(const char *boot_id, char mark[VM_WOKEN_MAX]);
 /* For a VMM that opens by names: what was found is called VMM_KEPT from here on,
  * else it is removed. */
 void machine_kept_rename(int dir, bool found);
+/* What was called so for a keeper that has not come to it is what it was. */
+void machine_kept_back(int dir);
 /* Are they words of the same machine, whatever its key was? */
 bool machine_kept_same(const char *a, const char *b);
 /* Of machines that could go on from the same template: with the same word, disk

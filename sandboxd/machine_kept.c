@@ -130,6 +130,22 @@ machine_kept_rename(int dir, bool found)
 }
 
 
+/* Nothing has been saved to their usual names since. */
+void
+machine_kept_back(int dir)
+{
+    struct stat  st;
+
+    if (faccessat(dir, VMM_KEPT, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+        && (fstatat(dir, "memory", &st, AT_SYMLINK_NOFOLLOW) != 0
+            || st.st_size == 0))
+    {
+        (void) renameat(dir, VMM_KEPT, dir, "memory");
+        (void) renameat(dir, VMM_KEPT_STATE, dir, "state");
+    }
+}
+
+
 void
 machine_kept_mark(const char *boot_id, char mark[VM_WOKEN_MAX])
 {

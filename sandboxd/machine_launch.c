@@ -253,10 +253,14 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
         (void) unlinkat(dir, "end", 0);
     }
 
+    if (l->m->vmm->jailer) {
+        machine_kept_back(dir);
+    }
+
     fds[VM_FD_KEPT] = machine_kept_open(dir, order->asleep,
                                         l->m->base.boot_id, order->former,
                                         &fds[VM_FD_KEPT_STATE]);
-    l->own = fds[VM_FD_KEPT] != -1 && !l->m->vmm->jailer;
+    l->own = fds[VM_FD_KEPT] != -1;
 
     if (l->m->vmm->jailer) {
         machine_kept_rename(dir, fds[VM_FD_KEPT] != -1);
@@ -269,7 +273,7 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
 
     l->again = fds[VM_FD_KEPT] != -1;
 
-    if (l->own) {
+    if (l->own && !l->m->vmm->jailer) {
         machine_kept_mark(l->m->base.boot_id, order->woken);
     }
 

@@ -38,21 +38,24 @@ machine_start_end(box_start *base)
 
 
 /* Once more with what was kept, where nothing says that it is of no use: it may
- * have been killed.  Then it boots. */
+ * have been killed.  Then it boots; but for one of a jailer's, which is still
+ * there only if it had not come to that, and stays. */
 bool
 machine_start_again(box_start *base, const char *why)
 {
+    bool            jailer;
     machine_start  *s;
 
     s = (machine_start *) base;
+    jailer = s->launch.m->vmm->jailer;
 
     machine_call_forget(s);
 
-    if (!s->launch.again && !s->assigned) {
+    if ((!s->launch.again && !s->assigned) || (jailer && s->retried)) {
         return false;
     }
 
-    s->launch.forget = s->retried || !s->launch.own;
+    s->launch.forget = !jailer && (s->retried || !s->launch.own);
     s->launch.again = false;
     s->assigned = false;
     s->retried = true;

@@ -284,6 +284,19 @@ like(json_encode($s->exec('one', 'true', timeout => 60)),
 chmod 0755, $program;
 ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
     20, 0.5), 'it starts when there is one');
+ok(went_on('one'), '... and goes on') or diag(slurp($s->{daemon_log}));
+
+# Its order was written to the end, but not read.
+is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+ok(state_within('one', 'asleep', 20), 'asleep');
+is($s->api(PATCH => '/v1/sandbox/one', json => { env => { TOLD => 'yes' } })
+    ->{status}, 200, 'a small environment');
+chmod 0644, $program;
+isnt($s->exec('one', 'true', timeout => 60)->{exitCode}, 0, 'no keeper');
+chmod 0755, $program;
+ok(wait_for(sub { ($s->exec('one', 'echo up', %slow)->{stdout} // '') eq 'up' },
+    20, 0.5), 'it starts when there is one');
+ok(went_on('one'), '... and goes on') or diag(slurp($s->{daemon_log}));
 
 # What was on its way into a jail goes with the sandbox.
 my $gone = sprintf '%s/microvms/%08x', $s->{state}, Vm::slot($s, 'fork2');
