@@ -159,6 +159,8 @@ typedef struct {
 typedef struct {
     uint32_t                      generation;  /* 0: nobody's */
     ngx_pid_t                     pid;
+    uint64_t                      started;     /* its process; 0: not known */
+    time_t                        looked;      /* whether it still is that */
     ngx_http_sandbox_counters_t   counters;
 } ngx_http_sandbox_worker_t;
 

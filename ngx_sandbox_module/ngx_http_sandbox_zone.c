@@ -12,7 +12,7 @@
 #define NGX_HTTP_SANDBOX_WALK          4096    /* buckets at once */
 
 #define NGX_HTTP_SANDBOX_ZONE_MAGIC    0x73627831
-#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   12
+#define NGX_HTTP_SANDBOX_ZONE_LAYOUT   13
 
 /* Of the header: see _node.h. */
 #define NGX_HTTP_SANDBOX_ZONE_STAYS                                           \
