@@ -325,10 +325,17 @@ ngx_http_sandbox_limit_number(ngx_conf_t *cf, ngx_str_t *value,
     n = ngx_atoi(value->data, value->len);
 
     if (n < min || n > NGX_HTTP_SANDBOX_LIMIT_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid number \"%V\": must be %i to %i%s", value,
-                           min, (ngx_int_t) NGX_HTTP_SANDBOX_LIMIT_MAX,
-                           min ? ", or \"off\"" : "");
+        if (min) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid number \"%V\": must be 1 to %i, or "
+                               "\"off\"", value,
+                               (ngx_int_t) NGX_HTTP_SANDBOX_LIMIT_MAX);
+        } else {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid burst \"%V\": must be 0 to %i", value,
+                               (ngx_int_t) NGX_HTTP_SANDBOX_LIMIT_MAX);
+        }
+
         return NGX_ERROR;
     }
 

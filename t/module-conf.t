@@ -78,7 +78,7 @@ for my $c (['sandbox_wake_timeout 10ms', qr/100ms to 1h/],
     ['sandbox_call_timeout 0', qr/1s to 10m/],
     ['sandbox_limit_requests 0', qr/must be 1 to 1000000, or "off"/],
     ['sandbox_limit_requests 1000001', qr/must be 1 to 1000000, or "off"/],
-    ['sandbox_limit_requests 1 burst=x', qr/must be 0 to 1000000 in/],
+    ['sandbox_limit_requests 1 burst=x', qr/invalid burst "x": must be 0 to/],
     ['sandbox_limit_connections 0', qr/must be 1 to 1000000, or "off"/],
     ['sandbox_wake maybe', qr/"on" or "off"/])
 {
