@@ -111,6 +111,20 @@ is($r->{code} // $r->{json}{code} // '', 'insufficient_memory',
     'and what has no memory left is refused') or diag(json_encode($r));
 $s->api(DELETE => "/v1/sandbox/$_", %slow) for qw(large none);
 
+# ---- what has become something else goes, with its disk
+
+ok(warm(1), 'one waits again');
+$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'changed' });
+is(stats()->{images}{vm}{reserved}, 1, 'and is had by another one');
+$r = $s->api(PATCH => '/v1/sandbox/changed', %slow, json => {
+    resources => { disk => '256M' } });
+is($r->{status}, 200, 'that is to be another machine')
+    or diag(json_encode($r));
+is(run('changed', 'echo here'), 'here', 'starts');
+is(-s sprintf('%s/machines/%08x/disk', $s->{state}, Vm::slot($s, 'changed')),
+    256 << 20, 'with a disk of its own size');
+is($s->api(DELETE => '/v1/sandbox/changed', %slow)->{status}, 204, 'it goes');
+
 # ---- images
 
 ok(warm(1), 'one waits again');
