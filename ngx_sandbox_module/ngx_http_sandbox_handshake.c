@@ -243,7 +243,9 @@ ngx_http_sandbox_line_failed(ngx_http_request_t *r, ngx_http_sandbox_peer_t *p,
  * below 200 for the final one: in both cases it would pass a guest's raw bytes
  * on to the client, behind the back of all checks of headers.  Here the former
  * is a bad gateway, and informational responses are dropped; the buffer for
- * headers bounds how many there can be.
+ * headers bounds how many there can be.  Early hints are not for nginx, either,
+ * where it knows them: it begins the buffer anew behind each, so that a guest
+ * could send them, and have memory taken for them, without end.
  */
 
 ngx_int_t
@@ -270,6 +272,12 @@ ngx_http_sandbox_process_header(ngx_http_request_t *r)
 
         p->process_header = u->process_header;
         u->process_header = ngx_http_sandbox_process_header;
+
+#ifdef NGX_HTTP_UPSTREAM_EARLY_HINTS
+        if (rc == NGX_HTTP_UPSTREAM_EARLY_HINTS) {
+            rc = NGX_OK;
+        }
+#endif
 
         if (r->http_version != version) {
             r->http_version = version;
