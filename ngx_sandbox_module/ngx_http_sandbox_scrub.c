@@ -3,7 +3,8 @@
  * and on the API `?authorization=`.  They are taken out of the request itself
  * as soon as it is read, and again right before it is logged for those that
  * never got so far: neither a log nor a variable nor what is behind the edge
- * sees them.
+ * sees them.  A page that is shown at such an address, as an error_page of
+ * one's own is, names it in the Referer of what it loads.
  */
 
 #include "ngx_http_sandbox.h"
@@ -17,6 +18,8 @@ static ngx_int_t ngx_http_sandbox_scrub(ngx_http_request_t *r,
 static ngx_int_t ngx_http_sandbox_scrub_uri(ngx_http_request_t *r,
     ngx_str_t *uri, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t ngx_http_sandbox_scrub_line(ngx_http_request_t *r,
+    ngx_str_t *name);
+static ngx_int_t ngx_http_sandbox_scrub_referer(ngx_http_request_t *r,
     ngx_str_t *name);
 static void ngx_http_sandbox_scrub_cleanup(void *data);
 
@@ -62,6 +65,12 @@ ngx_http_sandbox_scrub(ngx_http_request_t *r, ngx_str_t *name)
     u_char              *p;
     ngx_str_t           *value, *where, args, ignored;
     ngx_pool_cleanup_t  *cln;
+
+    if (r->headers_in.referer
+        && ngx_http_sandbox_scrub_referer(r, name) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
     where = r->uri.len ? &r->args : &r->request_line;
 
@@ -186,6 +195,43 @@ ngx_http_sandbox_scrub_line(ngx_http_request_t *r, ngx_str_t *name)
 
     r->request_line.data = first;
     r->request_line.len = last - first;
+
+    return NGX_OK;
+}
+
+
+/* Where there are several, nginx logs the first, and passes all. */
+
+static ngx_int_t
+ngx_http_sandbox_scrub_referer(ngx_http_request_t *r, ngx_str_t *name)
+{
+    u_char                     *p;
+    sandbox_taken               taken;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
+
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
+
+    while ((h = ngx_http_sandbox_each_header(r, &at, "referer", 7))) {
+
+        if (h->value.len == 0
+            || ngx_strnstr(h->value.data, (char *) name->data, h->value.len)
+               == NULL)
+        {
+            continue;
+        }
+
+        p = ngx_pnalloc(r->pool, h->value.len + 1);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        h->value.len = sandbox_argument_cut((char *) p, (char *) h->value.data,
+                                            h->value.len, (char *) name->data,
+                                            name->len, &taken);
+        h->value.data = p;
+        p[h->value.len] = '\0';
+    }
 
     return NGX_OK;
 }

@@ -406,6 +406,16 @@ is($e->get($at, '/', headers => [%own ? map { [$_, $own{$_}] } keys %own : (),
 $e->raw("GET /?sandbox_link=$token HTTP/9.9\r\nHost: $at\r\n\r\n");
 $e->raw("GET /?sandbox_link=$token HTTP/1.1\r\nHost: $at\r\nBad header\r\n\r\n");
 get($path, %nav);
+like($e->get($at, '/r', headers => [(map { [$_, $own{$_}] } keys %own),
+    ['Cookie', $cookie], ['Referer', "http://$at/x?a=b&sandbox_link=$token"],
+    ['Referer', "http://$at/y?sandbox_link=$token&c=d"]])->{status},
+    qr/^(?:200|400)$/, 'two pages at the address of a link');
+$r = get('/r', %own, Cookie => $cookie,
+    Referer => "http://$at/x?a=b&sandbox_link=$token");
+like($r->{json}{head}, qr{^Referer: http://localhost:8000/x\?a=b\r$}m,
+    'a page at the address of a link is named without it');
+$e->get('8000-nobody.preview.test', '/',
+    headers => { Referer => "http://$at/?sandbox_link=$token" });
 $e->stop;
 
 my $everything = $agent->log . $other->log;
