@@ -13,6 +13,7 @@
 
 
 static ngx_int_t ngx_http_sandbox_scrub_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sandbox_scrub_log_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sandbox_scrub(ngx_http_request_t *r,
     ngx_str_t *name);
 static ngx_int_t ngx_http_sandbox_scrub_uri(ngx_http_request_t *r,
@@ -56,6 +57,53 @@ ngx_http_sandbox_scrub_handler(ngx_http_request_t *r)
     return sscf->domains ? ngx_http_sandbox_scrub(r,
                                                  &ngx_http_sandbox_scrub_link)
                          : NGX_DECLINED;
+}
+
+
+/*
+ * Cookies and tickets are the gate's to take; what nginx has answered before
+ * the gate, as where a rate is limited, still has them.
+ */
+
+static ngx_int_t
+ngx_http_sandbox_scrub_log_handler(ngx_http_request_t *r)
+{
+    ngx_str_t                     entry;
+    sandbox_taken                 taken;
+    ngx_table_elt_t              *h;
+    ngx_http_sandbox_header_t     at;
+    ngx_http_sandbox_srv_conf_t  *sscf;
+
+    if (ngx_http_sandbox_scrub_handler(r) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_http_sandbox_module);
+
+    if (!sscf->api && sscf->domains == NULL && r->headers_in.server.len) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
+
+    while ((h = ngx_http_sandbox_each_header(r, &at, "cookie", 6))) {
+        if (ngx_http_sandbox_cookie_cut(r, h, &taken) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
+    ngx_str_null(&entry);
+
+    while ((h = ngx_http_sandbox_each_header(r, &at, "sec-websocket-protocol",
+                                             22)))
+    {
+        if (ngx_http_sandbox_ticket_cut(r, h, &entry) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -286,7 +334,7 @@ ngx_http_sandbox_scrub_init(ngx_conf_t *cf)
     ngx_memmove(h + 1, h, (cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.nelts - 1)
                           * sizeof(ngx_http_handler_pt));
 
-    h[0] = ngx_http_sandbox_scrub_handler;
+    h[0] = ngx_http_sandbox_scrub_log_handler;
 
     return NGX_OK;
 }

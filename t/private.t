@@ -21,6 +21,7 @@ alarm_after(240);
 
 my $e = Edge->new(workers => 2, server_conf => <<'EOC', more_servers => <<'EOC');
         error_page 418 /never;
+        location = /returned { return 204; }
 EOC
     log_format all '$request|$request_uri|$args|$query_string|$http_cookie|'
                    '$cookie___Host_sandbox|$arg_sandbox_link|$http_referer|'
@@ -414,6 +415,8 @@ $r = get('/r', %own, Cookie => $cookie,
     Referer => "http://$at/x?a=b&sandbox_link=$token");
 like($r->{json}{head}, qr{^Referer: http://localhost:8000/x\?a=b\r$}m,
     'a page at the address of a link is named without it');
+is(get('/returned', %own, Cookie => "e=f; $cookie")->{status}, 204,
+    'answered before the gate');
 $e->get('8000-nobody.preview.test', '/',
     headers => { Referer => "http://$at/?sandbox_link=$token" });
 $e->stop;
@@ -430,6 +433,8 @@ for my $secret (@secrets) {
         split /\n/, slurp($e->{error_log});
     is("@lines", '', 'or into the error log');
 }
+like(slurp("$e->{ngx}/all.log"), qr{^GET /returned HTTP[^|]*(?:\|[^|]*){3}\|e=f\|}m,
+    "of cookies, the app's own are logged");
 like(slurp("$e->{ngx}/all.log"), qr{^GET /a/b\?c=d HTTP/1\.1\|/a/b\?c=d\|c=d}m,
     'a link is logged without its token');
 unlike($everything, qr/^cookie: *\r?$/mi, 'no empty Cookie header');

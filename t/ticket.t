@@ -28,6 +28,7 @@ my $e = Edge->new(workers => 4, more_servers => <<'EOC');
         sandbox_api on;
         sandbox_api_query_auth on;
         sandbox_api_keys %%DIR%%/keys;
+        location = /returned { return 204; }
         location / {
             include %%PROXY%%;
             proxy_pass http://sandboxes;
@@ -209,6 +210,9 @@ $e->raw("GET /v1/sandbox/demo/pty?$q HTTP/1.1\r\nBad header\r\n"
 
 # ---- nobody sees them
 
+is($e->get('query.test', '/returned', headers =>
+    { 'Sec-WebSocket-Protocol' => ticket('demo')->{json}{protocol} })
+    ->{status}, 204, 'answered before the gate');
 $e->stop;
 push @seen, $Edge::KEY;
 my $inside = $agent->log . $other->log;
