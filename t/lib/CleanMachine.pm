@@ -68,9 +68,10 @@ sub packages {
     my ($release) = @_;
 
     return 'adduser,ca-certificates,crun,curl,debhelper,dpkg-dev,e2fsprogs,gcc,'
-        . 'git,iproute2,libarchive-dev,libc6-dev,libjansson-dev,libseccomp-dev,'
-        . 'libsqlite3-dev,libssl-dev,libuv1-dev,make,nghttp2-client,nginx,'
-        . 'nginx-dev,openssl,perl,pkgconf,procps,python3,uidmap,util-linux,'
+        . 'git,iproute2,libarchive-dev,libc6-dev,libjansson-dev,'
+        . 'libnftables-dev,libseccomp-dev,libsqlite3-dev,libssl-dev,libuv1-dev,'
+        . 'make,nghttp2-client,nginx,nginx-dev,openssl,perl,pkgconf,procps,'
+        . 'python3,uidmap,util-linux,'
         . ($release eq 'bookworm' ? 'node-llhttp' : 'libllhttp-dev');
 }
 
