@@ -354,6 +354,7 @@ ngx_http_sandbox_private_fetch(ngx_http_request_t *r, sandbox_pass *pass)
     ngx_http_sandbox_private_header(r, &fetch.site, "sec-fetch-site");
     ngx_http_sandbox_private_header(r, &fetch.mode, "sec-fetch-mode");
     ngx_http_sandbox_private_header(r, &fetch.dest, "sec-fetch-dest");
+    ngx_http_sandbox_private_header(r, &fetch.purpose, "sec-purpose");
 
     return sandbox_fetch_allowed(&fetch);
 }

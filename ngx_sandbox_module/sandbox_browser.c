@@ -319,7 +319,15 @@ sandbox_fetch_allowed(const sandbox_fetch *f)
                                  f->host.len);
     }
 
-    if (span_is(f->site, "same-origin") || span_is(f->site, "none")) {
+    if (span_is(f->site, "same-origin")) {
+        return 1;
+    }
+
+    if (f->purpose.len > 0) {
+        return 0;
+    }
+
+    if (span_is(f->site, "none")) {
         return 1;
     }
 

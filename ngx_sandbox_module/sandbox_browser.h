@@ -76,12 +76,15 @@ typedef struct {
     sandbox_span  site;         /* Sec-Fetch-Site, -Mode, -Dest */
     sandbox_span  mode;
     sandbox_span  dest;
+    sandbox_span  purpose;      /* Sec-Purpose */
 } sandbox_fetch;
 
 /*
  * Whether a cookie counts: a WebSocket of the host's own pages; a request of
  * its own, or one that nobody's page has made; a GET that fills a window, or
- * a frame where that is allowed.  Siblings of a preview are "same-site".
+ * a frame where that is allowed.  Siblings of a preview are "same-site".  What
+ * is loaded ahead, which a page of anybody's can ask for and nobody sees, only
+ * counts as the host's own: Chromium says "none" of it, whoever has asked.
  */
 int sandbox_fetch_allowed(const sandbox_fetch *fetch);
 

@@ -124,6 +124,12 @@ for my $case (
     ['a frame', qq{new Promise(ok => { const i = document.createElement("iframe"); i.onload = () => ok("done"); i.src = "$own/x7"; document.body.append(i) })}],
     ['a form', qq{new Promise(ok => { const i = document.createElement("iframe"); i.name = "t"; document.body.append(i); const f = document.createElement("form"); f.action = "$own/x8"; f.method = "POST"; f.target = "t"; document.body.append(f); i.onload = () => ok("done"); f.submit() })}],
     ['an object', qq{new Promise(ok => { const i = document.createElement("object"); i.onload = () => ok("loaded"); i.onerror = () => ok("failed"); i.data = "$own/x9"; document.body.append(i) })}],
+    ['an EventSource', qq{new Promise(ok => { const i = new EventSource("$own/xa", {withCredentials: true}); i.onopen = () => ok("open"); i.onerror = () => { i.close(); ok("failed") } })}],
+    ['a style', qq{new Promise(ok => { const i = document.createElement("link"); i.rel = "stylesheet"; i.onload = () => ok("loaded"); i.onerror = () => ok("failed"); i.href = "$own/xb"; document.head.append(i) })}],
+    ['a module', qq{import("$own/xc").then(() => "loaded", () => "failed")}],
+    ['a video', qq{new Promise(ok => { const i = document.createElement("video"); i.onloadeddata = () => ok("loaded"); i.onerror = () => ok("failed"); i.src = "$own/xd"; document.body.append(i) })}],
+    ['a worker', qq{new Promise(ok => { const u = URL.createObjectURL(new Blob(["try { importScripts('$own/xe'); postMessage('loaded') } catch { postMessage('failed') }"])); new Worker(u).onmessage = m => ok(m.data) })}],
+    ['a service worker', qq{navigator.serviceWorker.register("$own/xf", {scope: "$own/"}).then(() => "registered", () => "failed")}],
 )
 {
     my ($what, $code) = @$case;
@@ -131,6 +137,29 @@ for my $case (
     $p->eval($code);
     is(reached(), '', "$what does not reach it");
 }
+
+# What is sent without an answer that a page could wait for, and what is loaded
+# ahead, where the browser does so.
+$p->eval(qq{navigator.sendBeacon("$own/z1", "x");
+    const a = document.createElement("a"); a.href = "#"; a.ping = "$own/z2";
+    document.body.append(a); a.click();
+    const f = document.createElement("link"); f.rel = "prefetch";
+    f.href = "$own/z3"; document.head.append(f);
+    const r = document.createElement("script"); r.type = "speculationrules";
+    r.textContent = JSON.stringify({prefetch: [{source: "list",
+        urls: ["$own/z4"], eagerness: "immediate"}], prerender: [{source:
+        "list", urls: ["$own/z5"], eagerness: "immediate"}]});
+    document.head.append(r); 1});
+my $came = sub { join ' ', sort keys %{ { map { $_ => 1 }
+    (slurp("$e->{ngx}/access.log") // '') =~ m{ /(z\d) }g } } };
+wait_for(sub { $came->() eq 'z1 z2 z3 z4 z5' }, 30);
+like($came->(), qr/^z1\b/, 'a beacon and others: ' . $came->());
+is(reached(), '', 'none reaches it');
+$p->eval(qq{location.href = "$own/z4"; 1});
+ok($p->wait(sub { $p->url eq "$own/z4" }, 30), 'who then goes there');
+is($p->status, 200, 'gets there');
+is(reached(), '/z4', 'and not what was loaded ahead');
+$p->open(page_at($sibling, '<title>evil</title><body></body>'));
 
 # A form that fills the window.
 $p->eval(qq{const g = document.createElement("form"); g.action = "$own/y1"; g.method = "POST"; document.body.append(g); g.submit(); 1});

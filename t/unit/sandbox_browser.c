@@ -292,6 +292,18 @@ test_fetch(void)
 
     memset(&f, 0, sizeof(f));
     f.get = 1;
+    f.mode = span("navigate");
+    f.dest = span("document");
+    f.purpose = span("prefetch");
+    f.site = span("same-origin");
+    ok(sandbox_fetch_allowed(&f), "loaded ahead by the host's page");
+    f.site = span("none");
+    ok(!sandbox_fetch_allowed(&f), "by who knows whom");
+    f.site = span("same-site");
+    ok(!sandbox_fetch_allowed(&f), "by a sibling");
+
+    memset(&f, 0, sizeof(f));
+    f.get = 1;
     f.websocket = 1;
     f.host = span("a:1");
     f.origin = span("http://a:1");
