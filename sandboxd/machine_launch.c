@@ -497,6 +497,12 @@ files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
     fds[VM_FD_MEMORY] = file_make(l, dir, "memory");
     fds[VM_FD_STATE] = file_make(l, dir, "state");
     fds[VM_FD_END] = file_make(l, dir, "end");
+    fds[VM_FD_CONSOLE] = openat(dir, "console", O_RDWR | O_CREAT | O_CLOEXEC
+                                | O_NOFOLLOW, 0600);
+    if (fds[VM_FD_CONSOLE] == -1) {
+        return box_failed(err, "console");
+    }
+
     fds[VM_FD_CONTROL] = control_open(dir);
 
     if (l->unused && owner_open(l, fds) != 0) {
@@ -533,7 +539,6 @@ keeper_start(machine_launch *l, const vm_order *order, int fds[VM_FDS],
     }
 
     l->log = log[0];
-    fds[1] = log[1];
     fds[VM_FD_LOG] = log[1];
 
     if (pipe2(to, O_CLOEXEC) == -1) {
@@ -554,7 +559,6 @@ keeper_start(machine_launch *l, const vm_order *order, int fds[VM_FDS],
     }
 
     close(log[1]);
-    fds[1] = -1;
     fds[VM_FD_LOG] = -1;
     fds[VM_FD_ORDER] = -1;
 }

@@ -36,6 +36,7 @@
 #define VM_NAME           "sandboxd-vm"
 
 /* Descriptors at its start. */
+#define VM_FD_CONSOLE     1         /* a file: what the guest said last */
 #define VM_FD_LOG         2         /* lines for sandboxd's log */
 #define VM_FD_LISTEN      3         /* the agent's socket */
 #define VM_FD_ORDER       4
@@ -61,6 +62,7 @@
 #define VM_TEXT_MAX       32768     /* of the VMM's arguments */
 #define VM_BOOT_MAX       (1024 * 1024)
 #define VM_END_MAX        200
+#define VM_WHY_MAX        256
 #define VM_WOKEN_MAX      64
 
 #define VM_TAP            "tap0"
@@ -142,8 +144,8 @@ void vm_main(void) __attribute__((noreturn));
 
 /* vm_main.c: under the number that the VMM is told. */
 void vm_fd_place(int fd, int want);
-/* The last thing that a keeper does.  Without a reason, what it should have gone
- * on from stays if it was not used. */
+/* The last thing that a keeper does.  Without a reason, what it should have
+ * gone on from stays if it was not used. */
 void vm_end(int status, const char *why) __attribute__((noreturn));
 /* Asks the agent for the end. */
 void vm_stop(void);
@@ -246,15 +248,28 @@ int vm_ask_event(vm_ask *a);
 bool vm_ask_retry(vm_ask *a);
 void vm_ask_end(vm_ask *a);
 
-/* vm_console.c: pure but for VM_FD_LOG. */
+/* vm_console.c: pure but for VM_FD_LOG and the file, which is text at any time,
+ * of all runs of a machine, and never longer than VM_CONSOLE_MAX. */
+#define VM_CONSOLE_MAX    65536
+
 typedef struct {
+    int     file;                       /* 0: nothing is kept */
+    size_t  kept;                       /* bytes in it */
     char    line[512];
     size_t  len;
     bool    ready;                      /* VM_READY was said */
     char    last[VM_END_MAX];           /* the last line that says something */
     char    panic[VM_END_MAX];          /* "": the guest's kernel lives */
+    char    killed[64];                 /* by it, for want of memory, the last
+                                           time: "123 (node)"; "": nothing */
 } vm_console;
 
+/* The file is that of all runs, or a new one. */
+void vm_console_open(vm_console *c, int file);
 void vm_console_take(vm_console *c, const char *text, size_t len);
+/* Why the machine has ended, with the VMM's status, in one line; "" if that was
+ * in order.  Returns the keeper's status. */
+int vm_console_end(const vm_console *c, int status, bool asked,
+    char why[VM_WHY_MAX]);
 
 #endif

@@ -18,11 +18,11 @@
 #include "sandboxd/vmm.h"
 
 #define EVENTS         64
-#define LOOK_MS        500      /* for an agent that didn't say that it listens */
+#define LOOK_MS        500      /* for an agent that was mute */
 #define DESCRIPTORS    16384
 #define CONSOLE_ROUND  4096
 #define AGAIN_LOOK_MS  50       /* for a machine that goes on */
-#define LATE_MS        500      /* for the VMM's end, behind another process's */
+#define LATE_MS        500      /* for the VMM's end, behind another's */
 #define UNSAVED_MS     5000     /* for the end of one that can't be saved: its
                                    disk is written, its agent may be mute */
 
@@ -302,37 +302,21 @@ monitor_event(void)
 static void
 vmm_ended(int status)
 {
-    char  why[VM_END_MAX + 64];
+    char  why[VM_WHY_MAX];
 
     /* What it said last is in the pipe. */
     console_event();
     console_event();
 
-    if (vm_text.panic[0] != '\0') {
-        snprintf(why, sizeof(why), "the guest's kernel panicked: %s",
-                 vm_text.panic);
-        vm_end(70, why);
-    }
-
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        vm_end(0, "");
-    }
-
     /* It was not its fault. */
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && vm_again_kept())
+    if (vm_text.panic[0] == '\0' && WIFSIGNALED(status)
+        && WTERMSIG(status) == SIGKILL && vm_again_kept())
     {
         stop_kill();
     }
 
-    if (WIFSIGNALED(status)) {
-        snprintf(why, sizeof(why), "the virtual machine was ended by signal "
-                 "%d", WTERMSIG(status));
-        vm_end(128 + WTERMSIG(status), why);
-    }
-
-    snprintf(why, sizeof(why), "the virtual machine ended with status %d: %s",
-             WEXITSTATUS(status), vm_text.last);
-    vm_end(WEXITSTATUS(status), why);
+    status = vm_console_end(&vm_text, status, vm_stopping, why);
+    vm_end(status, why);
 }
 
 
@@ -568,6 +552,7 @@ vm_main(void)
     }
 
     memcpy(vm_key, order->key, sizeof(vm_key));
+    vm_console_open(&vm_text, VM_FD_CONSOLE);
     host_make(order);
 
     way.connect = vm_kind->connect;

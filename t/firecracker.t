@@ -340,6 +340,23 @@ for my $f ({ id => 'fork4' }, { id => 'fork5', ephemeral => JSON::PP::true }) {
         'destroyed');
 }
 
+# ---- what a machine says last
+
+my $last_words = "$dir/console";
+sub said { return slurp($last_words) // '' }
+
+like(said(), qr/info: init: ready/, 'what a machine has said is kept');
+open(my $console, '>', '/proc/' . Firecracker::vmm($s, 'one') . '/fd/2')
+    or die "console: $!";
+syswrite($console, "said $_ times\n") for 1 .. 20_000;
+syswrite($console, "\e[2Jthe last\n");
+close $console;
+ok(wait_for(sub { said() =~ /^\?\[2Jthe last$/m }, 60), '... to the last');
+cmp_ok(-s $last_words, '<=', 65536, '... however much that is');
+like(said(), qr/^said 20000 times$/m, '... not the beginning');
+unlike(said(), qr/^said 1 times$/m, '... which is gone');
+is((stat $last_words)[2] & 07777, 0600, "... and nobody else's");
+
 # ---- ends
 
 kill 'KILL', Firecracker::vmm($s, 'one');
@@ -347,6 +364,7 @@ ok(state_within('one', 'asleep', 20), 'a VMM that is killed');
 like(record('one')->{reason}, qr/virtual machine was ended by signal 9/,
     '... is the reason');
 is(run('one', 'echo up'), 'up', 'the next request starts it');
+like(said(), qr/the last\n.*init: ready/s, '... and what it said before stays');
 is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
 spew("$dir/state", 'nonsense');
 is(run('one', 'echo up'), 'up', 'it starts without a memory that is none');

@@ -237,6 +237,8 @@ $s->api(POST => '/v1/sandbox/one/api/process/start', %slow,
     json => { command => 'echo c > /proc/sysrq-trigger' });
 ok(state_within('one', 'asleep', 40), "its kernel's panic ends it");
 like(record('one')->{reason}, qr/kernel panicked: sysrq/, 'and is the reason');
+like(slurp("$machine/console"), qr/Kernel panic - not syncing: sysrq/,
+    '... which its console has to the last');
 isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');
 is(run('one', 'cat /workspace/kept'), 'kept', 'with its files');
 

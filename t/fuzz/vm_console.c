@@ -57,13 +57,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (whole.len >= sizeof(whole.line) || whole.len != parts.len
         || memcmp(whole.line, parts.line, whole.len) != 0
         || whole.ready != parts.ready || strcmp(whole.last, parts.last) != 0
-        || strcmp(whole.panic, parts.panic) != 0)
+        || strcmp(whole.panic, parts.panic) != 0
+        || strcmp(whole.killed, parts.killed) != 0)
     {
         abort();
     }
 
     check(whole.last, sizeof(whole.last));
     check(whole.panic, sizeof(whole.panic));
+    check(whole.killed, sizeof(whole.killed));
 
     return 0;
 }
