@@ -136,6 +136,13 @@ machine_templates_open(machine_driver *m, error **err)
         return -1;
     }
 
+    /* Nobody has seen a memory go on under another cid. */
+    if (m->vmm->cid && m->base.host.templates > 0) {
+        log_warn("%s: no templates are made with the channel %s: machines boot",
+                 m->vmm->driver, m->vmm->channel);
+        m->base.host.templates = 0;
+    }
+
     /* What an earlier sandboxd didn't come to an end with. */
     template_path(m, NEW, path);
     (void) machine_dir_remove(path, NULL);

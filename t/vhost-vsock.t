@@ -24,7 +24,7 @@ Vm->plan;
 alarm_after(2800);
 
 my $s = System->start(driver => 'qemu', daemon_args => ['--qemu-channel',
-    'vhost-vsock'], http_conf => 'sandbox_wake_timeout 590s; '
+    'vhost-vsock', '--templates', 1], http_conf => 'sandbox_wake_timeout 590s; '
     . 'sandbox_call_timeout 595s;');
 my %slow = (timeout => 600);
 
@@ -96,6 +96,8 @@ cmp_ok($cid, '>=', 1 << 30, 'it has a cid');
 like(join(' ', split /\0/, slurp('/proc/' . Vm::qemu($s, 'one') . '/cmdline')),
     qr/vhost-vsock-device,guest-cid=$cid,/, '... which is the machine\'s');
 is(directly('one', sub { ping('one') }), 200, 'nginx reaches it by itself');
+like(slurp($s->{daemon_log}), qr/no templates are made with the channel vhost-/,
+    'templates are not for this channel, which the log says');
 
 my $big = join '', map { chr($_ * 7919 & 255) } 1 .. 300_000;
 ok(directly('one', sub {
