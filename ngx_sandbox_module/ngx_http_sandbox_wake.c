@@ -15,7 +15,9 @@
 #define NGX_HTTP_SANDBOX_WAKE_TICK     200     /* lets go whatever happens */
 #define NGX_HTTP_SANDBOX_WAKE_TRIES    5       /* so far apart, then twice */
 #define NGX_HTTP_SANDBOX_WAKE_TRY_MAX  2000    /* as much each time */
-#define NGX_HTTP_SANDBOX_START_TIMEOUT 120000
+#define NGX_HTTP_SANDBOX_START_TIMEOUT 930000  /* sandboxd answers before: at
+                                                  most 300 s in the queue, 600
+                                                  s of a start, 15 s more */
 #define NGX_HTTP_SANDBOX_RELEASE       64      /* at once, over all workers */
 
 
