@@ -10,11 +10,11 @@
 #include "common/log.h"
 #include "sandboxd/agent_log.h"
 
-#define PIPE_SIZE    16384
-#define PIECE        4096       /* is taken at once ... */
-#define PAUSE_MS     5000       /* ... and then nothing for so long */
-#define WORDS_MAX     1024
-#define KILL         "ut of memory: Killed process "   /* of a machine's kernel */
+#define PIPE_SIZE  16384
+#define PIECE      4096         /* is taken at once ... */
+#define PAUSE_MS   5000         /* ... and then nothing for so long */
+#define WORDS_MAX  1024
+#define KILL       "ut of memory: Killed process "  /* of a machine's kernel */
 
 struct agent_log {
     uv_poll_t   poll;

@@ -257,8 +257,8 @@ void box_start_probe(box_start *s);
 /* The end: it runs; or it waits for whose it is. */
 void box_start_done(box_start *s);
 void box_start_prepared(box_start *s);
-/* One that was prepared, but for something else: ends it, and deletes its files,
- * then starts the slot by fresh(). */
+/* One that was prepared, but for something else: ends it, and deletes its
+ * files, then starts the slot by fresh(). */
 void box_replace(box *b, bool files, const driver_spec *spec,
     uint64_t timeout_ms, driver_started cb, void *data, box_fresh fresh);
 /* The box is gone before the agent has answered. */

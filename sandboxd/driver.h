@@ -96,8 +96,8 @@ typedef void (*driver_measured)(void *data, const driver_stats *stats,
 typedef void (*driver_checked)(void *data, bool changed, error *err);
 
 /* Called once when the PID 1 of a sandbox that was started, prepared or adopted
- * has ended, however it did.  status is a wait status, or -1 where the kernel no
- * longer tells; why says more, or is NULL. */
+ * has ended, however it did.  status is a wait status, or -1 where the kernel
+ * no longer tells; why says more, or is NULL. */
 typedef void (*driver_exited)(void *data, uint32_t slot, int status,
     const char *why);
 
@@ -105,10 +105,11 @@ typedef void (*driver_exited)(void *data, uint32_t slot, int status,
 typedef enum {
     SLOT_NOBODYS,               /* nothing */
     SLOT_IDLE,                  /* the writable layer */
-    SLOT_ENDING,                /* the same; what runs there was told to end, and
-                                   should come to that, if it doesn't take
+    SLOT_ENDING,                /* the same; what runs there was told to end,
+                                   and should come to that, if it doesn't take
                                    long */
-    SLOT_RUNS                   /* all of it, also where adopt() wasn't called */
+    SLOT_RUNS                   /* all of it, also where adopt() wasn't
+                                   called */
 } slot_use;
 
 typedef slot_use (*driver_slot_use)(void *data, uint32_t slot);

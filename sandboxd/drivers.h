@@ -18,7 +18,7 @@ typedef struct {
     driver_host   hosts[CONFIG_DRIVERS];
     const char   *names[CONFIG_DRIVERS][CONFIG_IMAGES_MAX];
     const char   *paths[CONFIG_DRIVERS][CONFIG_IMAGES_MAX];
-    unsigned      image_runtimes[CONFIG_IMAGES_MAX + 1];    /* bits; and "host" */
+    unsigned      image_runtimes[CONFIG_IMAGES_MAX + 1];  /* bits; and "host" */
 } drivers;
 
 /* base is what all of them are told.  -1: error set; then, too, what there is

@@ -183,7 +183,8 @@ vsock_parse(endpoint *dst, json_t *in, error **err)
         || json_integer_value(cid) > (json_int_t) ENDPOINT_CID_MAX)
     {
         return member_error(err, "cid", "must be the cid of a virtual "
-                            "machine, an integer from 3 on, or 1, this machine");
+                            "machine, an integer from 3 on, or 1, this "
+                            "machine");
     }
 
     dst->cid = (uint32_t) json_integer_value(cid);

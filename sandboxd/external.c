@@ -327,8 +327,8 @@ look_begin(external_look *look, const driver_spec *spec)
     look->probe = external_probe_start(look->x->host.loop,
                                        (struct sockaddr *) &addr, len,
                                        spec->endpoint->kind == ENDPOINT_UNIX
-                                       ? spec->endpoint->port : 0, spec->key, on_look_probed, look,
-                                       &look->err);
+                                       ? spec->endpoint->port : 0, spec->key,
+                                       on_look_probed, look, &look->err);
 
     return look->probe != NULL ? 0 : -1;
 }

@@ -125,9 +125,9 @@ void lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
 void lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
 
-/* Makes the files of a slot that no record has yet from those of a sandbox; then
- * calls back, later than now: with its memory, or only with its disk; with an
- * error if the lifecycle was closed meanwhile and didn't wait. */
+/* Makes the files of a slot that no record has yet from those of a sandbox;
+ * then calls back, later than now: with its memory, or only with its disk; with
+ * an error if the lifecycle was closed meanwhile and didn't wait. */
 typedef void (*lifecycle_forked)(void *data, bool memory, error *err);
 
 void lifecycle_fork(lifecycle *lc, sandbox *sb, uint32_t slot,

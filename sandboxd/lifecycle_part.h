@@ -9,7 +9,7 @@
 #include "sandboxd/runfile.h"
 
 #define LIFECYCLE_GRACE_MS  2000    /* between SIGTERM and SIGKILL; of one */
-#define MACHINE_GRACE_MS    10000   /* that has to write what it has in memory */
+#define MACHINE_GRACE_MS    10000   /* that has to write what is in memory */
 #define LIFECYCLE_SLEEP_MS  120000  /* for what keeps memory */
 
 void queue_init(sandbox_queue *q);
@@ -59,9 +59,9 @@ void sleepers_look(lifecycle *lc, sandbox *sb);
 void expire_init(lifecycle *lc);
 void expire_schedule(lifecycle *lc, sandbox *sb);
 
-/* Its network (lifecycle_net.c): begun after the driver has started it, 1: it is
- * being made, and lifecycle_run_started() is called then; of one that was taken
- * over. */
+/* Its network (lifecycle_net.c): begun after the driver has started it, 1: it
+ * is being made, and lifecycle_run_started() is called then; of one that was
+ * taken over. */
 int network_begin(lifecycle *lc, sandbox *sb, const driver_handle *handle,
     error **err);
 /* It has what its options say. */

@@ -115,7 +115,9 @@ machine_health(driver *d, error **err)
     }
 
     for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-        if (needed[i].path != NULL && access(needed[i].path, needed[i].mode) == -1) {
+        if (needed[i].path != NULL
+            && access(needed[i].path, needed[i].mode) == -1)
+        {
             return error_set(err, 503, "driver", "%s: %s", needed[i].what,
                              strerror(errno));
         }

@@ -125,8 +125,8 @@ void machine_kept_word(const machine_launch *l, const char *args, size_t len,
 int machine_kept_open(int dir, const char *word, const char *boot_id,
     char former[33], int *state);
 void machine_kept_mark(const char *boot_id, char mark[VM_WOKEN_MAX]);
-/* For a VMM that opens by names: what was found is called VMM_KEPT from here on,
- * else it is removed. */
+/* For a VMM that opens by names: what was found is called VMM_KEPT from here
+ * on, else it is removed. */
 void machine_kept_rename(int dir, bool found);
 /* What was called so for a keeper that has not come to it is what it was. */
 void machine_kept_back(int dir);
@@ -152,8 +152,8 @@ void machine_template_drop(const machine_launch *l);
 void machine_template_want(const machine_launch *l);
 void machine_template_abandon(box_driver *bd);
 
-/* machine_channel.c: the VMM of this driver that this host's options mean; NULL:
- * that can't be had, error set. */
+/* machine_channel.c: the VMM of this driver that this host's options mean;
+ * NULL: that can't be had, error set. */
 const vmm *machine_channel_choose(const driver_host *host, const char *name,
     error **err);
 /* A cid of the host's that nobody has, for as long as the descriptor is open;

@@ -33,7 +33,8 @@ typedef void (*net_done)(void *data, error *err);
 /* The names of a sandbox have other addresses now. */
 typedef void (*net_changed)(void *data, uint32_t slot);
 
-/* The rules stay the caller's; refresh: seconds between two looks at names.  Fails where this host can't enforce them. */
+/* The rules stay the caller's; refresh: seconds between two looks at names.
+ * Fails where this host can't enforce them. */
 net *net_open(uv_loop_t *loop, const net_rules *rules, unsigned refresh,
     net_changed changed, void *data, error **err);
 

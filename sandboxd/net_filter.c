@@ -156,7 +156,8 @@ static const char  chains[] =
 "chain pass { ct state new add @connections { ip saddr ct count over %d } "
 "jump refuse;\n"
 "  accept; }\n"
-"chain postrouting { type nat hook postrouting priority srcnat; policy accept;\n"
+"chain postrouting { type nat hook postrouting priority srcnat; "
+"policy accept;\n"
 "  iifname " LINKS " oifname != " LINKS " masquerade; }\n"
 "}\n";
 

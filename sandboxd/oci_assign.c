@@ -77,8 +77,8 @@ boot_write(oci_start *s)
     close(fd);
 
     if (n != (ssize_t) len) {
-        return error_set(&s->base.err, 503, "start_failed", "the agent can't be "
-                         "told whose sandbox it is");
+        return error_set(&s->base.err, 503, "start_failed", "the agent can't "
+                         "be told whose sandbox it is");
     }
 
     return 0;

@@ -114,7 +114,8 @@ oci_image_refresh(oci_driver *o, uint32_t image, error **err)
     memset(&o->helper, 0, sizeof(o->helper));
     oci_images_note(o);
 
-    if (oci_helper_start(&o->helper, &o->base.host, o->base.dirs, &o->map, err) == -1)
+    if (oci_helper_start(&o->helper, &o->base.host, o->base.dirs, &o->map, err)
+        == -1)
     {
         o->helper = old;
         o->identities[image] = had;

@@ -141,7 +141,8 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
 
     /* What the guest doesn't use any more is the host's again. */
     arg_add(l, "-device");
-    arg_add(l, "virtio-balloon-device,free-page-reporting=on,deflate-on-oom=on");
+    arg_add(l, "virtio-balloon-device,free-page-reporting=on,"
+            "deflate-on-oom=on");
 
     arg_add(l, "-chardev");
     arg_add(l, "socket,id=monitor,fd=%d", VM_FD_MONITOR);

@@ -4,7 +4,8 @@
  *
  * A public sandbox record is
  *
- *   id, tenant (none for the default one), state, image, epoch (0 before the first start)
+ *   id, tenant (none for the default one), state, image, epoch (0 before the
+ *               first start)
  *   createdAt, startedAt (ISO 8601, or null)
  *   expiresAt   when its ttl ends, or null
  *   reason      why it last stopped or failed to start, or null

@@ -49,8 +49,8 @@ tenant *tenant_of_name(registry *r, const char *name);
 void tenant_qualify(const tenant *t, const char *id,
     char name[QUALIFIED_MAX + 1]);
 
-/* Whether the caller may have one more sandbox than there are and than are being
- * made: 403 `quota_exceeded`. */
+/* Whether the caller may have one more sandbox than there are and than are
+ * being made: 403 `quota_exceeded`. */
 int tenant_check_count(const tenant *t, const op_caller *caller, error **err);
 
 /* Counts a start, or says when the next one may be: 429 `quota_exceeded`. */
