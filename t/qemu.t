@@ -233,10 +233,13 @@ for my $round (1, 2) {
 
 # What sleep has kept is used once: a machine that ends begins anew.
 run('one', 'sync');
+$s->exec('one', 'tail /dev/zero', %slow);
 $s->api(POST => '/v1/sandbox/one/api/process/start', %slow,
     json => { command => 'echo c > /proc/sysrq-trigger' });
 ok(state_within('one', 'asleep', 40), "its kernel's panic ends it");
 like(record('one')->{reason}, qr/kernel panicked: sysrq/, 'and is the reason');
+like(record('one')->{reason}, qr/had ended process \d+ \(tail\) for want of/,
+    '... with what it had done before');
 like(slurp("$machine/console"), qr/Kernel panic - not syncing: sysrq/,
     '... which its console has to the last');
 isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');
