@@ -336,7 +336,8 @@ sub obey {
     }
 
     if ($do eq 'event') {
-        $c->{record}{seq} //= ++$self->{seq};
+        $c->{record}{seq} //= ++$self->{seq}
+            if ref $c->{record} eq 'HASH' && $c->{record}{kind};
         $self->tell($c->{record}, 0);
         return {};
     }
