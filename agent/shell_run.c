@@ -551,7 +551,10 @@ shell_look(uv_timer_t *timer)
         shell_write(sh, &b);
         sh->probed = 1;
 
-    } else if (sh->in_pending.len == 0 && shell_in_left(sh) == 0) {
+    } else if (state == 'S' && sh->in_pending.len == 0
+               && shell_in_left(sh) == 0)
+    {
+        /* One that runs, or waits for a page, is on its way. */
         if (sh->looks++ != 0) {
             log_info("a shell lost its report; ended");
             shell_shoot(sh);
