@@ -37,6 +37,8 @@ int main(void) {
     for ( ;; ) pause();
 }
 EOC
+# MACHINES_KERNEL: another directory of a kernel, such as that of `make kernel`.
+my $kernel = $ENV{MACHINES_KERNEL} || Vm::kernel();
 my ($status, undef, $err) = run_command(['gcc', '-O2', '-static', '-o',
     "$dir/init", "$dir/init.c"]);
 die $err if $status != 0;
@@ -72,7 +74,7 @@ sub floor_arguments {
     }
 
     return (@kept, qw(-display none -monitor none -serial stdio -kernel),
-        Vm::kernel() . '/vmlinux', '-initrd', "$dir/initrd");
+        $kernel . '/vmlinux', '-initrd', "$dir/initrd");
 }
 
 sub cpu_of {
@@ -159,7 +161,7 @@ sub driver {
 
     return Driver->new(dir => "$dir/$name", agent => Vm::agent(),
         images => { vm => Vm::image() }, env => { DRIVER => 'qemu',
-        DRIVER_KERNEL => Vm::kernel(), DRIVER_TEMPLATES => $templates });
+        DRIVER_KERNEL => $kernel, DRIVER_TEMPLATES => $templates });
 }
 
 sub median {
