@@ -1,21 +1,15 @@
 /* Networks of sandboxes; see net.h. */
 
-#include <errno.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/log.h"
 #include "sandboxd/net_link.h"
 #include "sandboxd/net_part.h"
 
-#define LOCK_NAME   "sandboxd-network"  /* abstract: of this namespace */
-#define TICK_MS     1000
+#define TICK_MS  1000
 
 
 static bool
@@ -164,6 +158,50 @@ member_leave(member *m)
 }
 
 
+/* Without rules nobody may have a link. */
+static void
+rules_renewed(net *n, error *err)
+{
+    error     *why;
+    member    *m;
+    unsigned   i;
+
+    n->renewing = false;
+
+    if (err == NULL) {
+        log_warn("network: another program has changed the rules of "
+                 "sandboxes; they were made anew");
+    } else {
+        log_error("network: another program has changed the rules of "
+                  "sandboxes, and they can't be made anew: all links are "
+                  "taken away: %s", err->message);
+    }
+
+    for (i = 0; err != NULL && i < BUCKETS; i++) {
+        for (m = n->members[i]; m != NULL; m = m->next) {
+            if (m->leaving) {
+                continue;
+            }
+
+            member_leave(m);
+
+            if (m->cb != NULL) {
+                why = NULL;
+                error_set(&why, 503, "start_failed", "%s", err->message);
+                member_tell(m, why);
+            }
+        }
+    }
+
+    error_free(err);
+
+    if (n->renew_again) {
+        n->renew_again = false;
+        net_jobs_renew(n);
+    }
+}
+
+
 static void
 jobs_done(uv_async_t *async)
 {
@@ -182,6 +220,13 @@ jobs_done(uv_async_t *async)
 
     for ( ; j != NULL; j = next) {
         next = j->next;
+
+        if (j->kind == JOB_RENEW) {
+            rules_renewed(n, j->err);
+            free(j);
+            continue;
+        }
+
         m = j->m;
         m->jobs--;
         err = j->err;
@@ -452,81 +497,12 @@ net_sweep(net *n)
 char *
 net_hosts(net *n, uint32_t slot)
 {
-    char      *text;
-    FILE      *out;
-    size_t     len;
-    member    *m;
-    uint32_t   a;
-    unsigned   i, j;
+    member  *m;
 
     m = member_find(n, slot);
-    text = NULL;
 
-    if (m == NULL || !m->answered || m->asked.name_count == 0
-        || (out = open_memstream(&text, &len)) == NULL)
-    {
-        return NULL;
-    }
-
-    for (i = 0; i < m->asked.name_count; i++) {
-        for (j = 0; j < m->answer.count[i]; j++) {
-            a = m->answer.addresses[i][j];
-            fprintf(out, "%u.%u.%u.%u\t%s\n", a >> 24, a >> 16 & 255,
-                    a >> 8 & 255, a & 255, m->asked.names[i]);
-        }
-    }
-
-    fclose(out);
-
-    return text;
-}
-
-
-/* Two with one table would undo each other's rules. */
-static int
-net_lock(net *n, error **err)
-{
-    socklen_t           len;
-    struct sockaddr_un  un;
-
-    memset(&un, 0, sizeof(un));
-    un.sun_family = AF_UNIX;
-    memcpy(un.sun_path + 1, LOCK_NAME, sizeof(LOCK_NAME) - 1);
-    len = (socklen_t) (offsetof(struct sockaddr_un, sun_path)
-                       + sizeof(LOCK_NAME));
-
-    n->lock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (n->lock == -1 || bind(n->lock, (struct sockaddr *) &un, len) == -1) {
-        return error_set(err, 500, "network", "--network-pool: %s",
-                         errno == EADDRINUSE ? "another sandboxd has this "
-                         "network namespace's sandboxes" : strerror(errno));
-    }
-
-    return 0;
-}
-
-
-/* The operator's decision, with effects beyond sandboxes. */
-static int
-net_forwarding(error **err)
-{
-    int    c;
-    FILE  *f;
-
-    f = fopen("/proc/sys/net/ipv4/ip_forward", "re");
-    c = f != NULL ? fgetc(f) : EOF;
-
-    if (f != NULL) {
-        fclose(f);
-    }
-
-    if (c != '1') {
-        return error_set(err, 500, "network", "--network-pool: this host "
-                         "forwards nothing (net.ipv4.ip_forward is not 1)");
-    }
-
-    return 0;
+    return m != NULL && m->answered
+           ? net_names_hosts(&m->asked, &m->answer) : NULL;
 }
 
 
@@ -551,6 +527,7 @@ net_open(uv_loop_t *loop, const net_rules *rules, unsigned refresh,
     n->queue_end = &n->queue;
     n->done_end = &n->done;
     n->lock = -1;
+    n->watch_fd = -1;
     n->used = calloc((rules->pool.last - rules->pool.first) / 8 + 1, 1);
 
     if (n->used == NULL) {
@@ -560,11 +537,16 @@ net_open(uv_loop_t *loop, const net_rules *rules, unsigned refresh,
     /* Nobody waits for a resolver for long. */
     setenv("RES_OPTIONS", "timeout:2 attempts:2", 0);
 
-    if (net_lock(n, err) == -1 || net_forwarding(err) == -1
+    if ((n->lock = net_host_lock(err)) == -1 || net_host_forwards(err) == -1
+        || net_watch_open(n, err) == -1
         || (n->filter = net_filter_open(rules, err)) == NULL)
     {
         if (n->lock != -1) {
             close(n->lock);
+        }
+
+        if (n->watch_fd != -1) {
+            close(n->watch_fd);
         }
 
         free(n->used);
@@ -581,6 +563,7 @@ net_open(uv_loop_t *loop, const net_rules *rules, unsigned refresh,
     uv_timer_start(&n->tick, names_tick, TICK_MS, TICK_MS);
     uv_unref((uv_handle_t *) &n->async);
     uv_unref((uv_handle_t *) &n->tick);
+    net_watch_begin(n);
 
     if (pthread_create(&n->thread, NULL, net_jobs_run, n) != 0) {
         abort();
@@ -597,6 +580,7 @@ net_close(net *n)
     member    *m;
     unsigned   i;
 
+    net_watch_close(n);
     pthread_mutex_lock(&n->mutex);
     n->ending = true;
     pthread_cond_signal(&n->cond);

@@ -10,7 +10,7 @@
 #include "sandboxd/net_link.h"
 #include "sandboxd/vm.h"
 
-#define TABLE   "inet sandboxd"
+#define TABLE   "inet " NET_FILTER_TABLE
 #define LINKS   "\"" NET_LINK_PREFIX "*\""
 #define CONNECTIONS  2048           /* of one sandbox at the same time */
 #define BURST       65536           /* bytes */
@@ -162,44 +162,15 @@ static const char  chains[] =
 "}\n";
 
 
-net_filter *
-net_filter_open(const net_rules *rules, error **err)
+static void
+put_table(FILE *f, const net_rules *rules)
 {
-    int          rc;
-    char        *text;
-    FILE        *out;
-    size_t       len;
-    net_filter  *f;
-
-    f = filter_new(err);
-    if (f == NULL) {
-        return NULL;
-    }
-
-    text = NULL;
-    out = open_memstream(&text, &len);
-
-    if (out == NULL) {
-        abort();
-    }
-
     fputs("add table " TABLE "\ndelete table " TABLE "\ntable " TABLE " {\n",
-          out);
-    put_list(out, "never", net_never, &rules->pool);
-    put_list(out, "refused", net_refused, NULL);
-    put_resolvers(out, rules);
-    fprintf(out, chains, CONNECTIONS);
-    fclose(out);
-
-    rc = filter_run(f, text, err);
-    free(text);
-
-    if (rc == -1) {
-        net_filter_close(f);
-        return NULL;
-    }
-
-    return f;
+          f);
+    put_list(f, "never", net_never, &rules->pool);
+    put_list(f, "refused", net_refused, NULL);
+    put_resolvers(f, rules);
+    fprintf(f, chains, CONNECTIONS);
 }
 
 
@@ -352,6 +323,55 @@ net_filter_remove(net_filter *f, uint32_t slot, uint32_t address,
     const net_policy *policy, error **err)
 {
     return filter_exchange(f, slot, address, policy, NULL, err);
+}
+
+
+int
+net_filter_renew(net_filter *f, const net_rules *rules,
+    const net_filter_entry *entries, size_t count, error **err)
+{
+    int      rc;
+    char     name[NET_LINK_NAME], *text;
+    FILE    *out;
+    size_t   i, len;
+
+    text = NULL;
+    out = open_memstream(&text, &len);
+
+    if (out == NULL) {
+        abort();
+    }
+
+    put_table(out, rules);
+
+    for (i = 0; i < count; i++) {
+        net_link_name(entries[i].slot, name);
+        put_policy(out, "add", name, entries[i].policy);
+        put_source(out, "add", name, entries[i].address);
+        put_limits(out, true, name, entries[i].policy->rate);
+    }
+
+    fclose(out);
+    rc = filter_run(f, text, err);
+    free(text);
+
+    return rc;
+}
+
+
+net_filter *
+net_filter_open(const net_rules *rules, error **err)
+{
+    net_filter  *f;
+
+    f = filter_new(err);
+
+    if (f != NULL && net_filter_renew(f, rules, NULL, 0, err) == -1) {
+        net_filter_close(f);
+        f = NULL;
+    }
+
+    return f;
 }
 
 

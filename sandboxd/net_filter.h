@@ -6,6 +6,7 @@
 #ifndef SANDBOXD_NET_FILTER_H
 #define SANDBOXD_NET_FILTER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/error.h"
@@ -13,9 +14,22 @@
 
 typedef struct nft_ctx  net_filter;
 
+/* A link, and what it may. */
+typedef struct {
+    uint32_t           slot;
+    uint32_t           address;
+    const net_policy  *policy;
+} net_filter_entry;
+
+#define NET_FILTER_TABLE  "sandboxd"
+
 /* Makes the table anew, with empty sets: nobody reaches anything. */
 net_filter *net_filter_open(const net_rules *rules, error **err);
 void net_filter_close(net_filter *f);
+
+/* Makes it anew with these in it, in one step. */
+int net_filter_renew(net_filter *f, const net_rules *rules,
+    const net_filter_entry *entries, size_t count, error **err);
 
 /* The table goes. */
 void net_filter_drop(net_filter *f);

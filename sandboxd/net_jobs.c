@@ -45,6 +45,62 @@ apply_link(net *n, member *m, error **err)
 
 
 static void
+filtered_add(net *n, member *m)
+{
+    m->filtered = true;
+    m->filtered_next = n->filtered;
+    m->filtered_prev = &n->filtered;
+
+    if (n->filtered != NULL) {
+        n->filtered->filtered_prev = &m->filtered_next;
+    }
+
+    n->filtered = m;
+    n->filtered_count++;
+}
+
+
+static void
+filtered_remove(net *n, member *m)
+{
+    m->filtered = false;
+    *m->filtered_prev = m->filtered_next;
+
+    if (m->filtered_next != NULL) {
+        m->filtered_next->filtered_prev = m->filtered_prev;
+    }
+
+    n->filtered_count--;
+}
+
+
+static int
+rules_renew(net *n, error **err)
+{
+    int                rc;
+    size_t             i;
+    member            *m;
+    net_filter_entry  *all;
+
+    all = calloc(n->filtered_count + 1, sizeof(net_filter_entry));
+    if (all == NULL) {
+        abort();
+    }
+
+    for (i = 0, m = n->filtered; m != NULL; m = m->filtered_next, i++) {
+        all[i].slot = m->slot;
+        all[i].address = m->address;
+        all[i].policy = &m->in_force;
+    }
+
+    rc = net_filter_renew(n->filter, n->rules, all, i, err);
+    free(all);
+
+    return rc;
+}
+
+
+static void
 job_detach(net *n, member *m)
 {
     error  *err;
@@ -59,19 +115,37 @@ job_detach(net *n, member *m)
 
     m->up = false;
 
-    if (m->filtered
-        && net_filter_remove(n->filter, m->slot, m->address, &m->in_force,
-                             &err) == -1)
+    if (!m->filtered) {
+        return;
+    }
+
+    filtered_remove(n, m);
+
+    /* Without the others' rules it can't be taken out of them. */
+    if (net_filter_remove(n->filter, m->slot, m->address, &m->in_force, NULL)
+        == -1
+        && rules_renew(n, &err) == -1)
     {
         log_error("network of slot %08x: %s", m->slot, err->message);
         error_free(err);
     }
-
-    m->filtered = false;
 }
 
 
-/* The rules come first: a link never has more than they say. */
+static int
+filter_apply(net *n, member *m, const net_policy *policy, error **err)
+{
+    if (m->filtered) {
+        return net_filter_change(n->filter, m->slot, &m->in_force, policy,
+                                 err);
+    }
+
+    return net_filter_add(n->filter, m->slot, m->address, policy, err);
+}
+
+
+/* The rules come first: a link never has more than they say.  They may not be
+ * what they were, which nobody has heard of yet. */
 static void
 job_apply(net *n, job *j)
 {
@@ -79,18 +153,20 @@ job_apply(net *n, job *j)
     member  *m;
 
     m = j->m;
+    rc = filter_apply(n, m, &j->policy, &j->err);
 
-    if (m->filtered) {
-        rc = net_filter_change(n->filter, m->slot, &m->in_force, &j->policy,
-                               &j->err);
-    } else {
-        rc = net_filter_add(n->filter, m->slot, m->address, &j->policy,
-                            &j->err);
-        m->filtered = rc == 0;
+    if (rc == -1 && rules_renew(n, NULL) == 0) {
+        error_free(j->err);
+        j->err = NULL;
+        rc = filter_apply(n, m, &j->policy, &j->err);
     }
 
     if (rc == 0) {
         m->in_force = j->policy;
+
+        if (!m->filtered) {
+            filtered_add(n, m);
+        }
 
         if (!m->up) {
             rc = apply_link(n, m, &j->err);
@@ -132,6 +208,8 @@ net_jobs_run(void *data)
 
         if (j->kind == JOB_APPLY) {
             job_apply(n, j);
+        } else if (j->kind == JOB_RENEW) {
+            (void) rules_renew(n, &j->err);
         } else {
             job_detach(n, j->m);
         }
@@ -174,6 +252,37 @@ net_jobs_add(member *m, job_kind kind, const net_policy *policy, error *err)
     pthread_mutex_lock(&n->mutex);
     *n->queue_end = j;
     n->queue_end = &j->next;
+    pthread_cond_signal(&n->cond);
+    pthread_mutex_unlock(&n->mutex);
+}
+
+
+void
+net_jobs_renew(net *n)
+{
+    job  *j;
+
+    if (n->renewing) {
+        n->renew_again = true;
+        return;
+    }
+
+    j = calloc(1, sizeof(job));
+    if (j == NULL) {
+        abort();
+    }
+
+    j->kind = JOB_RENEW;
+    n->renewing = true;
+
+    pthread_mutex_lock(&n->mutex);
+    j->next = n->queue;
+    n->queue = j;
+
+    if (j->next == NULL) {
+        n->queue_end = &j->next;
+    }
+
     pthread_cond_signal(&n->cond);
     pthread_mutex_unlock(&n->mutex);
 }

@@ -222,3 +222,34 @@ net_names_ask(uv_loop_t *loop, const net_policy *policy,
     waiting_end = &l->next;
     lookups_pump();
 }
+
+
+char *
+net_names_hosts(const net_policy *policy, const net_answer *answer)
+{
+    char      *text;
+    FILE      *out;
+    size_t     len;
+    uint32_t   a;
+    unsigned   i, j;
+
+    text = NULL;
+
+    if (policy->name_count == 0
+        || (out = open_memstream(&text, &len)) == NULL)
+    {
+        return NULL;
+    }
+
+    for (i = 0; i < policy->name_count; i++) {
+        for (j = 0; j < answer->count[i]; j++) {
+            a = answer->addresses[i][j];
+            fprintf(out, "%u.%u.%u.%u\t%s\n", a >> 24, a >> 16 & 255,
+                    a >> 8 & 255, a & 255, policy->names[i]);
+        }
+    }
+
+    fclose(out);
+
+    return text;
+}

@@ -31,4 +31,7 @@ typedef void (*net_answered)(void *data, const net_answer *answer,
 void net_names_ask(uv_loop_t *loop, const net_policy *policy,
     const net_rules *rules, net_answered cb, void *data);
 
+/* Lines of /etc/hosts, new; NULL: it has no names. */
+char *net_names_hosts(const net_policy *policy, const net_answer *answer);
+
 #endif

@@ -1,4 +1,4 @@
-/* Shared by net.c and net_jobs.c; the contract is net.h. */
+/* Shared by net.c and net_*.c; the contract is net.h. */
 
 #ifndef SANDBOXD_NET_PART_H
 #define SANDBOXD_NET_PART_H
@@ -37,11 +37,14 @@ struct member {
     bool            up;             /* it has a link, */
     bool            filtered;       /* and is in the sets, with this: */
     net_policy      in_force;
+    member         *filtered_next;
+    member        **filtered_prev;
 };
 
 typedef enum {
     JOB_APPLY,
-    JOB_DETACH
+    JOB_DETACH,
+    JOB_RENEW                       /* the rules of all, first of all */
 } job_kind;
 
 struct job {
@@ -76,8 +79,22 @@ struct net {
     job              *done;
     job             **done_end;
     bool              ending;
+
+    member           *filtered;     /* of the thread: all in the sets */
+    size_t            filtered_count;
+
+    int               watch_fd;     /* what is done to the rules */
+    uv_poll_t         watch;
+    uint32_t          watch_own;    /* our own port; 0: not known yet */
+    bool              renewing;
+    bool              renew_again;
 };
 
+
+/* Nobody else has this namespace's sandboxes, as long as it is open; it forwards
+ * what isn't its own. */
+int net_host_lock(error **err);
+int net_host_forwards(error **err);
 
 /* The thread; data is the net. */
 void *net_jobs_run(void *data);
@@ -85,5 +102,12 @@ void *net_jobs_run(void *data);
 /* policy: of JOB_APPLY; err: what JOB_DETACH is told to have come to. */
 void net_jobs_add(member *m, job_kind kind, const net_policy *policy,
     error *err);
+void net_jobs_renew(net *n);
+
+/* Before the rules are made for the first time; and what is asked for then, by
+ * net_jobs_renew(), whenever somebody else changes them. */
+int net_watch_open(net *n, error **err);
+void net_watch_begin(net *n);
+void net_watch_close(net *n);
 
 #endif
