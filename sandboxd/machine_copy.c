@@ -69,6 +69,9 @@ control_save(int dir, char word[VM_END_MAX], error **err)
         error_set(err, 409, "busy", "the sandbox starts, ends, or is copied "
                   "already");
         (*err)->retry_after = 1;
+    } else if (n == sizeof(msg) && msg.type == VM_CONTROL_FULL) {
+        error_set(err, 507, "insufficient_storage", "a copy of the virtual "
+                  "machine's memory takes more disk than may be used");
     } else {
         error_set(err, 503, "fork_failed", "the memory of the virtual machine "
                   "can't be copied");

@@ -185,6 +185,7 @@ order_host(const machine_launch *l, vm_order *order)
     /* A jailer makes its own. */
     order->kvm = l->m->kvm && !l->m->vmm->jailer;
     order->memory = l->limits.memory;
+    order->disk_floor = l->m->base.host.disk_floor;
     order->unused = l->unused;
     memcpy(order->key, l->key, sizeof(order->key));
     box_path(&l->m->base, l->slot, NULL, order->dir, sizeof(order->dir));

@@ -95,6 +95,7 @@ typedef struct {
     uint32_t  boot_len;                 /* 0: it begins */
     uint64_t  file_max;                 /* bytes of a file of the VMM's */
     uint64_t  memory;                   /* bytes, of the guest */
+    uint64_t  disk_floor;               /* bytes that it leaves free, kept */
     uid_t     vmm_uid;
     uid_t     own_uid;
     uid_t     aid_uid;                  /* of a program beside the VMM */
@@ -122,8 +123,9 @@ typedef struct {
 typedef enum {
     VM_CONTROL_SAVED = 1,
     VM_CONTROL_FAILED,                  /* it can't be kept */
-    VM_CONTROL_BUSY                     /* it starts or ends, or somebody else
+    VM_CONTROL_BUSY,                    /* it starts or ends, or somebody else
                                            makes a copy */
+    VM_CONTROL_FULL                     /* there is no room for it */
 } vm_control_type;
 
 typedef struct {
@@ -178,6 +180,8 @@ int vm_vsock_connect(uint32_t cid);
 int vm_ram_make(const vm_order *order, error **err);
 int vm_ram_load(error **err);
 int vm_ram_save(error **err);
+/* What vm_ram_save() writes at most; UINT64_MAX: there is no such file. */
+uint64_t vm_ram_used(void);
 
 /* vm_again.c: the machine goes on from vm_again_go() on; its agent is told what
  * the order has for it, and vm_ready_now() called. */

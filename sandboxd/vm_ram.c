@@ -247,6 +247,16 @@ vm_ram_load(error **err)
 }
 
 
+uint64_t
+vm_ram_used(void)
+{
+    struct stat  st;
+
+    return ram_fd != -1 && fstat(ram_fd, &st) == 0
+           ? (uint64_t) st.st_blocks * 512 : UINT64_MAX;
+}
+
+
 int
 vm_ram_save(error **err)
 {

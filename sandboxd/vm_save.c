@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ static const vmm   *save_kind;
 static int          save_epoll, save_client = -1, save_timer = -1;
 static save_state   save_now;
 static bool         save_sleep;             /* it is to sleep */
+static uint64_t     save_floor, save_memory;
 static vm_ask       save_sync = { .fd = -1 };
 static char         save_key[33], save_word[VM_END_MAX];
 
@@ -52,6 +54,8 @@ vm_save_open(const vmm *kind, const vm_order *order, int epoll)
 {
     save_kind = kind;
     save_epoll = epoll;
+    save_floor = order->disk_floor;
+    save_memory = order->memory;
     memcpy(save_key, order->key, sizeof(save_key));
     memcpy(save_word, order->asleep, sizeof(save_word));
     save_timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
@@ -147,9 +151,41 @@ copy_end(void)
 }
 
 
+/* Records and logs need room that the memory of what sleeps must not take. */
+static bool
+save_room(void)
+{
+    uint64_t        bytes, available;
+    struct statvfs  fs;
+
+    bytes = vm_ram_used();
+    bytes = bytes < save_memory ? bytes : save_memory;
+
+    if (fstatvfs(VM_FD_MEMORY, &fs) != 0) {
+        return true;
+    }
+
+    available = (uint64_t) fs.f_bavail * fs.f_frsize;
+
+    if (available >= save_floor && available - save_floor >= bytes) {
+        return true;
+    }
+
+    dprintf(VM_FD_LOG, "memory can't be kept: it takes %llu MiB of disk: only "
+            "%llu MiB are free, %llu MiB are kept for records and logs\n",
+            (unsigned long long) bytes >> 20,
+            (unsigned long long) available >> 20,
+            (unsigned long long) save_floor >> 20);
+
+    return false;
+}
+
+
 static void
 save_write(void)
 {
+    bool  room;
+
     vm_ask_end(&save_sync);
     timer_set(VM_CONTROL_S);
 
@@ -160,7 +196,9 @@ save_write(void)
 
     vm_again_settle();
 
-    if (save_kind->save() == 0) {
+    room = save_room();
+
+    if (room && save_kind->save() == 0) {
         save_now = SAVE_WRITING;
         return;
     }
@@ -171,7 +209,7 @@ save_write(void)
         vm_stop();
 
     } else {
-        client_say(VM_CONTROL_FAILED);
+        client_say(room ? VM_CONTROL_FAILED : VM_CONTROL_FULL);
         copy_end();
     }
 }
