@@ -62,6 +62,7 @@ number() {
 store=${SANDBOX_IMAGES:-/var/lib/sandbox-images}
 agent= all_root= json= max_size=8192 timeout=3600
 
+words=()
 while [ $# -gt 0 ]; do
     case "$1" in
         --help)     usage; exit 0 ;;
@@ -77,11 +78,13 @@ while [ $# -gt 0 ]; do
             esac
             shift 2
             ;;
+        --) shift; words+=("$@"); break ;;
         -*) wrong "there is no option $1" ;;
-        *)  break ;;
+        *)  words+=("$1"); shift ;;
     esac
 done
 
+set -- "${words[@]}"
 command=${1:-}
 [ -n "$command" ] || wrong "build, import, list or remove?"
 shift

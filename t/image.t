@@ -46,6 +46,14 @@ is_deeply([@{ $s->images()->{base} }{qw(format digest in_use source size)}],
     ['squashfs', "sha256:$digest", JSON::PP::false(), "dir:$dir/root",
      -s "$dir/store/base"], 'listed');
 
+# Options stand anywhere.
+is($s->image('list', '--json'), 0, 'an option behind the command');
+like($s->{out}, qr/^\[\{"name":"base"/, 'is one');
+$s->refused(qr/there is no option --nonsense/, 2, 'list', '--nonsense');
+$s->refused(qr/--max-size must be 1 to/, 2, 'build', 'x', "dir:$dir/root",
+    '--max-size', '0');
+$s->refused(qr/name '--json' must be/, 2, 'build', '--', '--json', 'dir:root');
+
 # ---- the same gives the same
 
 utime time - 1000, time - 1000, "$dir/root/bin/tool";
