@@ -120,6 +120,8 @@ struct driver {
     /* Capabilities, reported in the API as the record's "driver" object. */
     bool         kernel_isolation;
     bool         memory_snapshot;
+    const char  *accel;             /* of its machines' processors: "kvm",
+                                       "tcg"; NULL: there are none */
     const char  *channel;           /* to the agents: "unix", "tap", ...;
                                        NULL: that differs */
 

@@ -227,6 +227,8 @@ kvm_probe(machine_driver *m, error **err)
                          "with it here", m->vmm->driver);
     }
 
+    m->base.d.accel = m->kvm ? "kvm" : "tcg";
+
     log_info("%s: virtual machines run %s; their agents are reached by %s",
              m->vmm->driver, m->kvm ? "with KVM"
              : "under emulation, which is slow", m->vmm->channel);

@@ -342,12 +342,14 @@ record_sandbox(const sandbox *sb, const driver *d,
     json_object_set_new(record, "options", options);
 
     json_object_set_new(record, "driver",
-                        json_pack("{s:s, s:b, s:b, s:b, s:b, s:s*}",
+                        json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s*, s:s*}",
                                   "name", d->name,
                                   "kernelIsolation", d->kernel_isolation,
                                   "memorySnapshot", d->memory_snapshot,
                                   "start", d->check == NULL,
                                   "sleep", d->check == NULL,
+                                  "fork", d->clone != NULL,
+                                  "accel", d->accel,
                                   "channel", d->channel));
 
     return record;

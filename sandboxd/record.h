@@ -17,8 +17,8 @@
  *   options     sleepAfter, ttl (seconds), keepAlive, ephemeral, activity,
  *               containerTimeouts, createTimeoutMs, timeoutMs, exposedPorts:
  *               those given
- *   driver      {"name","kernelIsolation","memorySnapshot","start","sleep"}:
- *               whether it can start them and let them sleep
+ *   driver      {"name","kernelIsolation","memorySnapshot","start","sleep",
+ *               "fork","accel","channel"}: what it is, and what it can do
  *
  * A public exposure is {port, label, access, token, name, host, wake,
  * wakesPerMinute, hostnames, limits, createdAt}, and for the workers, which

@@ -68,7 +68,8 @@ is_deeply($r->{json}{endpoint}, at('one/agent'), 'where it is');
 unlike($r->{body}, qr/$one->{key}/, 'its key is shown to nobody');
 is_deeply($r->{json}{driver}, { name => 'external',
     kernelIsolation => JSON::PP::false(), memorySnapshot => JSON::PP::false(),
-    start => JSON::PP::false(), sleep => JSON::PP::false() },
+    start => JSON::PP::false(), sleep => JSON::PP::false(),
+    fork => JSON::PP::false() },
     'the driver, and what it can do');
 is_deeply([@{ $r->{json} }{qw(image network unenforced)}], [undef, undef, []],
     'what is not known of it');

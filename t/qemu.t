@@ -65,8 +65,9 @@ my $r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
 is($r->{status}, 200, 'a sandbox') or diag(json_encode($r),
     slurp($s->{daemon_log}));
 is_deeply({ map { $_ => $r->{json}{driver}{$_} } qw(name kernelIsolation
-    memorySnapshot) }, { name => 'qemu',
-    kernelIsolation => JSON::PP::true, memorySnapshot => JSON::PP::true },
+    memorySnapshot fork accel) }, { name => 'qemu', accel => 'tcg',
+    kernelIsolation => JSON::PP::true, memorySnapshot => JSON::PP::true,
+    fork => JSON::PP::true },
     'its record says what it is');
 is($r->{json}{image}, 'vm', 'and of what image');
 

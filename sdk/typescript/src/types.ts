@@ -81,13 +81,16 @@ export interface SandboxRecord {
   /** `null` for one that others run. */
   network: NetworkOptions | null;
   options: Record<string, unknown>;
-  /** `start` and `sleep` are false for one that others run. */
+  /** `start`, `sleep` and `fork` are false for one that others run. */
   driver: {
     name: string;
     kernelIsolation: boolean;
     memorySnapshot: boolean;
     start: boolean;
     sleep: boolean;
+    fork: boolean;
+    /** Of virtual machines; under `tcg` QEMU promises no isolation. */
+    accel?: 'kvm' | 'tcg';
     /** By which its agent is reached; not for one that others run. */
     channel?: 'unix' | 'tap' | 'vsock' | 'vhost-user-vsock' | 'vhost-vsock';
   };
