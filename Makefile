@@ -235,7 +235,10 @@ $(B)/stub/jailer: $(B)/stub/firecracker
 # A unit test names what it is linked with in its first lines:
 #   /* sources: common/frame.c agent/ring.c */
 #   /* libs: -ljansson */
-sources_of = $(shell sed -n 's|^/\* sources: \(.*\) \*/|\1|p' $(1))
+# What several have in common, in t/unit/lib/, does the same.
+sources_in = $(shell sed -n 's|^/\* sources: \(.*\) \*/|\1|p' $(1))
+sources_of = $(call sources_in,$(1) \
+               $(filter t/unit/lib/%,$(call sources_in,$(1))))
 libs_of    = $(shell sed -n 's|^/\* libs: \(.*\) \*/|\1|p' $(1))
 
 UNIT_BIN := $(UNIT_SRC:t/unit/%.c=build/unit/%)
@@ -246,8 +249,8 @@ UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fsanitize=address,undefined \
 
 define unit_rule
 build/unit/$(1): t/unit/$(1).c $(call sources_of,t/unit/$(1).c) \
-        $(wildcard t/unit/*.h common/*.h agent/*.h sandboxd/*.h \
-        ngx_sandbox_module/*.h)
+        $(wildcard t/unit/*.h t/unit/lib/*.h common/*.h agent/*.h \
+        sandboxd/*.h ngx_sandbox_module/*.h)
 	@mkdir -p build/unit
 	$$(say) UNIT $$@
 	$$(Q)$$(CC) $$(CPPFLAGS) $$(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) \

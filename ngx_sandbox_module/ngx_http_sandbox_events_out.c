@@ -167,10 +167,11 @@ ngx_http_sandbox_events_write(ngx_http_sandbox_events_t *e, json_t *event)
 
     value = json_object_get(event, "state");
 
-    json = json_pack("{s:s, s:O, s:s, s:O*, s:O*}", "id", name,
+    json = json_pack("{s:s, s:O, s:s, s:O*, s:O*, s:O*}", "id", name,
                      "state", value ? value : json_null(), "at", at,
                      "epoch", json_object_get(event, "epoch"),
-                     "reason", json_object_get(event, "reason"));
+                     "reason", json_object_get(event, "reason"),
+                     "oomKills", json_object_get(event, "oomKills"));
 
     if (json_is_true(json_object_get(event, "gone"))) {
         json_object_set_new(json, "state", json_string("gone"));

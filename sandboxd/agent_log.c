@@ -14,14 +14,14 @@
 #define PIECE      4096         /* is taken at once ... */
 #define PAUSE_MS   5000         /* ... and then nothing for so long */
 #define WORDS_MAX  1024
-#define KILL       "ut of memory: Killed process "  /* of a machine's kernel */
 
 struct agent_log {
     uv_poll_t   poll;
     uv_timer_t  pause;
     int         fd;
     uint32_t    slot;
-    unsigned    kills;
+    void      (*said)(void *data);
+    void       *data;
     unsigned    closing;
 };
 
@@ -82,7 +82,6 @@ log_lines(agent_log *log, const char *text, size_t len)
     while (len > 0) {
         end = memchr(text, '\n', len);
         n = end != NULL ? (size_t) (end - text) : len;
-        log->kills += memmem(text, n, KILL, sizeof(KILL) - 1) != NULL;
 
         log_info("slot %08x: agent: %.*s", log->slot,
                  n > WORDS_MAX ? WORDS_MAX : (int) n, text);
@@ -127,20 +126,27 @@ log_resume(uv_timer_t *timer)
 static void
 log_readable(uv_poll_t *poll, int status, int events)
 {
+    ssize_t     n;
     agent_log  *log;
 
     log = poll->data;
     uv_poll_stop(poll);
+    n = log_take(log);
 
     /* At the end of the file the agent is gone, or has closed it. */
-    if (log_take(log) != 0) {
+    if (n != 0) {
         uv_timer_start(&log->pause, log_resume, PAUSE_MS, 0);
+    }
+
+    if (n > 0) {
+        log->said(log->data);
     }
 }
 
 
 agent_log *
-agent_log_start(uv_loop_t *loop, uint32_t slot, int fd)
+agent_log_start(uv_loop_t *loop, uint32_t slot, int fd,
+    void (*said)(void *data), void *data)
 {
     agent_log  *log;
 
@@ -159,18 +165,13 @@ agent_log_start(uv_loop_t *loop, uint32_t slot, int fd)
     uv_timer_init(loop, &log->pause);
     log->fd = fd;
     log->slot = slot;
+    log->said = said;
+    log->data = data;
     log->poll.data = log;
     log->pause.data = log;
     uv_poll_start(&log->poll, UV_READABLE, log_readable);
 
     return log;
-}
-
-
-unsigned
-agent_log_kills(const agent_log *log)
-{
-    return log != NULL ? log->kills : 0;
 }
 
 

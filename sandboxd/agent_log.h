@@ -21,12 +21,10 @@ int agent_log_pipe(int fds[2]);
 /* A reader of the pipe of an agent that runs already; -1: there is none. */
 int agent_log_find(pid_t pid);
 
-/* fd is its own from here on; NULL if it can't be read. */
-agent_log *agent_log_start(uv_loop_t *loop, uint32_t slot, int fd);
-
-/* How often the kernel of a machine has said on its console that it ended a
- * process for want of memory; 0 for NULL. */
-unsigned agent_log_kills(const agent_log *log);
+/* fd is its own from here on; NULL if it can't be read.  said() is called when
+ * there was something, also if the rest is lost. */
+agent_log *agent_log_start(uv_loop_t *loop, uint32_t slot, int fd,
+    void (*said)(void *data), void *data);
 
 /* Takes the last words; does nothing for NULL. */
 void agent_log_end(agent_log *log);

@@ -107,7 +107,8 @@ box_adopt(driver *d, uint32_t slot, const driver_handle *handle)
     b->lock = lock;
     b->state = BOX_RUNNING;
     b->reported = true;
-    b->log = agent_log_start(bd->host.loop, slot, agent_log_find(handle->pid));
+    box_listen(b, agent_log_find(handle->pid));
+    box_kills_look(b);
 
     if (box_watch(b, handle->pid, handle->start_time, pidfd) == -1) {
         log_error("%s: slot %08x can't be watched", bd->d.name, slot);
@@ -126,6 +127,7 @@ boxes_forget(box_driver *bd)
 
     for (i = 0; i < BOX_BUCKETS; i++) {
         for (b = bd->boxes[i]; b != NULL; b = b->next) {
+            box_kills_end(b);
             agent_log_end(b->log);
 
             if (b->watched) {

@@ -11,6 +11,7 @@
  *   box_dir.c      directories, locks, paths
  *   box_start.c    start: what a thread is at, the deadline, the first answer
  *   box_stop.c     stop, sleep and destroy
+ *   box_kills.c    what of it the kernel has ended for want of memory
  *   box_sweep.c    what an earlier sandboxd has left
  */
 
@@ -38,6 +39,7 @@ typedef struct box_driver  box_driver;
 typedef struct box         box;
 typedef struct box_start   box_start;
 typedef struct box_stop    box_stop;
+typedef struct box_kills   box_kills;
 
 /* A start from the beginning. */
 typedef void (*box_fresh)(driver *d, const driver_spec *spec,
@@ -67,6 +69,11 @@ typedef struct {
     /* The end of a run, in the thread pool, before its socket, its group and
      * its line in the lock file are removed. */
     void (*clean)(box *b);
+    /* What the kernel has ended of a run of the slot's, of which the files and
+     * the group are still there; anywhere.  And what to wait for, to look
+     * again (see cgroup_kills_watch()); NULL: the agent's log is enough. */
+    bool (*kills)(box_driver *bd, uint32_t slot, driver_kills *kills);
+    int (*kills_watch)(box *b, bool *urgent);
     /* What its structure holds beside the box. */
     void (*box_free)(box *b);
 
@@ -142,6 +149,8 @@ struct box {
     int          pidfd;
     int          lock;      /* holds flock() on its directory's lock file */
     agent_log   *log;       /* what its agent says; NULL: not known */
+    box_kills   *kills;     /* NULL: they aren't looked for */
+    driver_kills  killed;   /* at its end */
     box_start   *start;     /* what goes on */
     box_stop    *stop;
     uv_poll_t    exit;
@@ -231,6 +240,16 @@ void box_signal(box *b, int signo);
 /* Removes the group and the socket, unlocks; then tells whom it concerns and
  * forgets the box. */
 void box_clean(box *b);
+
+/* box_kills.c */
+/* Its agent's log (-1: there is none), and the kernel. */
+void box_listen(box *b, int log);
+/* Soon, whether there is a sign of any or not. */
+void box_kills_look(box *b);
+void box_kills_end(box *b);
+/* Blocks: at the end of a run; true: there were some. */
+bool box_kills_take(box_driver *bd, uint32_t slot, driver_kills *kills);
+void box_kills_tell(box_driver *bd, uint32_t slot, const driver_kills *kills);
 
 /* box_start.c */
 /* s is zeroed and may be the beginning of a larger one; it is freed with the

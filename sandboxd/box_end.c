@@ -74,6 +74,10 @@ box_clean_work(uv_work_t *work)
         b->ops->clean(b);
     }
 
+    if (!b->foreign && b->pid != 0) {
+        (void) box_kills_take(b->bd, b->slot, &b->killed);
+    }
+
     if (!b->foreign) {
         box_socket_path(b->bd, b->slot, path, sizeof(path));
         (void) unlink(path);
@@ -105,12 +109,16 @@ box_cleaned(uv_work_t *work, int status)
     agent_log_end(b->log);
     log_debug("%s: slot %08x is clean", bd->d.name, b->slot);
 
+    if (b->killed.count > 0) {
+        box_kills_tell(bd, b->slot, &b->killed);
+    }
+
     if (b->start != NULL) {
         box_start_ended(b->start, b->status, b->why);
     }
 
     if (b->reported && bd->host.exited != NULL) {
-        bd->host.exited(bd->host.exited_data, b->slot, b->status,
+        bd->host.exited(bd->host.told_data, b->slot, b->status,
                         b->why[0] != '\0' ? b->why : NULL);
     }
 
@@ -134,6 +142,7 @@ void
 box_clean(box *b)
 {
     b->state = BOX_CLEANING;
+    box_kills_end(b);
     b->work.data = b;
     box_hold(b->bd);
     uv_queue_work(b->bd->host.loop, &b->work, box_clean_work, box_cleaned);

@@ -174,10 +174,11 @@ lock_wait(const box_driver *bd, uint32_t slot)
 static void
 run_remove(box_driver *bd, uint32_t slot, int patience)
 {
-    int       lock;
-    char      path[AGENT_SOCKET_MAX + 32];
-    pid_t     pid;
-    uint64_t  start_time;
+    int           lock;
+    char          path[AGENT_SOCKET_MAX + 32];
+    pid_t         pid;
+    uint64_t      start_time;
+    driver_kills  kills;
 
     lock = lock_wait(bd, slot);
     cgroup_thaw(bd->cg, slot);
@@ -197,6 +198,11 @@ run_remove(box_driver *bd, uint32_t slot, int patience)
     }
 
     cgroup_processes(bd->cg, slot, member_kill, bd);
+
+    if (box_kills_take(bd, slot, &kills)) {
+        box_kills_tell(bd, slot, &kills);
+    }
+
     (void) cgroup_remove(bd->cg, slot);
 
     box_socket_path(bd, slot, path, sizeof(path));

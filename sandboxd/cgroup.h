@@ -47,6 +47,15 @@ void cgroup_processes(const cgroup_host *cg, uint32_t slot,
  * those that they have waited for. */
 void cgroup_stats(const cgroup_host *cg, uint32_t slot, driver_stats *stats);
 
+/* Processes in it that were ended for want of memory; -1: not known. */
+int64_t cgroup_kills(const cgroup_host *cg, uint32_t slot);
+
+/* A descriptor that becomes readable, or if *urgent has urgent data, when there
+ * may be more of them, until cgroup_kills_seen(); for the caller to close.
+ * -1: there is none. */
+int cgroup_kills_watch(const cgroup_host *cg, uint32_t slot, bool *urgent);
+void cgroup_kills_seen(int fd);
+
 /* Removes the groups; waits for a moment if processes are still leaving. */
 int cgroup_remove(const cgroup_host *cg, uint32_t slot);
 

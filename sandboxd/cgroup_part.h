@@ -1,5 +1,5 @@
 /*
- * Shared by cgroup.c and cgroup_stats.c; the contract is cgroup.h.
+ * Shared by the files of cgroup.c, cgroup_*.c; the contract is cgroup.h.
  */
 
 #ifndef SANDBOXD_CGROUP_PART_H
@@ -24,6 +24,9 @@ struct cgroup_host {
 
 /* The text of a file of the kernel's, for the caller to free; or NULL. */
 char *cgroup_file_read(const char *path);
+
+/* The number behind a word at the beginning of a line of a group's file; -1. */
+int64_t cgroup_word(const char *dir, const char *name, const char *word);
 
 /* The group of a slot; path has room for CGROUP_FILE_MAX bytes. */
 void cgroup_slot_dir(const cgroup_base *h, uint32_t slot, char *path);

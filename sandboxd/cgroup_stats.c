@@ -59,8 +59,8 @@ word_number(const char *text, const char *word)
 }
 
 
-static int64_t
-word_read(const char *dir, const char *name, const char *word)
+int64_t
+cgroup_word(const char *dir, const char *name, const char *word)
 {
     char     path[CGROUP_FILE_MAX + 64], *text;
     int64_t  n;
@@ -84,14 +84,14 @@ times(int64_t n, int64_t factor)
 static void
 v2_stats(const char *dir, driver_stats *stats)
 {
-    stats->cpu_ns = times(word_read(dir, "cpu.stat", "usage_usec"), 1000);
-    stats->throttled = word_read(dir, "cpu.stat", "nr_throttled");
-    stats->throttled_ns = times(word_read(dir, "cpu.stat", "throttled_usec"),
+    stats->cpu_ns = times(cgroup_word(dir, "cpu.stat", "usage_usec"), 1000);
+    stats->throttled = cgroup_word(dir, "cpu.stat", "nr_throttled");
+    stats->throttled_ns = times(cgroup_word(dir, "cpu.stat", "throttled_usec"),
                                 1000);
     stats->memory = number_read(dir, "memory.current");
     stats->memory_peak = number_read(dir, "memory.peak");
     stats->memory_limit = number_read(dir, "memory.max");
-    stats->oom_kills = word_read(dir, "memory.events", "oom_kill");
+    stats->oom_kills = cgroup_word(dir, "memory.events", "oom_kill");
     stats->pids = number_read(dir, "pids.current");
     stats->pids_limit = number_read(dir, "pids.max");
 }
@@ -104,7 +104,7 @@ v1_stats(const cgroup_base *h, const char *dir, driver_stats *stats)
         stats->memory = number_read(dir, "memory.usage_in_bytes");
         stats->memory_peak = number_read(dir, "memory.max_usage_in_bytes");
         stats->memory_limit = number_read(dir, "memory.limit_in_bytes");
-        stats->oom_kills = word_read(dir, "memory.oom_control", "oom_kill");
+        stats->oom_kills = cgroup_word(dir, "memory.oom_control", "oom_kill");
     }
 
     if (h->controllers & CGROUP_PIDS) {
@@ -113,8 +113,8 @@ v1_stats(const cgroup_base *h, const char *dir, driver_stats *stats)
     }
 
     if (h->controllers & CGROUP_CPU) {
-        stats->throttled = word_read(dir, "cpu.stat", "nr_throttled");
-        stats->throttled_ns = word_read(dir, "cpu.stat", "throttled_time");
+        stats->throttled = cgroup_word(dir, "cpu.stat", "nr_throttled");
+        stats->throttled_ns = cgroup_word(dir, "cpu.stat", "throttled_time");
 
         /* Where both are in one hierarchy, as is usual. */
         stats->cpu_ns = number_read(dir, "cpuacct.usage");

@@ -78,6 +78,7 @@ item_unref(item *it)
             json_decref(sb->spec);
             json_decref(sb->run.env);
             json_decref(sb->run.where);
+            free(sb->kills);
             free(sb->id);
             free(sb);
         }
@@ -281,6 +282,11 @@ change_publish(registry *r, change *c)
 
         if (c->gone == NULL && sb->reason[0] != '\0') {
             json_object_set_new(record, "reason", json_string(sb->reason));
+        }
+
+        if (c->gone == NULL && sb->kills != NULL) {
+            json_object_set_new(record, "oomKills", json_integer(
+                                (json_int_t) sb->kills->total));
         }
     }
 

@@ -21,6 +21,8 @@
 #include "sandboxd/endpoint.h"
 #include "sandboxd/machine_config.h"
 
+#define DRIVER_PROCESS_MAX  32
+
 typedef struct driver       driver;
 typedef struct driver_host  driver_host;
 
@@ -100,6 +102,18 @@ typedef void (*driver_checked)(void *data, bool changed, error *err);
  * no longer tells; why says more, or is NULL. */
 typedef void (*driver_exited)(void *data, uint32_t slot, int status,
     const char *why);
+
+/* Processes of a run that their kernel has ended for want of memory. */
+typedef struct {
+    uint32_t  count;
+    int64_t   at;               /* ms since 1970, of the last one; 0: now */
+    char      process[DRIVER_PROCESS_MAX];      /* its name; "": not known */
+} driver_kills;
+
+/* Called when there are more, every few seconds at most, and at the end of a
+ * run before exited(); from sweep(), too, of a run that has ended before. */
+typedef void (*driver_killed)(void *data, uint32_t slot,
+    const driver_kills *kills);
 
 /* What is to stay of a slot. */
 typedef enum {
@@ -236,7 +250,8 @@ struct driver_host {
     const char    **image_dirs;     /* for qemu files, with a file system */
     unsigned        image_count;
     driver_exited   exited;
-    void           *exited_data;
+    driver_killed   killed;
+    void           *told_data;      /* of both */
 };
 
 /* Makes the oci driver, or fails with the reason why it can't work here. */

@@ -60,7 +60,8 @@ events_add(events *ev, uint64_t seq, const json_t *record)
     const char  *kind;
 
     static const char *const  members[] = { "id", "state", "epoch", "at",
-                                            "reason", "gone", "tenant" };
+                                            "reason", "oomKills", "gone",
+                                            "tenant" };
 
     if (seq > ev->newest) {
         ev->newest = seq;

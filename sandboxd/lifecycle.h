@@ -110,7 +110,8 @@ struct lifecycle {
 };
 
 /* The driver is set by the caller before anything else is called; its
- * exited() must be lifecycle_on_exited() with the lifecycle as data. */
+ * exited() must be lifecycle_on_exited() with the lifecycle as data, and its
+ * killed() lifecycle_on_killed(). */
 lifecycle *lifecycle_create(registry *r, uv_loop_t *loop, int run_dir,
     unsigned starts_max);
 void lifecycle_free(lifecycle *lc);
@@ -173,6 +174,7 @@ void lifecycle_spare_end(void *data, uint64_t memory);
 
 void lifecycle_on_exited(void *data, uint32_t slot, int status,
     const char *why);
+void lifecycle_on_killed(void *data, uint32_t slot, const driver_kills *kills);
 
 /* Takes no more starts, lets those under way come to an end, with stop_all
  * ends all sandboxes; then calls back, after limit_ms at the latest. */

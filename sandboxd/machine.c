@@ -309,6 +309,7 @@ static const box_ops  machine_ops = {
     .box_free = machine_box_free,
     .start_answered = machine_start_answered,
     .clean = machine_clean,
+    .kills = machine_kills,
     .start_again = machine_start_again,
     .start_end = machine_start_end,
     .destroy = machine_destroy,

@@ -201,6 +201,7 @@ void machine_key_make(char key[33]);
 
 /* machine_stop.c: members of box_ops and of the driver. */
 void machine_clean(box *b);
+bool machine_kills(box_driver *bd, uint32_t slot, driver_kills *kills);
 void machine_destroy(box_stop *base);
 void machine_sweep_remove(box_driver *bd, uint32_t slot);
 void machine_stats_run(driver *d, uint32_t slot, driver_measured cb,

@@ -280,8 +280,9 @@ machine_dir_remove(const char *path, error **err)
     size_t  i;
 
     static const char *const  names[] = { "cid", "console", "control", "disk",
-                                          "disk.new", "end", "lock", "memory",
-                                          "state", VMM_KEPT, VMM_KEPT_STATE };
+                                          "disk.new", "end", VM_KILLS, "lock",
+                                          "memory", "state", VMM_KEPT,
+                                          VMM_KEPT_STATE };
 
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 

@@ -504,6 +504,8 @@ files_open(machine_launch *l, int dir, int fds[VM_FDS], error **err)
         return box_failed(err, "console");
     }
 
+    /* The keeper makes a new one: of an earlier run it says nothing here. */
+    (void) unlinkat(dir, VM_KILLS, 0);
     fds[VM_FD_CONTROL] = control_open(dir);
 
     if (l->unused && owner_open(l, fds) != 0) {

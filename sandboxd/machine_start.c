@@ -100,7 +100,7 @@ start_launched(box_start *base)
     base->box->lock = l->lock;
     base->box->foreign = !l->owned;
     ((machine_box *) base->box)->owner = l->owner;
-    base->box->log = agent_log_start(base->bd->host.loop, base->slot, l->log);
+    box_listen(base->box, l->log);
 
     if (l->pid == 0) {
         box_start_abort(base);

@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,6 @@
 typedef struct {
     machine_driver   *m;
     uint32_t          slot;
-    unsigned          kills;    /* by the guest's kernel */
     driver_measured   cb;
     void             *data;
     driver_stats      stats;
@@ -55,6 +55,44 @@ machine_clean(box *b)
             b->why[i] = '?';
         }
     }
+}
+
+
+/* The keeper's note of what the guest's kernel has said. */
+bool
+machine_kills(box_driver *bd, uint32_t slot, driver_kills *kills)
+{
+    int        fd;
+    char       path[BOX_PATH], text[129], *name, *end;
+    ssize_t    n;
+    long long  at;
+
+    box_path(bd, slot, VM_KILLS, path, sizeof(path));
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = '\0';
+
+    if (fd != -1) {
+        close(fd);
+    }
+
+    memset(kills, 0, sizeof(*kills));
+
+    if (sscanf(text, "%u %lld", &kills->count, &at) != 2) {
+        kills->count = 0;
+        return false;
+    }
+
+    kills->at = at;
+    name = strchr(text, '(');
+    end = name != NULL ? strrchr(name, ')') : NULL;
+
+    if (end != NULL) {
+        snprintf(kills->process, sizeof(kills->process), "%.*s",
+                 (int) (end - name - 1), name + 1);
+    }
+
+    return kills->count > 0;
 }
 
 
@@ -101,6 +139,7 @@ machine_sweep_remove(box_driver *bd, uint32_t slot)
 static void
 stats_work(uv_work_t *work)
 {
+    driver_kills    kills;
     machine_stats  *s;
 
     s = work->data;
@@ -111,7 +150,8 @@ stats_work(uv_work_t *work)
         net_link_count(s->slot, &s->stats);
         s->stats.pids = -1;
         s->stats.pids_limit = -1;
-        s->stats.oom_kills = s->kills;
+        s->stats.oom_kills = machine_kills(&s->m->base, s->slot, &kills)
+                             ? kills.count : 0;
     }
 
     box_disk_stats(&s->m->base, s->slot, &s->stats);
@@ -151,7 +191,6 @@ machine_stats_run(driver *d, uint32_t slot, driver_measured cb, void *data)
     b = box_find(&s->m->base, slot);
     driver_stats_clear(&s->stats);
     s->stats.running = b != NULL && b->state == BOX_RUNNING;
-    s->kills = b != NULL ? agent_log_kills(b->log) : 0;
 
     box_hold(&s->m->base);
     s->work.data = s;

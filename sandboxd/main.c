@@ -66,6 +66,19 @@ on_exited(void *data, uint32_t slot, int status, const char *why)
 
 
 static void
+on_killed(void *data, uint32_t slot, const driver_kills *kills)
+{
+    daemon_state  *d;
+
+    d = data;
+
+    if (d->lc != NULL) {
+        lifecycle_on_killed(d->lc, slot, kills);
+    }
+}
+
+
+static void
 daemon_closed(void *data)
 {
     daemon_state  *d;
@@ -214,7 +227,8 @@ daemon_drivers(daemon_state *d, error **err)
     base.spare_end = lifecycle_spare_end;
     base.spare_data = d->lc;
     base.exited = on_exited;
-    base.exited_data = d;
+    base.killed = on_killed;
+    base.told_data = d;
 
     if (drivers_open(&d->drivers, &d->cf, &base, err) < 0) {
         return -1;

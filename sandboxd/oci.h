@@ -99,6 +99,8 @@ int oci_request_send(oci_driver *o, const void *head, size_t head_len,
 /* oci_box.c: members of box_ops. */
 void oci_box_init(box *b);
 void oci_box_clean(box *b);
+bool oci_box_kills(box_driver *bd, uint32_t slot, driver_kills *kills);
+int oci_box_kills_watch(box *b, bool *urgent);
 void oci_box_free(box *b);
 
 /* oci_image.c */

@@ -33,6 +33,25 @@ oci_box_clean(box *b)
 }
 
 
+bool
+oci_box_kills(box_driver *bd, uint32_t slot, driver_kills *kills)
+{
+    int64_t  n;
+
+    n = cgroup_kills(bd->cg, slot);
+    kills->count = n > 0 ? (uint32_t) n : 0;
+
+    return n > 0;
+}
+
+
+int
+oci_box_kills_watch(box *b, bool *urgent)
+{
+    return cgroup_kills_watch(b->bd->cg, b->slot, urgent);
+}
+
+
 void
 oci_box_free(box *b)
 {

@@ -152,7 +152,7 @@ answer_started(oci_start *s, const oci_answer *a, int pidfd)
 
     b = s->base.box;
     b->child = true;
-    b->log = agent_log_start(b->bd->host.loop, b->slot, s->log_fd);
+    box_listen(b, s->log_fd);
     s->log_fd = -1;
     b->lock = s->prepare.lock;
     s->prepare.lock = -1;

@@ -278,6 +278,25 @@ record_resources(json_t *record, const sandbox *sb, const driver *d,
 }
 
 
+/* Nobody here knows of those that others run. */
+static json_t *
+record_kills(const sandbox *sb)
+{
+    const sandbox_kills  *k;
+
+    k = sb->kills;
+
+    if (spec_external(sb->spec)) {
+        return json_null();
+    }
+
+    return json_pack("{s:I, s:o, s:o}", "kills",
+                     (json_int_t) (k != NULL ? k->total : 0), "at",
+                     record_time(k != NULL ? k->at : 0), "process",
+                     text_or_null(k != NULL ? k->process : ""));
+}
+
+
 json_t *
 record_sandbox(const sandbox *sb, const driver *d,
     const driver_limits *defaults)
@@ -304,6 +323,7 @@ record_sandbox(const sandbox *sb, const driver *d,
     json_object_set_new(record, "expiresAt", record_time(spec_ttl(sb->spec)
                         ? sb->created_at + (int64_t) spec_ttl(sb->spec) : 0));
     json_object_set_new(record, "reason", text_or_null(sb->reason));
+    json_object_set_new(record, "oom", record_kills(sb));
 
     value = json_object_get(sb->spec, "labels");
     json_object_set_new(record, "labels",

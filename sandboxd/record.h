@@ -9,6 +9,9 @@
  *   createdAt, startedAt (ISO 8601, or null)
  *   expiresAt   when its ttl ends, or null
  *   reason      why it last stopped or failed to start, or null
+ *   oom         {kills, at, process}: how many of its processes were ended
+ *               for want of memory in all of its runs, when the last one, and
+ *               what it was, or null; null for one that others run
  *   labels      as given
  *   env         the names only: values may be secrets
  *   resources   what was asked for, and the defaults for the rest

@@ -92,6 +92,7 @@ registry_slot(registry *r, uint32_t *slot, error **err)
 }
 
 
+/* The caller frees what it has of kills. */
 static void
 sandbox_row(registry *r, const sandbox *sb, store_sandbox *row)
 {
@@ -108,6 +109,7 @@ sandbox_row(registry *r, const sandbox *sb, store_sandbox *row)
     row->created_at = sb->created_at;
     row->started_at = sb->started_at;
     row->reason = sb->reason[0] ? sb->reason : NULL;
+    row->kills = kills_text(sb->kills);
 }
 
 
@@ -207,6 +209,7 @@ registry_add_at(registry *r, const char *name, json_t *spec, uint32_t slot,
     sandbox_row(r, sb, &row);
     row.spec = text;
     store_put_sandbox(r->store, &row);
+    free(row.kills);
     free(text);
 
     return sb;
@@ -236,6 +239,7 @@ registry_update(registry *r, sandbox *sb, json_t *spec, error **err)
     sandbox_row(r, sb, &row);
     row.spec = text;
     store_put_sandbox(r->store, &row);
+    free(row.kills);
     free(text);
 
     return 0;
@@ -290,6 +294,7 @@ registry_set_state(registry *r, sandbox *sb, sandbox_state state,
 
     sandbox_row(r, sb, &row);
     store_put_state(r->store, &row);
+    free(row.kills);
     registry_pump(r);
 }
 

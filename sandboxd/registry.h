@@ -144,6 +144,15 @@ typedef struct {
     sandbox       *next;        /* in a queue of the lifecycle */
 } sandbox_run;
 
+/* Of processes that were ended for want of memory. */
+typedef struct {
+    uint64_t  total;            /* in all of its runs */
+    uint32_t  epoch;            /* of the run of which are so many of them: */
+    uint32_t  counted;
+    int64_t   at;               /* of the last one, ms since 1970 */
+    char      process[DRIVER_PROCESS_MAX];      /* "": not known */
+} sandbox_kills;
+
 struct sandbox {
     item            item;
     table_node      by_id;
@@ -166,6 +175,7 @@ struct sandbox {
     int64_t         created_at;
     int64_t         started_at;     /* 0: never */
     char            reason[REASON_MAX];
+    sandbox_kills  *kills;          /* NULL: there were none */
     json_t         *spec;
     exposure       *exposures;      /* by port */
     unsigned        exposure_count;
@@ -290,6 +300,10 @@ int registry_update(registry *r, sandbox *sb, json_t *spec, error **err);
 void registry_set_state(registry *r, sandbox *sb, sandbox_state state,
     const char *reason);
 
+/* What a driver has counted of its last run; how many of them are new.  Waits
+ * for no commit: what is lost of it is told again (registry_kills.c). */
+uint32_t registry_killed(registry *r, sandbox *sb, const driver_kills *now);
+
 /* The next epoch and key of a sandbox that is about to start; 503 if the
  * epochs that were reserved are used up. */
 int registry_next_run(registry *r, sandbox *sb, error **err);
@@ -335,6 +349,10 @@ uint64_t exposure_put(registry *r, exposure *ex, bool ack);
 uint64_t exposure_end(registry *r, exposure *ex);
 
 json_t *spec_share(registry *r, json_t *spec);
+
+/* For the store: NULL for none; -1: it is damaged. */
+char *kills_text(const sandbox_kills *k);
+int kills_load(sandbox *sb, const char *text);
 
 /* For changes.c. */
 struct change {

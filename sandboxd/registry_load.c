@@ -138,6 +138,11 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
     snprintf(sb->reason, sizeof(sb->reason), "%s",
              row->reason ? row->reason : "");
 
+    if (kills_load(sb, row->kills) != 0) {
+        log_warn("%s: how many of its processes were ended for want of memory "
+                 "is not known any more", sb->id);
+    }
+
     sb->now.state = (sandbox_state) row->state;
     sb->now.epoch = row->epoch;
     sb->shown = sb->now;

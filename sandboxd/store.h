@@ -46,6 +46,7 @@ typedef struct {
     int64_t      started_at;
     const char  *reason;        /* of the last stop or failure, or NULL */
     const char  *spec;          /* JSON */
+    char        *kills;         /* JSON (registry_kills.c), or NULL */
 } store_sandbox;
 
 typedef struct {

@@ -12,7 +12,7 @@
 #include "sandboxd/store_db_part.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  9
+#define SCHEMA_VERSION  10
 
 
 static const char  schema[] =
@@ -47,7 +47,8 @@ static const char *const  migrations[SCHEMA_VERSION - 1] = {
 
     "ALTER TABLE exposures ADD COLUMN by_admin INTEGER NOT NULL DEFAULT 0",
     "CREATE TABLE domains (name TEXT PRIMARY KEY, tenant TEXT,"
-    " seq INTEGER NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID"
+    " seq INTEGER NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID",
+    "ALTER TABLE sandboxes ADD COLUMN kills TEXT"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {
@@ -55,10 +56,10 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "COMMIT",
     "ROLLBACK",
     "INSERT OR REPLACE INTO sandboxes (slot, id, seq, born, state,"
-    " epoch, epoch_used, boot, started_at, reason, created_at, spec)"
-    " VALUES (?1, ?10, ?2, ?11, ?3, ?4, ?5, ?6, ?7, ?8, ?12, ?9)",
+    " epoch, epoch_used, boot, started_at, reason, kills, created_at, spec)"
+    " VALUES (?1, ?11, ?2, ?12, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?13, ?10)",
     "UPDATE sandboxes SET seq = ?2, state = ?3, epoch = ?4, epoch_used = ?5,"
-    " boot = ?6, started_at = ?7, reason = ?8 WHERE slot = ?1",
+    " boot = ?6, started_at = ?7, reason = ?8, kills = ?9 WHERE slot = ?1",
     "INSERT OR REPLACE INTO exposures (label, slot, seq, port, token, name,"
     " access, host_public, created_at, gen, limits, wake_off, wakes,"
     " by_admin)"
@@ -433,12 +434,13 @@ write_sandbox(store_db *db, const store_op *op, error **err)
     bind_int(st, 6, op->boot);
     bind_int(st, 7, (uint64_t) op->started_at);
     bind_text(st, 8, op->title);
+    bind_text(st, 9, op->kills);
 
     if (kind == SQL_PUT_SANDBOX) {
-        bind_text(st, 9, op->text);
-        bind_text(st, 10, op->name);
-        bind_int(st, 11, op->born);
-        bind_int(st, 12, (uint64_t) op->created_at);
+        bind_text(st, 10, op->text);
+        bind_text(st, 11, op->name);
+        bind_int(st, 12, op->born);
+        bind_int(st, 13, (uint64_t) op->created_at);
     }
 
     return db_run(db, kind, err);

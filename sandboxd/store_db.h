@@ -52,6 +52,7 @@ struct store_op {
     char           *text;       /* spec, token or prefix */
     char           *title;      /* reason or name */
     char           *limits;
+    char           *kills;
     char           *tenant;     /* of an answer, or a domain's */
 };
 

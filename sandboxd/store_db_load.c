@@ -61,6 +61,7 @@ row_sandbox(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
     row.started_at = sqlite3_column_int64(st, 9);
     row.reason = column_text(st, 10);
     row.spec = column_text(st, 11);
+    row.kills = (char *) column_text(st, 12);
 
     return rows->sandbox(data, &row, err);
 }
@@ -151,8 +152,8 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
         || rows_load(db, "SELECT name, tenant, seq, created_at FROM domains"
                      " ORDER BY seq", rows, data, row_domain, err) < 0
         || rows_load(db, "SELECT slot, id, seq, born, state, epoch,"
-                  " epoch_used, boot, created_at, started_at, reason, spec"
-                  " FROM sandboxes"
+                  " epoch_used, boot, created_at, started_at, reason, spec,"
+                  " kills FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
         || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
                      " host_public, created_at, gen, limits, wake_off, wakes,"

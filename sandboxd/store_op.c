@@ -85,6 +85,7 @@ store_op_sandbox(store_op_kind kind, const store_sandbox *row)
     op->created_at = row->created_at;
     op->started_at = row->started_at;
     op->title = text_copy(row->reason);
+    op->kills = text_copy(row->kills);
 
     if (kind == STORE_PUT_SANDBOX) {
         op->name = text_copy(row->id);
@@ -159,6 +160,7 @@ store_op_free(store_op *op)
     free(op->text);
     free(op->title);
     free(op->limits);
+    free(op->kills);
     free(op);
 }
 

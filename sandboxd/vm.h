@@ -39,7 +39,7 @@
 #define VM_FD_CONSOLE     1         /* a file: what the guest said last */
 #define VM_FD_LOG         2         /* lines for sandboxd's log */
 #define VM_FD_LISTEN      3         /* the agent's socket */
-#define VM_FD_ORDER       4
+#define VM_FD_ORDER       4         /* once it is read: VM_KILLS */
 #define VM_FD_END         5         /* a file: why it has ended */
 #define VM_FD_BOOT        6         /* the boot object, for the VMM */
 #define VM_FD_ROOT        7         /* the image, for the VMM */
@@ -266,7 +266,14 @@ typedef struct {
     char    panic[VM_END_MAX];          /* "": the guest's kernel lives */
     char    killed[64];                 /* by it, for want of memory, the last
                                            time: "123 (node)"; "": nothing */
+    unsigned  kills;                    /* how often, */
+    int     kills_file;                 /* and a file that has it; 0: none */
 } vm_console;
+
+/* A file in a machine's directory: how many processes its kernel has ended in
+ * this run for want of memory, the time of the last one in ms since 1970, and
+ * what it was: "3 1700000000000 123 (node)\n". */
+#define VM_KILLS          "kills"
 
 /* The file is that of all runs, or a new one. */
 void vm_console_open(vm_console *c, int file);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sandboxd/vm.h"
@@ -84,6 +85,30 @@ console_tell(vm_console *c)
 }
 
 
+/* With blanks behind it: a shorter one leaves nothing of a longer one. */
+static void
+console_count(vm_console *c)
+{
+    int              n;
+    char             text[128];
+    struct timespec  now;
+
+    c->kills++;
+
+    if (c->kills_file == 0) {
+        return;
+    }
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    n = snprintf(text, sizeof(text), "%u %lld %s", c->kills,
+                 (long long) now.tv_sec * 1000 + now.tv_nsec / 1000000,
+                 c->killed);
+    memset(text + n, ' ', sizeof(text) - (size_t) n);
+    text[sizeof(text) - 1] = '\n';
+    (void) !pwrite(c->kills_file, text, sizeof(text), 0);
+}
+
+
 /* "... Killed process 123 (node) total-vm:1kB, ..." */
 static void
 console_killed(vm_console *c)
@@ -100,6 +125,7 @@ console_killed(vm_console *c)
         snprintf(c->killed, sizeof(c->killed), "%.*s",
                  len < sizeof(c->killed) ? (int) len
                                          : (int) sizeof(c->killed) - 1, what);
+        console_count(c);
     }
 }
 

@@ -110,6 +110,23 @@ order_read(void)
 }
 
 
+/* While paths are the host's.  What can't be noted is in the log. */
+static void
+kills_open(const vm_order *order)
+{
+    int   fd;
+    char  path[VM_PATH_MAX + sizeof(VM_KILLS) + 1];
+
+    snprintf(path, sizeof(path), "%s/" VM_KILLS, order->dir);
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd != -1) {
+        vm_fd_place(fd, VM_FD_ORDER);
+        vm_text.kills_file = VM_FD_ORDER;
+    }
+}
+
+
 static void
 look_close(void)
 {
@@ -553,6 +570,7 @@ vm_main(void)
 
     memcpy(vm_key, order->key, sizeof(vm_key));
     vm_console_open(&vm_text, VM_FD_CONSOLE);
+    kills_open(order);
     host_make(order);
 
     way.connect = vm_kind->connect;

@@ -350,6 +350,7 @@ open(my $console, '>', '/proc/' . Firecracker::vmm($s, 'one') . '/fd/2')
     or die "console: $!";
 syswrite($console, "said $_ times\n") for 1 .. 20_000;
 syswrite($console, "\e[2Jthe last\n");
+syswrite($console, "Out of memory: Killed process 77 (node) total-vm:1kB\n");
 close $console;
 ok(wait_for(sub { said() =~ /^\?\[2Jthe last$/m }, 60), '... to the last');
 cmp_ok(-s $last_words, '<=', 65536, '... however much that is');
@@ -357,10 +358,16 @@ like(said(), qr/^said 20000 times$/m, '... not the beginning');
 unlike(said(), qr/^said 1 times$/m, '... which is gone');
 is((stat $last_words)[2] & 07777, 0600, "... and nobody else's");
 
+# In the midst of a flood of which sandboxd's log has lost the most.
+ok(wait_for(sub { record('one')->{oom}{kills} == 1 }, 60),
+    'what its kernel has ended is in the record');
+is(record('one')->{oom}{process}, 'node', '... and what it was');
+
 # ---- ends
 
 kill 'KILL', Firecracker::vmm($s, 'one');
 ok(state_within('one', 'asleep', 20), 'a VMM that is killed');
+is(record('one')->{oom}{kills}, 1, '... has lost no more than before');
 like(record('one')->{reason}, qr/virtual machine was ended by signal 9/,
     '... is the reason');
 is(run('one', 'echo up'), 'up', 'the next request starts it');

@@ -171,6 +171,27 @@ $s->start_daemon;
 is(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
     'the machine lives through a kill -9 of sandboxd');
 
+# ---- what its kernel ends for want of memory
+
+sub oom { return record('one')->{oom} }
+
+is_deeply(oom(), { kills => 0, at => undef, process => undef },
+    'its kernel has ended nothing');
+$s->exec('one', 'tail /dev/zero', %slow);
+ok(wait_for(sub { oom()->{kills} == 1 }, 30), 'the record tells what it ends')
+    or diag(json_encode(oom()));
+is(oom()->{process}, 'tail', '... what it was');
+like(oom()->{at}, qr/^20\d\d-.*Z$/, '... and when');
+is(record('one')->{state}, 'running', '... while it runs on');
+$s->kill_daemon;
+$s->exec('one', 'cp /usr/bin/tail /tmp/greedy; /tmp/greedy /dev/zero', %slow);
+$s->start_daemon;
+ok(wait_for(sub { oom()->{kills} == 2 }, 30), 'sandboxd has missed nothing')
+    or diag(json_encode(oom()));
+is(oom()->{process}, 'greedy', '... of what happened while it was away');
+is($s->api(GET => '/v1/sandbox/one/stats')->{json}{memory}{oomKills}, 2,
+    'nor its statistics');
+
 # ---- a machine that is killed
 
 run('one', 'echo kept > /workspace/kept; sync');
@@ -241,6 +262,8 @@ ok(state_within('one', 'asleep', 40), "its kernel's panic ends it");
 like(record('one')->{reason}, qr/kernel panicked: sysrq/, 'and is the reason');
 like(record('one')->{reason}, qr/had ended process \d+ \(tail\) for want of/,
     '... with what it had done before');
+is(oom()->{kills}, 3, '... and the record, of all runs')
+    or diag(json_encode(oom()));
 like(slurp("$machine/console"), qr/Kernel panic - not syncing: sysrq/,
     '... which its console has to the last');
 isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');

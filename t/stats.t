@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(sleep time);
 
+use EventStream;
 use Harness;
 use System;
 
@@ -19,6 +20,7 @@ alarm_after(180);
 
 my $s = System->start;
 
+sub oom { return $s->api(GET => '/v1/sandbox/busy')->{json}{oom} }
 sub stats { return $s->api(GET => "/v1/sandbox/$_[0]/stats")->{json} }
 
 is($s->api(GET => '/v1/sandbox/nobody/stats')->{status}, 404,
@@ -31,8 +33,10 @@ is_deeply([@$r{qw(id state startedAt uptimeMs network)},
         $r->{memory}{current}, $r->{pids}{current}, $r->{cpu}{usageNs}],
     ['new', 'created', undef, 0, undef, 0, 0, 0], 'one that never ran');
 is($r->{disk}{bytes}, 0, 'has written nothing');
-is($s->api(GET => '/v1/sandbox/new')->{json}{state}, 'created',
-    'and still doesn\'t run');
+$r = $s->api(GET => '/v1/sandbox/new')->{json};
+is($r->{state}, 'created', 'and still doesn\'t run');
+is_deeply($r->{oom}, { kills => 0, at => undef, process => undef },
+    '... and has lost nothing');
 
 # ---- running -----------------------------------------------------------------
 
@@ -68,11 +72,50 @@ SKIP: {
 SKIP: {
     skip 'no limits here', 1 if !$cpu || $> != 0;
     my $kills = $r->{memory}{oomKills};
+    my $e = EventStream->open(port => $s->{port}, host => "localhost:$s->{port}",
+        path => '/v1/events', headers => [['Authorization',
+        "Bearer $s->{key}"]]);
 
+    $e->next;
     $s->exec('busy', 'head -c 400M /dev/zero | tail > /dev/null',
         body => { sessionId => '__DISABLE_SESSION__' });
     cmp_ok(stats('busy')->{memory}{oomKills} // 0, '>', $kills // 0,
         'what the kernel has killed for want of memory');
+    ok($e->until(sub { ($_[0]{json}{oomKills} // 0) > 0 }, 30),
+        'whoever follows events is told');
+    $e->close;
+    cmp_ok(oom()->{kills}, '>', 0, 'and the record says it');
+    like(oom()->{at}, qr/^20\d\d-.*Z$/, '... and when');
+
+    # Those that sandboxd didn't see, and then those of another run.
+    my $pid = $s->sandbox_pid('busy');
+    $kills = oom()->{kills};
+    $s->kill_daemon;
+    $s->exec('busy', 'head -c 400M /dev/zero | tail > /dev/null',
+        body => { sessionId => '__DISABLE_SESSION__' });
+    $s->start_daemon;
+    ok(wait_for(sub { oom()->{kills} == $kills + 1 }, 30),
+        'one that happened while sandboxd was away') or diag(oom()->{kills});
+    is($s->sandbox_pid('busy'), $pid, '... in a sandbox that runs on');
+    kill 'KILL', $pid;
+    ok(wait_for(sub { stats('busy')->{state} eq 'asleep' }, 20), 'asleep');
+    is(oom()->{kills}, $kills + 1, '... it is not forgotten');
+    $s->exec('busy', 'head -c 400M /dev/zero | tail > /dev/null',
+        body => { sessionId => '__DISABLE_SESSION__' });
+    ok(wait_for(sub { oom()->{kills} == $kills + 2 }, 30),
+        "... and the next run's come on top") or diag(oom()->{kills});
+    is(stats('busy')->{memory}{oomKills}, 1, '... unlike in the statistics');
+
+    # Just before an end that nobody saw: without its file, sandboxd doesn't
+    # take it over.
+    $s->exec('busy', 'head -c 400M /dev/zero | tail > /dev/null',
+        body => { sessionId => '__DISABLE_SESSION__' });
+    $s->kill_daemon;
+    unlink glob "$s->{run}/r/*";
+    $s->start_daemon;
+    is(oom()->{kills}, $kills + 3, 'also one before an end that nobody saw');
+    is($s->api(GET => '/v1/sandbox/busy')->{json}{state}, 'asleep',
+        '... of a sandbox that has ended');
 }
 
 # ---- its files ---------------------------------------------------------------

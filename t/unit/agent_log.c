@@ -17,6 +17,12 @@
 static int  log_file;
 
 
+static void
+noted(void *data)
+{
+}
+
+
 /* Says it, and returns what the log has of it. */
 static const char *
 said(const char *text, size_t len)
@@ -37,7 +43,7 @@ said(const char *text, size_t len)
     dup2(log_file, STDERR_FILENO);
 
     uv_loop_init(&loop);
-    log = agent_log_start(&loop, 7, fds[0]);
+    log = agent_log_start(&loop, 7, fds[0], noted, NULL);
     agent_log_end(log);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);

@@ -110,6 +110,29 @@ test_file(void)
 }
 
 
+/* What is noted is the last one, whatever was noted before. */
+static void
+test_kills(void)
+{
+    char        text[256];
+    ssize_t     n;
+    unsigned    count;
+    long long   at;
+    vm_console  c;
+
+    memset(&c, 0, sizeof(c));
+    c.kills_file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    say(&c, "Out of memory: Killed process 12 (a rather long name) "
+        "total-vm:1kB\nOut of memory: Killed process 3 (x) total-vm:1kB\n");
+    n = pread(c.kills_file, text, sizeof(text) - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    ok(sscanf(text, "%u %lld 3 (x) ", &count, &at) == 2 && count == 2
+       && at > 1700000000000 && strchr(text, 'a') == NULL
+       && strchr(text, '\n') == text + n - 1, "it is noted");
+    close(c.kills_file);
+}
+
+
 int
 main(void)
 {
@@ -147,6 +170,7 @@ main(void)
        && strcmp(why, "the virtual machine was ended by signal 9; its kernel "
                  "had ended process 12 (node (2)) for want of memory") == 0,
        "... and so does one by a signal");
+    ok(c.kills == 1, "it counts");
     memset(c.panic, 'x', sizeof(c.panic) - 1);
     ok(vm_console_end(&c, 0, false, why) == 70
        && strstr(why, "panicked: xxx") != NULL
@@ -159,6 +183,7 @@ main(void)
     }
     say(&c, "\n");
     ok(strlen(c.killed) == sizeof(c.killed) - 1, "one with a long name");
+    test_kills();
 
     say(&c, "a\x1b[31m\x01" "b\n");
     ok(strcmp(c.last, "a?[31m?b") == 0, "no escapes");

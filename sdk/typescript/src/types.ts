@@ -72,6 +72,8 @@ export interface SandboxRecord {
   expiresAt: string | null;
   /** Why it last stopped or didn't start. */
   reason: string | null;
+  /** Its processes that were ended for want of memory, in all of its runs. */
+  oom?: { kills: number; at: string | null; process: string | null } | null;
   labels: Record<string, string>;
   /** Names of its variables; values aren't told. */
   env: string[];
