@@ -198,6 +198,33 @@ network_same(json_t *old, json_t *spec)
 }
 
 
+/* Files are where the limit was when they were written: with another one they
+ * would be looked for elsewhere, or be bounded as before. */
+static int
+update_disk(sandbox *sb, json_t *spec, error **err)
+{
+    driver_limits  old, new;
+
+    if (spec_external(spec)
+        || (sb->now.state == STATE_CREATED && sb->now.epoch == 0))
+    {
+        return 0;
+    }
+
+    spec_limits(sb->spec, &old);
+    spec_limits(spec, &new);
+
+    if (old.disk == new.disk) {
+        return 0;
+    }
+
+    return error_set_field(err, 422, "unenforceable", "resources.disk",
+                           (long long) old.disk, "resources.disk can't be "
+                           "changed once a sandbox has been started: its files "
+                           "stay on the disk that it has");
+}
+
+
 /* Takes the options over. */
 static int
 update_apply(service *sv, request *req, sandbox *sb, create_options *options,
@@ -212,7 +239,8 @@ update_apply(service *sv, request *req, sandbox *sb, create_options *options,
 
     old = json_incref(sb->spec);
 
-    if (ops_check_ttl(sb, options->spec, err) < 0
+    if (update_disk(sb, options->spec, err) < 0
+        || ops_check_ttl(sb, options->spec, err) < 0
         || registry_update(sv->r, sb, json_incref(options->spec), err) < 0)
     {
         json_decref(old);

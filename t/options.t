@@ -139,6 +139,39 @@ is($s->api(POST => '/v1/sandbox/never/wake')->{status}, 404,
     'wake creates nothing');
 is($s->api(POST => '/v1/sandbox/never/sleep')->{status}, 404, 'nor does sleep');
 
+# ---- a disk, which stays what it is -----------------------------------------
+
+SKIP: {
+    $r = create('disk', resources => { disk => '48M' });
+    skip 'no bounded disks on this host', 10 if $r->{status} == 422;
+
+    is(patch('disk', { resources => { disk => '64M' } })->{json}{resources}
+        {disk}, 64 << 20, 'a disk that isn\'t there yet may be another');
+    is(out('disk', 'echo 1 > /workspace/f; cat /workspace/f'), '1', 'it has files');
+
+    for my $disk ('32M', '128M', undef) {
+        $r = patch('disk', { resources => { disk => $disk } });
+        is_deeply([$r->{status}, @{ $r->{json} }{qw(code field limit)}],
+            [422, 'unenforceable', 'resources.disk', 64 << 20],
+            'then not any more: ' . ($disk // 'none')) or diag $r->{body};
+    }
+
+    $r = patch('disk', { resources => { disk => '64M', pids => 99 } });
+    is_deeply([@{ $r->{json}{resources} }{qw(disk pids)}], [64 << 20, 99],
+        'other limits may be others');
+    $s->api(POST => '/v1/sandbox/disk/sleep', timeout => 30);
+    is(patch('disk', { resources => { disk => '1G' } })->{status}, 422,
+        'nor asleep');
+    is(out('disk', 'cat /workspace/f'), '1', 'the files are there');
+
+    create('plain');
+    out('plain', 'echo 2 > /workspace/f');
+    is(patch('plain', { resources => { disk => '64M' } })->{json}{field},
+        'resources.disk', 'files are not moved to a disk');
+    $s->api(POST => '/v1/sandbox/plain/sleep', timeout => 30);
+    is(out('plain', 'cat /workspace/f'), '2', 'and stay');
+}
+
 # ---- files that don't survive ----------------------------------------------
 
 create('eph', ephemeral => $true);
