@@ -105,8 +105,9 @@ int fork_options_parse(create_options *dst, json_t *in, const json_t *spec,
 /*
  * Changes options of a spec: a JSON merge patch (RFC 7386), where null brings
  * the default back.  id, normalizeId, image, runtime and mounts can't be
- * changed.  The
- * specs that come of it are like those of a creation; dst->id stays empty.
+ * changed.  What isn't in the patch is neither checked nor changed: the host
+ * may have no such image any more.  The specs that come of it are like those of
+ * a creation; dst->id stays empty.
  */
 int update_options_parse(create_options *dst, json_t *spec, json_t *patch,
     const options_host *host, error **err);

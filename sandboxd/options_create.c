@@ -254,134 +254,6 @@ labels_copy(json_t *spec, json_t *in, error **err)
 }
 
 
-/* The default of all hosts is not recorded. */
-static int
-runtime_copy(json_t *spec, json_t *in, const options_host *host,
-    unsigned *runtime, error **err)
-{
-    int          got;
-    const char  *name;
-
-    *runtime = 0;
-    got = json_get_string(in, "runtime", OPTIONS_IMAGE_MAX, &name, err);
-
-    if (got < 0) {
-        return -1;
-    }
-
-    while (got > 0 && strcmp(host->runtimes[*runtime].name, name) != 0) {
-        if (++*runtime == host->runtime_count) {
-            return error_set_field(err, 422, "unenforceable", "runtime", 0,
-                                   "this host has no runtime \"%.64s\"",
-                                   name);
-        }
-    }
-
-    name = host->runtimes[*runtime].name;
-
-    if (strcmp(name, RUNTIME_OF_OLD) != 0) {
-        json_object_set_new(spec, "runtime", json_string(name));
-    }
-
-    return 0;
-}
-
-
-static bool
-image_fits(const options_host *host, unsigned image, unsigned runtime)
-{
-    return host->image_runtimes != NULL
-           ? host->image_runtimes[image] >> runtime & 1 : runtime == 0;
-}
-
-
-/* The name of the first one that can use it. */
-static const char *
-image_runtime(const options_host *host, unsigned image)
-{
-    unsigned  i;
-
-    for (i = 0; i + 1 < host->runtime_count; i++) {
-        if (image_fits(host, image, i)) {
-            break;
-        }
-    }
-
-    return host->runtimes[i].name;
-}
-
-
-/* The default one if the runtime can use it, else the first that it can. */
-static const char *
-image_default(const options_host *host, unsigned runtime)
-{
-    unsigned     i;
-    const char  *first;
-
-    first = NULL;
-
-    for (i = host->image_count; i > 0; i--) {
-        if (!image_fits(host, i - 1, runtime)) {
-            continue;
-        }
-
-        first = host->images[i - 1];
-
-        if (host->default_image != NULL
-            && strcmp(first, host->default_image) == 0)
-        {
-            return first;
-        }
-    }
-
-    return host->image_runtimes != NULL && runtime != 0 ? first
-           : host->default_image;
-}
-
-
-static int
-image_copy(json_t *spec, json_t *in, const options_host *host,
-    unsigned runtime, error **err)
-{
-    unsigned     i;
-    const char  *image;
-
-    image = image_default(host, runtime);
-
-    if (json_get_string(in, "image", OPTIONS_IMAGE_MAX, &image, err) < 0) {
-        return -1;
-    }
-
-    if (image == NULL) {
-        return error_set_field(err, 400, "invalid_request", "image", 0,
-                               "image is required: this host has no default "
-                               "image");
-    }
-
-    for (i = 0; i < host->image_count; i++) {
-        if (strcmp(host->images[i], image) == 0) {
-            break;
-        }
-    }
-
-    if (i == host->image_count) {
-        return error_set_field(err, 400, "unknown_image", "image", 0,
-                               "there is no image \"%.64s\" on this host",
-                               image);
-    }
-
-    if (!image_fits(host, i, runtime)) {
-        return error_set_field(err, 422, "unenforceable", "image", 0,
-                               "the image \"%.64s\" is one for the runtime "
-                               "\"%s\"", image, image_runtime(host, i));
-    }
-
-    json_object_set_new(spec, "image", json_string(image));
-
-    return 0;
-}
-
-
 /* What keeps a sandbox awake; traffic is the default, and not recorded. */
 static int
 activity_copy(json_t *spec, json_t *in, error **err)
@@ -545,6 +417,34 @@ create_id(create_options *dst, json_t *in, error **err)
 
 
 int
+options_rest(create_options *dst, json_t *in, const options_host *host,
+    unsigned runtime, error **err)
+{
+    options_unknown(in, known_members, "", dst->warnings);
+
+    if (env_copy(dst->spec, in, err) < 0
+        || options_common(dst->spec, in, err) < 0
+        || options_resources(dst->spec, in, &host->runtimes[runtime], err)
+           < 0
+        || options_network(dst->spec, in, host->network, err) < 0
+        || duration_copy(dst->spec, in, "sleepAfter", err) < 0
+        || bool_copy(dst->spec, in, "keepAlive", err) < 0
+        || bool_copy(dst->spec, in, "ephemeral", err) < 0
+        || activity_copy(dst->spec, in, err) < 0
+        || timeouts_copy(dst->spec, in, dst->warnings, err) < 0
+        || integers_copy(dst->spec, in, top_members, err) < 0
+        || ports_copy(dst->spec, in, dst->warnings, err) < 0)
+    {
+        return -1;
+    }
+
+    inert_warnings(dst->spec, dst->warnings);
+
+    return 0;
+}
+
+
+int
 create_options_parse(create_options *dst, json_t *in,
     const options_host *host, error **err)
 {
@@ -564,30 +464,16 @@ create_options_parse(create_options *dst, json_t *in,
     dst->spec = json_object();
     dst->warnings = json_array();
 
-    options_unknown(in, known_members, "", dst->warnings);
-
     if (create_id(dst, in, err) < 0
-        || runtime_copy(dst->spec, in, host, &runtime, err) < 0
-        || image_copy(dst->spec, in, host, runtime, err) < 0
-        || env_copy(dst->spec, in, err) < 0
-        || options_common(dst->spec, in, err) < 0
-        || options_resources(dst->spec, in, &host->runtimes[runtime], err)
-           < 0
-        || options_network(dst->spec, in, host->network, err) < 0
-        || duration_copy(dst->spec, in, "sleepAfter", err) < 0
-        || bool_copy(dst->spec, in, "keepAlive", err) < 0
-        || bool_copy(dst->spec, in, "ephemeral", err) < 0
-        || activity_copy(dst->spec, in, err) < 0
-        || timeouts_copy(dst->spec, in, dst->warnings, err) < 0
-        || integers_copy(dst->spec, in, top_members, err) < 0
-        || ports_copy(dst->spec, in, dst->warnings, err) < 0)
+        || options_runtime_copy(dst->spec, in, host, &runtime, err) < 0
+        || options_image_copy(dst->spec, in, host, runtime, err) < 0
+        || options_rest(dst, in, host, runtime, err) < 0)
     {
         create_options_free(dst);
         json_decref(empty);
         return -1;
     }
 
-    inert_warnings(dst->spec, dst->warnings);
     json_decref(empty);
 
     return 0;

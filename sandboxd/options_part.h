@@ -25,6 +25,19 @@ int options_common(json_t *spec, json_t *in, error **err);
 /* The members of a patch over those of a copy of a spec. */
 void options_merge(json_t *dst, const char *name, json_t *value);
 
+/* Its member "runtime", or the default one: which of the host's that is. */
+int options_runtime_copy(json_t *spec, json_t *in, const options_host *host,
+    unsigned *runtime, error **err);
+
+/* Its member "image", or what is the default with that runtime. */
+int options_image_copy(json_t *spec, json_t *in, const options_host *host,
+    unsigned runtime, error **err);
+
+/* All members of a creation but its id, runtime and image; on error there is
+ * something left to free. */
+int options_rest(create_options *dst, json_t *in, const options_host *host,
+    unsigned runtime, error **err);
+
 /* The members "resources" and "network" of a creation. */
 int options_resources(json_t *spec, json_t *in, const options_runtime *host,
     error **err);

@@ -9,11 +9,6 @@ static const char *const  fixed_members[] = {
     "id", "normalizeId", "image", "runtime", "mounts", NULL
 };
 
-/* Those that are warned of when they are given. */
-static const char *const  kept_members[] = {
-    "exposedPorts", "timeoutMs", NULL
-};
-
 /* Objects whose members are patched one by one. */
 static const char *const  merged_members[] = {
     "env", "labels", "resources", "containerTimeouts", NULL
@@ -57,14 +52,95 @@ options_merge(json_t *dst, const char *name, json_t *value)
 }
 
 
+/* What is to be checked: what is changed, as it would be then.  Of resources
+ * each is by itself. */
+static json_t *
+patch_changes(json_t *spec, json_t *patch, error **err)
+{
+    json_t      *changes, *value, *old;
+    const char  *name;
+
+    changes = json_object();
+
+    json_object_foreach(patch, name, value) {
+
+        if (options_listed(fixed_members, name)) {
+            json_decref(changes);
+            error_set_field(err, 400, "invalid_request", name, 0,
+                            "%s can't be changed", name);
+            return NULL;
+        }
+
+        old = json_object_get(spec, name);
+
+        if (old != NULL && strcmp(name, "resources") != 0) {
+            json_object_set(changes, name, old);
+        }
+
+        options_merge(changes, name, value);
+    }
+
+    return changes;
+}
+
+
+/* Which limits can be enforced depends on the runtime, which may be none of
+ * this host's any more. */
+static int
+patch_runtime(json_t *spec, json_t *patch, const options_host *host,
+    unsigned *runtime, error **err)
+{
+    int      rc;
+    json_t  *in, *out;
+
+    *runtime = 0;
+
+    if (!json_is_object(json_object_get(patch, "resources"))) {
+        return 0;
+    }
+
+    in = json_pack("{s:s}", "runtime", spec_runtime(spec));
+    out = json_object();
+    rc = options_runtime_copy(out, in, host, runtime, err);
+    json_decref(in);
+    json_decref(out);
+
+    return rc;
+}
+
+
+/* What isn't changed stays as it is, whatever this host can do by now. */
+static void
+patch_apply(json_t *dst, json_t *spec, json_t *patch)
+{
+    json_t      *value, *resources;
+    const char  *name;
+
+    resources = json_object_get(patch, "resources");
+    value = json_object_get(spec, "resources");
+
+    if (json_is_object(resources) && value != NULL) {
+        value = json_copy(value);
+        object_merge(value, resources);
+        json_object_update(value, json_object_get(dst, "resources"));
+        json_object_set_new(dst, "resources", value);
+    }
+
+    json_object_foreach(spec, name, value) {
+        if (json_object_get(patch, name) == NULL) {
+            json_object_set(dst, name, value);
+        }
+    }
+}
+
+
 int
 update_options_parse(create_options *dst, json_t *spec, json_t *patch,
     const options_host *host, error **err)
 {
-    int          rc;
-    size_t       i;
-    json_t      *value, *whole;
-    const char  *name;
+    int        rc;
+    json_t    *changes;
+    unsigned   runtime;
 
     memset(dst, 0, sizeof(*dst));
 
@@ -73,36 +149,22 @@ update_options_parse(create_options *dst, json_t *spec, json_t *patch,
                                "options must be an object");
     }
 
-    whole = json_copy(spec);
-    json_object_set_new(whole, "runtime", json_string(spec_runtime(spec)));
+    changes = patch_changes(spec, patch, err);
 
-    json_object_foreach(patch, name, value) {
-
-        if (options_listed(fixed_members, name)) {
-            json_decref(whole);
-            return error_set_field(err, 400, "invalid_request", name, 0,
-                                   "%s can't be changed", name);
-        }
-
-        options_merge(whole, name, value);
+    if (changes == NULL) {
+        return -1;
     }
 
-    /* Nothing new is to be said of what stays as it is. */
-    for (i = 0; kept_members[i] != NULL; i++) {
-        if (json_object_get(patch, kept_members[i]) == NULL) {
-            json_object_del(whole, kept_members[i]);
-        }
-    }
+    dst->spec = json_object();
+    dst->warnings = json_array();
+    rc = patch_runtime(spec, patch, host, &runtime, err) < 0
+         || options_rest(dst, changes, host, runtime, err) < 0 ? -1 : 0;
+    json_decref(changes);
 
-    rc = create_options_parse(dst, whole, host, err);
-    json_decref(whole);
-
-    for (i = 0; rc == 0 && kept_members[i] != NULL; i++) {
-        value = json_object_get(spec, kept_members[i]);
-
-        if (value != NULL && json_object_get(patch, kept_members[i]) == NULL) {
-            json_object_set(dst->spec, kept_members[i], value);
-        }
+    if (rc == 0) {
+        patch_apply(dst->spec, spec, patch);
+    } else {
+        create_options_free(dst);
     }
 
     return rc;

@@ -1,4 +1,4 @@
-/* sources: sandboxd/op.c sandboxd/options_create.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/limits.c sandboxd/options_resources.c sandboxd/spec.c sandboxd/names.c sandboxd/net_policy.c common/json_get.c common/frame.c common/error.c */
+/* sources: sandboxd/op.c sandboxd/options_create.c sandboxd/options_image.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/limits.c sandboxd/options_resources.c sandboxd/spec.c sandboxd/names.c sandboxd/net_policy.c common/json_get.c common/frame.c common/error.c */
 /* libs: -ljansson -lcrypto */
 
 /*

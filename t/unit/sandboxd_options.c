@@ -1,4 +1,4 @@
-/* sources: sandboxd/options_create.c sandboxd/options_update.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c sandboxd/net_policy.c */
+/* sources: sandboxd/options_create.c sandboxd/options_image.c sandboxd/options_update.c sandboxd/options_expose.c sandboxd/options_part.c sandboxd/options_resources.c sandboxd/limits.c sandboxd/spec.c sandboxd/names.c common/json_get.c common/error.c sandboxd/net_policy.c */
 /* libs: -ljansson -lcrypto */
 
 /* What a creation and an exposure may say. */
@@ -292,6 +292,91 @@ test_update(void)
 }
 
 
+/* The spec of a patch as text; "" if it is refused. */
+static const char *
+updated(const char *text, const char *patch, const options_host *host,
+    error **err)
+{
+    int              rc;
+    char            *dump;
+    json_t          *spec, *in;
+    static char      line[512];
+    create_options   options;
+
+    spec = json_text(text);
+    in = json_text(patch);
+    rc = update_options_parse(&options, spec, in, host, err);
+    json_decref(spec);
+    json_decref(in);
+
+    if (rc != 0) {
+        return "";
+    }
+
+    dump = json_dumps(options.spec, JSON_COMPACT | JSON_SORT_KEYS);
+    snprintf(line, sizeof(line), "%s", dump);
+    free(dump);
+    create_options_free(&options);
+
+    return line;
+}
+
+
+/* What an operator has taken away since is nothing that a patch is about. */
+static void
+test_update_less(void)
+{
+    error         *err;
+    options_host   less;
+
+    static const char  spec[] = "{\"env\":{},\"image\":\"gone\",\"network\":"
+        "{\"outbound\":\"on\"},\"resources\":{\"cpu\":2.0,\"disk\":67108864},"
+        "\"runtime\":\"gone\"}";
+
+    less = here;
+    less.default_image = NULL;
+    less.image_count = 0;
+
+    ok(strcmp(updated(spec, "{\"keepAlive\":true}", &less, NULL),
+              "{\"env\":{},\"image\":\"gone\",\"keepAlive\":true,\"network\":"
+              "{\"outbound\":\"on\"},\"resources\":{\"cpu\":2.0,\"disk\":"
+              "67108864},\"runtime\":\"gone\"}") == 0,
+       "a patch without its image, runtime, network and disks");
+    ok(strcmp(updated(spec, "{\"network\":null,\"resources\":null}", &less,
+                      NULL),
+              "{\"env\":{},\"image\":\"gone\",\"runtime\":\"gone\"}") == 0,
+       "... which can be taken back");
+
+    err = NULL;
+    ok(updated(spec, "{\"resources\":{\"cpu\":1}}", &less, &err)[0] == '\0'
+       && strcmp(err->field, "runtime") == 0,
+       "limits depend on the runtime");
+    error_free(err);
+
+    less.runtimes[0].name = "gone";
+    ok(strcmp(updated(spec, "{\"network\":null,\"resources\":{\"cpu\":1}}",
+                      &less, NULL),
+              "{\"env\":{},\"image\":\"gone\",\"resources\":{\"cpu\":1.0,"
+              "\"disk\":67108864},\"runtime\":\"gone\"}") == 0,
+       "one limit, beside one that can't be enforced any more");
+    ok(strcmp(updated(spec, "{\"network\":null,\"resources\":{\"disk\":null}}",
+                      &less, NULL),
+              "{\"env\":{},\"image\":\"gone\",\"resources\":{\"cpu\":2.0},"
+              "\"runtime\":\"gone\"}") == 0, "... which can be taken back");
+
+    err = NULL;
+    ok(updated(spec, "{\"resources\":{\"disk\":\"64M\"}}", &less, &err)[0]
+       == '\0' && strcmp(err->field, "resources.disk") == 0,
+       "but not asked for again");
+    error_free(err);
+    err = NULL;
+    ok(updated(spec, "{\"network\":{\"outbound\":\"on\"}}", &less, &err)[0]
+       == '\0' && strcmp(err->field, "network.outbound") == 0,
+       "nor is a network");
+    error_free(err);
+}
+
+
 static void
 test_warnings(void)
 {
@@ -477,6 +562,7 @@ main(void)
     test_create();
     test_bounds();
     test_update();
+    test_update_less();
     test_warnings();
     test_spec();
     test_expose();
