@@ -169,7 +169,7 @@ start_failed(lifecycle *lc, sandbox *sb, error *err)
              err->message);
 
     registry_set_state(lc->r, sb,
-                       sb->started_at != 0 || sb->run.slept
+                       sb->started_at != 0 || sb->forked
                        ? STATE_ASLEEP : STATE_CREATED, err->message);
 
     why = NULL;
@@ -322,7 +322,6 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     spec->defaults = lc->defaults;
     spec_limits(sb->spec, &spec->limits);
 
-    sb->run.slept = sb->now.state == STATE_ASLEEP;
     lifecycle_enter(lc, sb, RUN_STARTING);
     registry_set_state(lc->r, sb, STATE_STARTING, NULL);
     sb->run.slow = false;

@@ -140,7 +140,8 @@ lifecycle_adopt(lifecycle *lc, error **err)
         log_info("%s: did not live on", sb->id);
         sb->run.lost = sb->now.state != STATE_SLEEPING;
         registry_set_state(lc->r, sb,
-                           sb->started_at != 0 ? STATE_ASLEEP : STATE_CREATED,
+                           sb->started_at != 0 || sb->forked
+                           ? STATE_ASLEEP : STATE_CREATED,
                            "it ended while sandboxd was away");
     }
 

@@ -52,7 +52,7 @@ on_cloned(void *data, bool memory, error *err)
 bool
 fork_unrun(const sandbox *sb)
 {
-    return sb->now.state == STATE_ASLEEP && sb->started_at == 0;
+    return sb->forked && sb->started_at == 0;
 }
 
 

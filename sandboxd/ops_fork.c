@@ -109,7 +109,8 @@ fork_add(ops_fork *f, bool memory, error **err)
         return NULL;
     }
 
-    sb = registry_add_at(f->sv->r, f->name, f->options.spec, f->slot, err);
+    sb = registry_add_fork(f->sv->r, f->name, f->options.spec, f->slot,
+                           err);
 
     if (sb != NULL) {
         lifecycle_options(f->sv->lc, sb);

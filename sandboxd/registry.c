@@ -103,6 +103,7 @@ sandbox_row(registry *r, const sandbox *sb, store_sandbox *row)
     row->seq = sb->seq;
     row->born = sb->born;
     row->state = (int) sb->now.state;
+    row->forked = sb->forked;
     row->epoch = sb->now.epoch;
     row->epoch_used = sb->epoch_used;
     row->boot = r->boot;
@@ -142,17 +143,12 @@ spec_share(registry *r, json_t *spec)
 }
 
 
-sandbox *
-registry_add(registry *r, const char *name, json_t *spec, error **err)
-{
-    return registry_add_at(r, name, spec, 0, err);
-}
-
-
-sandbox *
-registry_add_at(registry *r, const char *name, json_t *spec, uint32_t slot,
+/* slot 0: any, for one that is no fork. */
+static sandbox *
+sandbox_add(registry *r, const char *name, json_t *spec, uint32_t slot,
     error **err)
 {
+    bool           forked;
     char           *text;
     tenant         *t;
     sandbox        *sb;
@@ -181,6 +177,8 @@ registry_add_at(registry *r, const char *name, json_t *spec, uint32_t slot,
         abort();
     }
 
+    forked = slot != 0;
+
     if (slot == 0 && r->slot_source != NULL) {
         slot = r->slot_source(r->slot_data, spec);
     }
@@ -195,6 +193,7 @@ registry_add_at(registry *r, const char *name, json_t *spec, uint32_t slot,
     sb->item.kind = ITEM_SANDBOX;
     sb->refs = 1;
     sb->slot = slot;
+    sb->forked = forked;
     sb->tenant = t;
     sb->tenant->count++;
     sb->spec = spec_share(r, json_incref(spec));
@@ -213,6 +212,21 @@ registry_add_at(registry *r, const char *name, json_t *spec, uint32_t slot,
     free(text);
 
     return sb;
+}
+
+
+sandbox *
+registry_add(registry *r, const char *name, json_t *spec, error **err)
+{
+    return sandbox_add(r, name, spec, 0, err);
+}
+
+
+sandbox *
+registry_add_fork(registry *r, const char *name, json_t *spec, uint32_t slot,
+    error **err)
+{
+    return sandbox_add(r, name, spec, slot, err);
 }
 
 

@@ -118,7 +118,6 @@ typedef struct {
     uint64_t       retry_at;    /* loop time before which none is tried */
     uint64_t       since;       /* loop time of entering the state */
     bool           slow;        /* its start takes long */
-    bool           slept;       /* before that: it has files */
     bool           admitted;    /* it counts among those that run, */
     uint64_t       promised;    /* with this much memory */
     uint64_t       used;        /* loop time of the last use that is known */
@@ -162,6 +161,7 @@ struct sandbox {
     tenant         *tenant;
     unsigned        refs;
     bool            gone;       /* destroyed: its id is free */
+    bool            forked;     /* it has had files from its beginning */
     char           *id;         /* the qualified name: see names.h */
     uint32_t        slot;
     uint64_t        seq;        /* of the last change, published or not */
@@ -289,8 +289,8 @@ int registry_slot(registry *r, uint32_t *slot, error **err);
  * Takes over nothing of the spec but a reference. */
 sandbox *registry_add(registry *r, const char *name, json_t *spec,
     error **err);
-/* The same in a slot of registry_slot()'s; 0: in any. */
-sandbox *registry_add_at(registry *r, const char *name, json_t *spec,
+/* The same in a slot of registry_slot()'s, which has files. */
+sandbox *registry_add_fork(registry *r, const char *name, json_t *spec,
     uint32_t slot, error **err);
 
 /* Other options (a reference to spec is taken over); durable. */

@@ -135,6 +135,7 @@ load_sandbox(void *data, const store_sandbox *row, error **err)
     sb->spec = spec_share(r, spec);
     sb->created_at = row->created_at;
     sb->started_at = row->started_at;
+    sb->forked = row->forked;
     snprintf(sb->reason, sizeof(sb->reason), "%s",
              row->reason ? row->reason : "");
 

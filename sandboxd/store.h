@@ -39,6 +39,7 @@ typedef struct {
     uint64_t     seq;
     uint64_t     born;          /* seq of its creation, orders the list */
     int          state;
+    bool         forked;
     uint32_t     epoch;         /* of the last run */
     uint32_t     epoch_used;    /* no epoch up to here is free */
     uint32_t     boot;          /* in which this was written */

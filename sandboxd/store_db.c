@@ -12,7 +12,7 @@
 #include "sandboxd/store_db_part.h"
 
 /* One more for each of the migrations below. */
-#define SCHEMA_VERSION  10
+#define SCHEMA_VERSION  11
 
 
 static const char  schema[] =
@@ -48,7 +48,11 @@ static const char *const  migrations[SCHEMA_VERSION - 1] = {
     "ALTER TABLE exposures ADD COLUMN by_admin INTEGER NOT NULL DEFAULT 0",
     "CREATE TABLE domains (name TEXT PRIMARY KEY, tenant TEXT,"
     " seq INTEGER NOT NULL, created_at INTEGER NOT NULL) WITHOUT ROWID",
-    "ALTER TABLE sandboxes ADD COLUMN kills TEXT"
+    "ALTER TABLE sandboxes ADD COLUMN kills TEXT",
+
+    /* Nothing else was asleep (4) before its first start. */
+    "ALTER TABLE sandboxes ADD COLUMN forked INTEGER NOT NULL DEFAULT 0;"
+    " UPDATE sandboxes SET forked = 1 WHERE state = 4 AND started_at = 0"
 };
 
 static const char *const  sql_texts[SQL_COUNT] = {
@@ -56,8 +60,10 @@ static const char *const  sql_texts[SQL_COUNT] = {
     "COMMIT",
     "ROLLBACK",
     "INSERT OR REPLACE INTO sandboxes (slot, id, seq, born, state,"
-    " epoch, epoch_used, boot, started_at, reason, kills, created_at, spec)"
-    " VALUES (?1, ?11, ?2, ?12, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?13, ?10)",
+    " epoch, epoch_used, boot, started_at, reason, kills, created_at,"
+    " spec, forked)"
+    " VALUES (?1, ?11, ?2, ?12, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?13,"
+    " ?10, ?14)",
     "UPDATE sandboxes SET seq = ?2, state = ?3, epoch = ?4, epoch_used = ?5,"
     " boot = ?6, started_at = ?7, reason = ?8, kills = ?9 WHERE slot = ?1",
     "INSERT OR REPLACE INTO exposures (label, slot, seq, port, token, name,"
@@ -441,6 +447,7 @@ write_sandbox(store_db *db, const store_op *op, error **err)
         bind_text(st, 11, op->name);
         bind_int(st, 12, op->born);
         bind_int(st, 13, (uint64_t) op->created_at);
+        bind_int(st, 14, op->forked);
     }
 
     return db_run(db, kind, err);

@@ -46,6 +46,7 @@ struct store_op {
     unsigned        wakes;
     bool            by_admin;
     bool            exposure;
+    bool            forked;
     int64_t         created_at;
     int64_t         started_at;
     char           *name;       /* id, label or tenant */

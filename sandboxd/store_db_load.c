@@ -62,6 +62,7 @@ row_sandbox(sqlite3_stmt *st, const store_rows *rows, void *data, error **err)
     row.reason = column_text(st, 10);
     row.spec = column_text(st, 11);
     row.kills = (char *) column_text(st, 12);
+    row.forked = column_int(st, 13) != 0;
 
     return rows->sandbox(data, &row, err);
 }
@@ -153,7 +154,7 @@ store_db_load(store_db *db, const store_rows *rows, void *data, error **err)
                      " ORDER BY seq", rows, data, row_domain, err) < 0
         || rows_load(db, "SELECT slot, id, seq, born, state, epoch,"
                   " epoch_used, boot, created_at, started_at, reason, spec,"
-                  " kills FROM sandboxes"
+                  " kills, forked FROM sandboxes"
                   " ORDER BY born", rows, data, row_sandbox, err) < 0
         || rows_load(db, "SELECT label, slot, seq, port, token, name, access,"
                      " host_public, created_at, gen, limits, wake_off, wakes,"

@@ -79,6 +79,7 @@ store_op_sandbox(store_op_kind kind, const store_sandbox *row)
     op->seq = row->seq;
     op->born = row->born;
     op->state = row->state;
+    op->forked = row->forked;
     op->epoch = row->epoch;
     op->epoch_used = row->epoch_used;
     op->boot = row->boot;

@@ -16,10 +16,29 @@ on_fork(void *data, bool memory, error *err)
 }
 
 
+/* An ephemeral one, as ops_fork.c makes it. */
+static sandbox *
+fork_new(fixture *f, const char *id, uint32_t slot)
+{
+    error    *err;
+    json_t   *spec;
+    sandbox  *sb;
+
+    err = NULL;
+    spec = json_loads(EPHEMERAL, 0, NULL);
+    sb = registry_add_fork(f->r, id, spec, slot, &err);
+    json_decref(spec);
+    registry_set_state(f->r, sb, STATE_ASLEEP, "it is a fork");
+
+    return sb;
+}
+
+
 static void
 test_fork(fixture *f)
 {
     int       closed;
+    error    *err;
     sandbox  *sb;
     outcome   o, started;
 
@@ -27,6 +46,7 @@ test_fork(fixture *f)
     memset(&o, 0, sizeof(o));
     memset(&started, 0, sizeof(started));
     closed = 0;
+    err = NULL;
     sb = sandbox_new(f, "asleep", NULL);
     lifecycle_fork(f->lc, sb, 0, on_fork, &o);
     lifecycle_fork(f->lc, sb, 1, on_fork, &o);
@@ -50,8 +70,8 @@ test_fork(fixture *f)
        "one that is too late has failed: nobody could write its record");
 
     /* As a fork is, and as one that has slept. */
-    sb = sandbox_new(f, "fork", EPHEMERAL);
-    registry_set_state(f->r, sb, STATE_ASLEEP, "");
+    sb = fork_new(f, "fork", 101);
+    (void) fork_new(f, "killed", 102);
     sb = sandbox_new(f, "slept", EPHEMERAL);
     sb->started_at = 1;
     registry_set_state(f->r, sb, STATE_ASLEEP, "");
@@ -73,6 +93,30 @@ test_fork(fixture *f)
        && fake.use[registry_find(f->r, "slept")->slot % SLOTS]
           == SLOT_NOBODYS, "files of an ephemeral fork that has not run are "
        "still its");
+
+    /* sandboxd is killed during its first start. */
+    sb = registry_find(f->r, "killed");
+    fake.hang = true;
+    lifecycle_start(f->lc, sb, on_outcome, &started);
+    ok(sb->now.state == STATE_STARTING, "the first start of a fork");
+    run_until(f, f->r->changes == NULL);
+    fixture_give_up(f);
+    error_set(&err, 503, "x", "nobody hears it");
+    fake.held.started(fake.held.data, NULL, err);
+    fixture_given_up(f);
+
+    fixture_open(f, 1);
+    sb = registry_find(f->r, "killed");
+    ok(sb->now.state == STATE_ASLEEP && sb->started_at == 0
+       && fake.use[sb->slot % SLOTS] == SLOT_IDLE,
+       "that was cut off: it is asleep again, and has its files");
+    memset(&started, 0, sizeof(started));
+    lifecycle_start(f->lc, sb, on_outcome, &started);
+    run_until(f, started.good == 1);
+    lifecycle_on_exited(f->lc, sb->slot, 0, NULL);
+    run_until(f, f->lc->stopping == 0 && fake.destroys > 0);
+    ok(started.good == 1 && fake.destroys == 1,
+       "it starts, and then an ephemeral one's files end with it");
     fixture_close(f);
 
     /* It may come when all is taken apart. */
