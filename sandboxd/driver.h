@@ -219,6 +219,10 @@ struct driver {
      * directories.  Called once, after adopt() was called for every record. */
     void (*sweep)(driver *d, driver_slot_use use, void *data);
 
+    /* Everything ends: what of a destroy the next sweep() does as well isn't
+     * waited for from now on.  NULL: none takes long. */
+    void (*hurry)(driver *d);
+
     void (*free)(driver *d);
 };
 

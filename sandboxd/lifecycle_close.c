@@ -206,6 +206,22 @@ on_published(void *data)
 }
 
 
+static void
+drivers_hurry(lifecycle *lc)
+{
+    driver    *d;
+    unsigned   i;
+
+    for (i = 0; i < lc->driver_count; i++) {
+        d = lc->drivers[i];
+
+        if (d->hurry != NULL) {
+            d->hurry(d);
+        }
+    }
+}
+
+
 void
 lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
     void (*closed)(void *data), void *data)
@@ -241,7 +257,9 @@ lifecycle_close(lifecycle *lc, bool stop_all, uint64_t limit_ms,
         }
     }
 
-    /* What was asked for before the end, such as a destroy, is done yet. */
+    /* What was asked for before the end, such as a destroy, is done yet, as far
+     * as the next sandboxd wouldn't do it. */
+    drivers_hurry(lc);
     registry_wait(lc->r, lc->r->seq, on_published, lc);
     lifecycle_close_check(lc);
 }

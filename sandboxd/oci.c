@@ -133,6 +133,7 @@ driver_fill(oci_driver *o)
     d->prepared = oci_prepared;
     d->stats = oci_stats_run;
     d->health = oci_health;
+    d->hurry = oci_stop_hurry;
     o->waiting_end = &o->waiting;
     o->doomed_end = &o->doomed;
 }

@@ -82,6 +82,7 @@ struct oci_driver {
     unsigned       trash;           /* names given to doomed directories */
     oci_stop      *removing;        /* in the helper's hands */
     unsigned       removals;        /* so many */
+    bool           hurried;         /* nobody waits for them */
     oci_start     *waiting;         /* for their turn to be launched */
     oci_start    **waiting_end;
     oci_stop      *doomed;          /* those that wait for their removal */
@@ -131,6 +132,8 @@ void oci_assign_run(oci_box *ob, const driver_spec *spec,
 /* oci_stop.c: members of box_ops. */
 void oci_stop_destroy(box_stop *base);
 void oci_stop_end(box_stop *base);
+/* Member of the driver. */
+void oci_stop_hurry(driver *d);
 /* Leaves what is being deleted in the background to the next sweep. */
 void oci_stop_abandon(box_driver *bd);
 /* Deletes a directory of this name below those of the boxes in the

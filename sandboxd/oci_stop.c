@@ -214,6 +214,38 @@ trash_next(oci_driver *o)
 }
 
 
+/* For as long, its destroy waits. */
+static void
+trash_wait(oci_stop *s)
+{
+    if (s->base.cb != NULL) {
+        uv_timer_start(&s->base.timer, trash_timeout,
+                       ((oci_driver *) s->base.bd)->hurried ? 0
+                                                            : DESTROY_WAIT_MS,
+                       0);
+    }
+}
+
+
+void
+oci_stop_hurry(driver *d)
+{
+    oci_stop    *s;
+    oci_driver  *o;
+
+    o = (oci_driver *) d;
+    o->hurried = true;
+
+    for (s = o->doomed; s != NULL; s = s->later) {
+        trash_wait(s);
+    }
+
+    for (s = o->removing; s != NULL; s = s->next) {
+        trash_wait(s);
+    }
+}
+
+
 static void
 trash_empty(oci_stop *s)
 {
@@ -221,10 +253,7 @@ trash_empty(oci_stop *s)
 
     o = (oci_driver *) s->base.bd;
 
-    if (s->base.cb != NULL) {
-        uv_timer_start(&s->base.timer, trash_timeout, DESTROY_WAIT_MS, 0);
-    }
-
+    trash_wait(s);
     s->later = NULL;
     *o->doomed_end = s;
     o->doomed_end = &s->later;

@@ -204,6 +204,25 @@ ok(wait_for(sub {
         glob "$d->{dir}/state/sandboxes/*"
 }, 10), 'no writable layer without a record');
 
+# Destroyed a moment before the end, when the removal can't go on.
+ok($w->answer($w->ask('start', sandbox => 'doomed', create => $true), 60)->{ok},
+    'one more');
+my ($helper) = grep { (slurp("/proc/$_/comm") // '') eq "sandboxd-oci\n"
+    && (slurp("/proc/$_/stat") // '') =~ /\) \w $d->{pid} / }
+    map { m{^/proc/(\d+)} } glob '/proc/[0-9]*';
+ok($helper, 'who removes files');
+kill 'STOP', $helper;
+ok($w->answer($w->ask('destroy', sandbox => 'doomed'), 20)->{ok},
+    'it is destroyed, slowly');
+$t = time;
+is(daemon_stop($d), 0, 'the end');
+cmp_ok(time - $t, '<', 4.5, '... does not wait for its files');
+sub trash { return scalar(my @t = glob "$d->{dir}/state/sandboxes/trash-*") }
+is(trash(), 1, '... which are there');
+$d = daemon_start(%$d);
+$w = worker($d);
+ok(wait_for(sub { !trash() }, 20), '... for the next sandboxd');
+
 # ---- the end, in order: they live on
 
 is(daemon_stop($d), 0, 'SIGTERM');
