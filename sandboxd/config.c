@@ -11,6 +11,7 @@
 #define TEMPLATES_MAX    64
 
 #define FLOOR_MIN         (16ull << 20)
+#define DISK_LIMIT_MAX  (16ull << 40)     /* more can't be asked for */
 #define FLOOR_DEFAULT     (256ull << 20)
 
 #define NETWORK_REFRESH_DEFAULT  60
@@ -42,6 +43,7 @@ static const struct option  options[] = {
     { "stop-on-exit", no_argument, NULL, OPT_STOP_ON_EXIT },
     { "starts", required_argument, NULL, OPT_STARTS },
     { "disk-floor", required_argument, NULL, OPT_DISK_FLOOR },
+    { "disk-limit", required_argument, NULL, OPT_DISK_LIMIT },
     { "memory-floor", required_argument, NULL, OPT_MEMORY_FLOOR },
     { "memory-budget", required_argument, NULL, OPT_MEMORY_BUDGET },
     { "pool", required_argument, NULL, OPT_POOL },
@@ -293,6 +295,11 @@ config_value(config *dst, config_option option, char *value, error **err)
                              true, &dst->disk_floor, err);
     }
 
+    if (option == OPT_DISK_LIMIT) {
+        return config_number("disk-limit", value, FLOOR_MIN,
+                             DISK_LIMIT_MAX, true, &dst->disk_limit, err);
+    }
+
     if (option == OPT_MEMORY_FLOOR) {
         return config_number("memory-floor", value, FLOOR_MIN,
                              UINT64_MAX >> 1, true, &dst->memory_floor, err);
@@ -378,6 +385,14 @@ config_complete(config *dst, error **err)
     if (!dst->dev && dst->image_count == 0) {
         return error_set(err, 400, "usage", "there is no image: give --image "
                          "NAME=DIR, or --dev for development");
+    }
+
+    if (dst->disk_limit != 0 && dst->pool.count > 0
+        && config_has_driver(dst, CONFIG_OCI))
+    {
+        return error_set(err, 400, "usage", "--pool can't be given with "
+                         "--disk-limit: containers are prepared without a "
+                         "disk of their own");
     }
 
     return config_images_complete(dst, err);

@@ -23,6 +23,7 @@ typedef enum {
     OPT_STOP_ON_EXIT,
     OPT_STARTS,
     OPT_DISK_FLOOR,
+    OPT_DISK_LIMIT,
     OPT_MEMORY_FLOOR,
     OPT_MEMORY_BUDGET,
     OPT_POOL,

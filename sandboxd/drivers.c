@@ -92,6 +92,19 @@ drivers_open(drivers *ds, const config *cf, const driver_host *base,
         }
 
         ds->count++;
+
+        if (cf->disk_limit != 0 && !ds->all[i]->enforces_disk) {
+            return error_set(err, 500, "driver", "--disk-limit: disks of the "
+                             "driver \"%s\" can't be bounded on this host",
+                             ds->all[i]->name);
+        }
+
+        if (cf->disk_limit != 0 && cf->disk_limit < ds->all[i]->disk_min) {
+            return error_set(err, 500, "driver", "--disk-limit must be %llu "
+                             "MiB at least with the driver \"%s\"",
+                             (unsigned long long) ds->all[i]->disk_min >> 20,
+                             ds->all[i]->name);
+        }
     }
 
     return 0;
@@ -171,6 +184,7 @@ drivers_options(const drivers *ds, config *cf, options_host *host)
         runtime->enforces_pids = ds->all[i]->enforces_pids;
         runtime->memory_min = ds->all[i]->memory_min;
         runtime->disk_min = ds->all[i]->disk_min;
+        runtime->disk_limit = cf->disk_limit;
     }
 
     /* The driver knows this one without a directory. */

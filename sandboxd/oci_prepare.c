@@ -72,11 +72,13 @@ layer_make(oci_prepare *p, int dir, error **err)
 }
 
 
+/* Files stay where they are, whatever the limit is by now. */
 static int
 disk_make(oci_prepare *p, int dir, error **err)
 {
-    if (p->limits.disk == 0
-        && faccessat(dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW) == -1)
+    if (faccessat(dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW) == -1
+        && (p->limits.disk == 0
+            || faccessat(dir, "layer/upper", F_OK, AT_SYMLINK_NOFOLLOW) == 0))
     {
         return layer_make(p, dir, err);
     }

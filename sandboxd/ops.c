@@ -271,6 +271,11 @@ op_create(service *sv, request *req)
 
     created = sb == NULL;
 
+    /* One from before the limit is still the same as asked for without. */
+    if (created || !json_equal(sb->spec, options.spec)) {
+        options_disk(options.spec, &sv->host);
+    }
+
     if (sb != NULL) {
         sb = create_existing(sb, &options, &err);
 
@@ -463,6 +468,7 @@ start_create(service *sv, const op *o, error **err)
         return NULL;
     }
 
+    options_disk(options.spec, &sv->host);
     sb = registry_add(sv->r, o->sandbox, options.spec, err);
     create_options_free(&options);
 

@@ -201,13 +201,16 @@ network_same(json_t *old, json_t *spec)
 /* Files are where the limit was when they were written: with another one they
  * would be looked for elsewhere, or be bounded as before. */
 static int
-update_disk(sandbox *sb, json_t *spec, error **err)
+update_disk(service *sv, sandbox *sb, json_t *spec, error **err)
 {
     driver_limits  old, new;
 
-    if (spec_external(spec)
-        || (sb->now.state == STATE_CREATED && sb->now.epoch == 0))
-    {
+    if (spec_external(spec)) {
+        return 0;
+    }
+
+    if (sb->now.state == STATE_CREATED && sb->now.epoch == 0) {
+        options_disk(spec, &sv->host);
         return 0;
     }
 
@@ -239,7 +242,7 @@ update_apply(service *sv, request *req, sandbox *sb, create_options *options,
 
     old = json_incref(sb->spec);
 
-    if (update_disk(sb, options->spec, err) < 0
+    if (update_disk(sv, sb, options->spec, err) < 0
         || ops_check_ttl(sb, options->spec, err) < 0
         || registry_update(sv->r, sb, json_incref(options->spec), err) < 0)
     {

@@ -72,6 +72,8 @@ typedef struct {
     bool                enforces_cpu, enforces_memory, enforces_disk;
     bool                enforces_pids;
     uint64_t            memory_min, disk_min;   /* bytes */
+    uint64_t            disk_limit;             /* of each, by default too; 0:
+                                                   there is none */
 } options_runtime;
 
 /* What this host can do. */
@@ -96,6 +98,9 @@ typedef struct {
 int create_options_parse(create_options *dst, json_t *in,
     const options_host *host, error **err);
 void create_options_free(create_options *options);
+
+/* The disk of one that has asked for none, before there is one. */
+void options_disk(json_t *spec, const options_host *host);
 
 /* Those of a fork: its id, and the rest from the spec of the sandbox that it is
  * made of. */

@@ -69,7 +69,7 @@ unenforceable(const char *name, error **err)
 
 static int
 resource_bytes(json_t *copy, json_t *in, const char *name, bool enforced,
-    uint64_t least, const char *runtime, error **err)
+    uint64_t least, uint64_t most, const char *runtime, error **err)
 {
     char         field[64];
     json_t      *value;
@@ -92,6 +92,13 @@ resource_bytes(json_t *copy, json_t *in, const char *name, bool enforced,
 
     if (!enforced) {
         return unenforceable(field, err);
+    }
+
+    if (most != 0 && (uint64_t) n > most) {
+        return error_set_field(err, 422, "unenforceable", field,
+                               (long long) most, "%s may be %llu MiB at most "
+                               "on this host", field,
+                               (unsigned long long) most >> 20);
     }
 
     if ((uint64_t) n < least) {
@@ -165,9 +172,10 @@ options_resources(json_t *spec, json_t *in, const options_runtime *host,
 
     if (resource_cpu(copy, resources, host->enforces_cpu, err) < 0
         || resource_bytes(copy, resources, "memory", host->enforces_memory,
-                          host->memory_min, host->name, err) < 0
+                          host->memory_min, 0, host->name, err) < 0
         || resource_bytes(copy, resources, "disk", host->enforces_disk,
-                          host->disk_min, host->name, err) < 0)
+                          host->disk_min, host->disk_limit, host->name, err)
+           < 0)
     {
         return -1;
     }
@@ -187,6 +195,36 @@ options_resources(json_t *spec, json_t *in, const options_runtime *host,
     }
 
     return 0;
+}
+
+
+void
+options_disk(json_t *spec, const options_host *host)
+{
+    json_t      *resources;
+    unsigned     i;
+    uint64_t     limit;
+    const char  *name;
+
+    name = spec_runtime(spec);
+    limit = 0;
+
+    for (i = 0; i < host->runtime_count; i++) {
+        if (strcmp(host->runtimes[i].name, name) == 0) {
+            limit = host->runtimes[i].disk_limit;
+        }
+    }
+
+    resources = json_object_get(spec, "resources");
+
+    if (limit == 0 || json_object_get(resources, "disk") != NULL) {
+        return;
+    }
+
+    /* Others may have the same. */
+    resources = resources != NULL ? json_copy(resources) : json_object();
+    json_object_set_new(resources, "disk", json_integer((json_int_t) limit));
+    json_object_set_new(spec, "resources", resources);
 }
 
 

@@ -259,10 +259,9 @@ record_resources(json_t *record, const sandbox *sb, const driver *d,
     json_object_set_new(record, "resources", resources);
     json_object_set_new(record, "unenforced", json_array());
 
+    /* A disk is what its spec says, since it stays what it was made as. */
     record_default(record, resources, "memory", defaults->memory,
                    d->enforces_memory);
-    record_default(record, resources, "disk", defaults->disk,
-                   d->enforces_disk);
     record_default(record, resources, "pids", defaults->pids,
                    d->enforces_pids);
 

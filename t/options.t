@@ -201,4 +201,49 @@ is(patch('short', { ttl => 1 })->{json}{field}, 'ttl',
     'an end that has been is refused');
 
 $s->stop;
+
+# ---- the host's limit of disks -----------------------------------------------
+
+$s = System->new(workers => 1);
+$s->start;
+create('old');
+out('old', 'echo 1 > /workspace/f');
+
+SKIP: {
+    skip 'no bounded disks on this host', 14
+        if create('disk', resources => { disk => '64M' })->{status} == 422;
+
+    $s->kill_daemon;
+    $s->{daemon_args} = ['--disk-limit', '96M'];
+    $s->start_daemon;
+    is(create('new')->{json}{resources}{disk}, 96 << 20,
+        'a sandbox that asks for no disk has the limit');
+    $r = $s->exec('new', 'echo 2 > /workspace/f; cat /workspace/f');
+    is($r->{stdout}, '2', 'it runs') or diag json_encode($r), slurp($s->{daemon_log});
+    my ($size) = out('new', 'df -P -B 1M / | tail -1') =~ /^\S+ +(\d+)/;
+    cmp_ok($size, '<', 97, 'on a disk of that size');
+    is($s->exec('implied', 'echo up')->{stdout}, 'up', 'one that was not made');
+    is(record('implied')->{json}{resources}{disk}, 96 << 20, '... has it, too');
+    is(create($_)->{json}{created}, JSON::PP::false(), "$_: the same again")
+        for qw(new old);
+    is(create('less', resources => { disk => '64M' })->{json}{resources}{disk},
+        64 << 20, 'less may be asked for');
+    is(patch('less', { resources => { disk => undef } })->{json}{resources}
+        {disk}, 96 << 20, 'and taken back');
+    $r = create('more', resources => { disk => '97M' });
+    is_deeply([$r->{status}, @{ $r->{json} }{qw(code field limit)}],
+        [422, 'unenforceable', 'resources.disk', 96 << 20], 'more is refused')
+        or diag $r->{body};
+
+    is(record('old')->{json}{resources}{disk}, undef,
+        'one from before the limit has none');
+    is(patch('old', { labels => { a => 'b' } })->{status}, 200,
+        '... and can be changed');
+    $s->api(POST => '/v1/sandbox/old/sleep', timeout => 30);
+    is(out('old', 'cat /workspace/f'), '1', '... and keeps its files');
+    is(patch('old', { resources => { pids => 99 } })->{status}, 200,
+        '... also with other limits');
+}
+
+$s->stop;
 done_testing();
