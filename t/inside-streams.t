@@ -60,16 +60,10 @@ sub reads {
 
 sub types {
     my ($w, $command, $re) = @_;
-    my $seen = '';
 
     $w->send_binary("$command\n");
-    while (my ($op, $data) = $w->receive(30)) {
-        $seen .= $data if $op == 2;
-        return 1 if $seen =~ $re;
-        return 0 if $op == 8;
-    }
 
-    return 0;
+    return defined $w->until_like($re);
 }
 
 

@@ -16,7 +16,6 @@ use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
 use Vm;
-use WebSocket;
 
 delete $ENV{SANDBOX_DRIVER};
 plan skip_all => 'with the sanitizers it is a long test'
@@ -25,26 +24,7 @@ Vm->plan;
 alarm_after(400);
 
 my $s = System->start(driver => 'qemu', daemon_args => ['--starts', 1],
-    http_conf => 'sandbox_wake_timeout 60s;');
-my %slow = (timeout => 60);
-
-sub record { return $s->api(GET => "/v1/sandbox/$_[0]")->{json} }
-
-sub state_within {
-    my ($id, $state, $seconds) = @_;
-
-    return wait_for(sub { record($id)->{state} eq $state }, $seconds, 0.1);
-}
-
-sub run {
-    my ($id, $command) = @_;
-    my $r = $s->exec($id, $command, %slow);
-
-    diag(json_encode($r)) if !defined $r->{stdout};
-
-    return $r->{stdout} // '';
-}
-
+    http_conf => 'sandbox_wake_timeout 60s;', timeout => 60);
 # ---- sizes that no machine can have
 
 for (['memory', '64M', 96 << 20], ['disk', '63M', 64 << 20]) {
@@ -59,7 +39,7 @@ for (['memory', '64M', 96 << 20], ['disk', '63M', 64 << 20]) {
 
 # ---- one machine, from outside and inside
 
-my $r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
+my $r = $s->api(POST => '/v1/sandbox', json => { id => 'one',
     env => { TOLD => 'yes' }, resources => { memory => '160M', pids => 60,
     disk => '96M' } });
 is($r->{status}, 200, 'a sandbox') or diag(json_encode($r),
@@ -72,21 +52,21 @@ is_deeply({ map { $_ => $r->{json}{driver}{$_} } qw(name kernelIsolation
 is($r->{json}{image}, 'vm', 'and of what image');
 
 my $begun = time;
-is(run('one', 'echo $TOLD; busybox hostname; cat /etc/hostname; id -u; pwd'),
-    "yes\none\none\n0\n/workspace", 'commands')
+is($s->run('one', 'echo $TOLD; busybox hostname; cat /etc/hostname; id -u; '
+    . 'pwd'), "yes\none\none\n0\n/workspace", 'commands')
     or diag(slurp($s->{daemon_log}));
 diag(sprintf 'first command after %.1f s', time - $begun);
 
-my $boot = run('one', 'cat /proc/sys/kernel/random/boot_id');
+my $boot = $s->run('one', 'cat /proc/sys/kernel/random/boot_id');
 isnt("$boot\n", slurp('/proc/sys/kernel/random/boot_id'), 'its own kernel');
-is($s->api(PUT => '/v1/sandbox/one/file/workspace/f', %slow,
+is($s->api(PUT => '/v1/sandbox/one/file/workspace/f',
     body => 'text')->{status}, 200, 'a file is written');
-is($s->api(GET => '/v1/sandbox/one/file/workspace/f', %slow)->{body}, 'text',
+is($s->api(GET => '/v1/sandbox/one/file/workspace/f')->{body}, 'text',
     'and read');
 
 my $big = join '', map { chr rand 256 } 1 .. 1_000_000;
-$s->api(PUT => '/v1/sandbox/one/file/workspace/big', %slow, body => $big);
-ok($s->api(GET => '/v1/sandbox/one/file/workspace/big', %slow)->{body}
+$s->api(PUT => '/v1/sandbox/one/file/workspace/big', body => $big);
+ok($s->api(GET => '/v1/sandbox/one/file/workspace/big')->{body}
     eq $big, 'a large one, both ways');
 
 # ---- an isolated one
@@ -95,27 +75,17 @@ my $qemu = Vm::qemu($s, 'one');
 my $keeper = Vm::keeper($s, 'one');
 ok($qemu && $keeper, 'QEMU and its keeper');
 for my $p ([QEMU => $qemu], ['its keeper' => $keeper]) {
-    my ($what, $pid) = @$p;
-    my $status = slurp("/proc/$pid/status");
-
-    unlike($status, qr/^[UG]id:.*\b0\b/m, "$what is not root");
-    like($status, qr/^CapEff:\s+0+$/m, "$what has no capabilities");
-    like($status, qr/^NoNewPrivs:\s+1$/m, "$what gets no privileges");
-    is(join(' ', sort map { m{([^/]+)$} } glob "/proc/$pid/root/*"),
-        join(' ', sort qw(dev usr vm), grep { -e "/$_" }
-        qw(bin lib lib64 sbin)), "$what sees little of the host's files");
-    isnt(readlink "/proc/$pid/ns/$_", readlink "/proc/self/ns/$_",
-        "$what has a $_ namespace of its own") for qw(net pid mnt ipc);
+    Vm::is_confined(@$p);
+    Vm::is_jailed(@$p);
 }
 like(slurp("/proc/$qemu/status"), qr/^Seccomp:\s+2$/m, 'QEMU is filtered');
-unlike(join("\0", map { slurp("/proc/$_/cmdline") } $qemu, $keeper),
-    qr/[0-9a-f]{32}/, 'no key on a command line');
 like(slurp("/proc/$keeper/net/dev"), qr/^\s*tap0:/m, 'its own TAP');
 unlike(slurp('/proc/net/dev'), qr/tap0/, 'which the host has not');
-unlike(run('one', 'cat /proc/cmdline /proc/1/environ; tr -d "\0" </dev/vda'),
-    qr/[0-9a-f]{32}/, 'what runs inside finds no key');
+unlike($s->run('one', 'cat /proc/cmdline /proc/1/environ; '
+    . 'tr -d "\0" </dev/vda'), qr/[0-9a-f]{32}/,
+    'what runs inside finds no key');
 
-my @out = split /\n/, run('one', join ';',
+my @out = split /\n/, $s->run('one', join ';',
     'for a in 10.0.0.1 127.0.0.1 169.254.169.254 192.168.0.1 8.8.8.8',
     "do busybox nc -w 2 \$a $s->{port} </dev/null >/dev/null 2>&1 "
         . '&& echo open $a || echo closed $a', 'done',
@@ -126,14 +96,15 @@ is("@out", 'closed 10.0.0.1 closed 127.0.0.1 closed 169.254.169.254 '
 
 # ---- limits
 
-cmp_ok(run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<', 160 << 10,
-    'memory as asked');
+cmp_ok($s->run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<',
+    160 << 10, 'memory as asked');
 like($s->exec('one', 'dd if=/dev/zero of=/workspace/z bs=1M count=150; '
-    . 'rm -f /workspace/z', %slow)->{stderr} // '', qr/No space left/,
+    . 'rm -f /workspace/z')->{stderr} // '', qr/No space left/,
     'a disk as asked');
-like(run('one', q{busybox sh -c 'for i in $(seq 99); do sleep 9 & done' 2>&1}),
-    qr/can't fork|Resource temporarily/, 'as many processes as asked');
-ok(wait_for(sub { ($s->exec('one', 'busybox pgrep sleep || echo none', %slow)
+like($s->run('one', q{busybox sh -c 'for i in $(seq 99); do sleep 9 & done' }
+    . '2>&1'), qr/can't fork|Resource temporarily/,
+    'as many processes as asked');
+ok(wait_for(sub { ($s->exec('one', 'busybox pgrep sleep || echo none')
     ->{stdout} // '') eq 'none' }, 60, 0.5), 'it is well afterwards');
 my $stats = $s->api(GET => '/v1/sandbox/one/stats')->{json};
 ok(($stats->{disk}{bytes} // 0) > 0 && $stats->{disk}{limit} == 96 << 20,
@@ -141,50 +112,44 @@ ok(($stats->{disk}{bytes} // 0) > 0 && $stats->{disk}{limit} == 96 << 20,
 
 # ---- previews and terminals
 
-run('one', 'mkdir -p /workspace/www; echo served > /workspace/www/index.html');
+$s->run('one', 'mkdir -p /workspace/www; '
+    . 'echo served > /workspace/www/index.html');
 ok($s->serve('one', 8000, 'busybox httpd -f -p 127.0.0.1:8000 -h '
     . '/workspace/www'), 'a server');
 my $e = $s->expose('one', 8000);
-is($s->preview($e->{url}, %slow)->{body}, "served\n", 'its preview');
-is($s->preview($s->expose('one', 8001)->{url}, %slow)->{status}, 502,
+is($s->preview($e->{url})->{body}, "served\n", 'its preview');
+is($s->preview($s->expose('one', 8001)->{url})->{status}, 502,
     'a port where nobody listens');
 
-my $w = WebSocket->connect(port => $s->{port}, timeout => 60,
-    host => "localhost:$s->{port}", path => '/v1/sandbox/one/pty?session=t',
-    headers => [['Authorization', "Bearer $s->{key}"]]);
+my $w = $s->terminal('one', '/pty?session=t');
 ok($w->{ok}, 'a terminal');
-my $seen = '';
 $w->send_binary("echo sum \$((40 + 2))\n");
-while (my ($op, $data) = $w->receive(30)) {
-    $seen .= $data if $op != 8;
-    last if $op == 8 || $seen =~ /sum 42/;
-}
-like($seen, qr/sum 42/, 'that is typed into');
+ok($w->until_like(qr/sum 42/), 'that is typed into');
 $w->close;
 
 # ---- sandboxd comes back
 
 $s->kill_daemon;
-is($s->preview($e->{url}, %slow)->{body}, "served\n",
+is($s->preview($e->{url})->{body}, "served\n",
     'previews go on without sandboxd');
 $s->start_daemon;
-is(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
+is($s->run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
     'the machine lives through a kill -9 of sandboxd');
 
 # ---- what its kernel ends for want of memory
 
-sub oom { return record('one')->{oom} }
+sub oom { return $s->record('one')->{oom} }
 
 is_deeply(oom(), { kills => 0, at => undef, process => undef },
     'its kernel has ended nothing');
-$s->exec('one', 'tail /dev/zero', %slow);
+$s->exec('one', 'tail /dev/zero');
 ok(wait_for(sub { oom()->{kills} == 1 }, 30), 'the record tells what it ends')
     or diag(json_encode(oom()));
 is(oom()->{process}, 'tail', '... what it was');
 like(oom()->{at}, qr/^20\d\d-.*Z$/, '... and when');
-is(record('one')->{state}, 'running', '... while it runs on');
+is($s->record('one')->{state}, 'running', '... while it runs on');
 $s->kill_daemon;
-$s->exec('one', 'cp /usr/bin/tail /tmp/greedy; /tmp/greedy /dev/zero', %slow);
+$s->exec('one', 'cp /usr/bin/tail /tmp/greedy; /tmp/greedy /dev/zero');
 $s->start_daemon;
 ok(wait_for(sub { oom()->{kills} == 2 }, 30), 'sandboxd has missed nothing')
     or diag(json_encode(oom()));
@@ -194,99 +159,89 @@ is($s->api(GET => '/v1/sandbox/one/stats')->{json}{memory}{oomKills}, 2,
 
 # ---- a machine that is killed
 
-run('one', 'echo kept > /workspace/kept; sync');
-my $dir = tmp_dir();
-my $pid = fork();
-if ($pid == 0) {
-    my $all = '';
-
-    $s->api(POST => '/v1/sandbox/one/exec', %slow,
-        json => { argv => ['sh', '-c', 'echo begin; sleep 50; echo end'] },
-        on_data => sub { $all .= $_[0]; spew("$dir/begun", '')
-                         if $all =~ /stdout/; 1 });
-    POSIX::_exit($all =~ /exit_code/ ? 1
-        : $all =~ /^event: stdout$/m ? 0 : 2);
-}
-ok(wait_for(sub { -e "$dir/begun" }, 60), 'a stream');
-$begun = time;
-kill 'KILL', Vm::qemu($s, 'one');
-waitpid $pid, 0;
-is($? >> 8, 0, 'ends without an exit code when QEMU is killed');
-cmp_ok(time - $begun, '<', 20, 'at once');
-ok(state_within('one', 'asleep', 20), 'the record knows');
-like(record('one')->{reason}, qr/virtual machine was ended by signal 9/,
+$s->run('one', 'echo kept > /workspace/kept; sync');
+my $cut = $s->cut_stream('one', sub { kill 'KILL', Vm::qemu($s, 'one') });
+ok(defined $cut, 'a stream ends without an exit code when QEMU is killed');
+cmp_ok($cut // 99, '<', 20, 'at once');
+ok($s->state_within('one', 'asleep', 20), 'the record knows');
+like($s->record('one')->{reason}, qr/virtual machine was ended by signal 9/,
     'and why');
-is(run('one', 'cat /workspace/kept'), 'kept',
+is($s->run('one', 'cat /workspace/kept'), 'kept',
     'the next request starts it again, with its files');
-isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'afresh');
+isnt($s->run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'afresh');
 
 # ---- sleep and wake, with the memory
 
-run('one', 'export KEPT=here; busybox httpd -p 127.0.0.1:8000 -h '
+$s->run('one', 'export KEPT=here; busybox httpd -p 127.0.0.1:8000 -h '
     . '/workspace/www');
-run('one', '(i=0; while :; do echo $((i++)) > /tmp/count; busybox sleep 0.1; '
-    . 'done) >/dev/null 2>&1 & echo started');
-$boot = run('one', 'cat /proc/sys/kernel/random/boot_id');
+$s->run('one', '(i=0; while :; do echo $((i++)) > /tmp/count; '
+    . 'busybox sleep 0.1; done) >/dev/null 2>&1 & echo started');
+$boot = $s->run('one', 'cat /proc/sys/kernel/random/boot_id');
 my $machine = sprintf '%s/machines/%08x', $s->{state}, Vm::slot($s, 'one');
-my $count = run('one', 'cat /tmp/count');
+my $count = $s->run('one', 'cat /tmp/count');
 
 for my $round (1, 2) {
     $begun = time;
-    is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200,
+    is($s->api(POST => '/v1/sandbox/one/sleep')->{status}, 200,
         'sleeps');
-    ok(state_within('one', 'asleep', 30), 'it is asleep');
+    ok($s->state_within('one', 'asleep', 30), 'it is asleep');
     diag(sprintf 'asleep after %.1f s', time - $begun);
-    like(record('one')->{reason}, qr/its memory is kept/, 'with its memory');
+    like($s->record('one')->{reason}, qr/its memory is kept/,
+        'with its memory');
     is_deeply(Vm::keepers($s), {}, 'and no process is left of it');
-    $s->api(PATCH => '/v1/sandbox/one', json => { env => { TOLD => "r$round" } });
+    $s->api(PATCH => '/v1/sandbox/one',
+        json => { env => { TOLD => "r$round" } });
     $begun = time;
-    is($s->preview($e->{url}, %slow)->{body}, "served\n",
+    is($s->preview($e->{url})->{body}, "served\n",
         'a preview wakes it, and its server has never ended');
     diag(sprintf 'awake after %.1f s', time - $begun);
-    is(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
+    is($s->run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
         'the same machine');
-    is(run('one', 'echo $KEPT $TOLD'), "here r$round",
+    is($s->run('one', 'echo $KEPT $TOLD'), "here r$round",
         'the same session, told what has changed');
-    cmp_ok(abs(run('one', 'date +%s') - time), '<', 20, 'the clock is right');
-    my $now = run('one', 'cat /tmp/count');
+    cmp_ok(abs($s->run('one', 'date +%s') - time), '<', 20,
+        'the clock is right');
+    my $now = $s->run('one', 'cat /tmp/count');
     cmp_ok($now, '>', $count, 'what ran goes on');
     $count = $now;
 }
 
 # What sleep has kept is used once: a machine that ends begins anew.
-run('one', 'sync');
-$s->exec('one', 'tail /dev/zero', %slow);
-$s->api(POST => '/v1/sandbox/one/api/process/start', %slow,
+$s->run('one', 'sync');
+$s->exec('one', 'tail /dev/zero');
+$s->api(POST => '/v1/sandbox/one/api/process/start',
     json => { command => 'echo c > /proc/sysrq-trigger' });
-ok(state_within('one', 'asleep', 40), "its kernel's panic ends it");
-like(record('one')->{reason}, qr/kernel panicked: sysrq/, 'and is the reason');
-like(record('one')->{reason}, qr/had ended process \d+ \(tail\) for want of/,
+ok($s->state_within('one', 'asleep', 40), "its kernel's panic ends it");
+like($s->record('one')->{reason}, qr/kernel panicked: sysrq/,
+    'and is the reason');
+like($s->record('one')->{reason},
+    qr/had ended process \d+ \(tail\) for want of/,
     '... with what it had done before');
 is(oom()->{kills}, 3, '... and the record, of all runs')
     or diag(json_encode(oom()));
 like(slurp("$machine/console"), qr/Kernel panic - not syncing: sysrq/,
     '... which its console has to the last');
-isnt(run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');
-is(run('one', 'cat /workspace/kept'), 'kept', 'with its files');
+isnt($s->run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot, 'it boots');
+is($s->run('one', 'cat /workspace/kept'), 'kept', 'with its files');
 
 # Memory that can't be read is of no use.
-is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+is($s->api(POST => '/v1/sandbox/one/sleep')->{status}, 200, 'sleeps');
 spew("$machine/memory", 'nonsense');
-is(run('one', 'cat /workspace/kept'), 'kept', 'it boots all the same');
+is($s->run('one', 'cat /workspace/kept'), 'kept', 'it boots all the same');
 
 # Memory of another machine is of no use.
-is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200, 'sleeps');
+is($s->api(POST => '/v1/sandbox/one/sleep')->{status}, 200, 'sleeps');
 ok(-s "$machine/memory", 'memory');
 $s->api(PATCH => '/v1/sandbox/one', json => { resources =>
     { memory => '128M' } });
-cmp_ok(run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<',
+cmp_ok($s->run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<',
     128 << 10, 'with less memory it boots');
-is(run('one', 'cat /workspace/kept'), 'kept', 'with its files, once more');
+is($s->run('one', 'cat /workspace/kept'), 'kept', 'with its files, once more');
 
 # ---- the end
 
 ok(-e "$machine/disk", 'a disk');
-is($s->api(DELETE => '/v1/sandbox/one', %slow)->{status}, 204, 'destroyed');
+is($s->api(DELETE => '/v1/sandbox/one')->{status}, 204, 'destroyed');
 ok(wait_for(sub { !-e $machine }, 30), 'with its disk');
 
 $s->stop;
@@ -294,27 +249,27 @@ $s->stop;
 # ---- both kinds on one host
 
 my @args = Vm::arguments();
-$s = System->start(daemon_args => ['--driver', 'oci,qemu', @args[2 .. $#args],
-    '--agent', Vm::agent()]);
-$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'container' });
+$s = System->start(timeout => 60, daemon_args => ['--driver', 'oci,qemu',
+    @args[2 .. $#args], '--agent', Vm::agent()]);
+$r = $s->api(POST => '/v1/sandbox', json => { id => 'container' });
 is($r->{json}{driver}{name}, 'oci', 'the first driver is the default');
-$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'machine',
+$r = $s->api(POST => '/v1/sandbox', json => { id => 'machine',
     runtime => 'qemu' });
 is($r->{json}{driver}{name}, 'qemu', 'a machine beside containers');
 is($r->{json}{image}, 'vm', 'has an image of its own');
-$r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'none',
+$r = $s->api(POST => '/v1/sandbox', json => { id => 'none',
     runtime => 'qemu', image => 'host' });
 is($r->{status}, 422, "not a container's");
-is(run('container', 'cat /proc/version') . "\n", slurp('/proc/version'),
+is($s->run('container', 'cat /proc/version') . "\n", slurp('/proc/version'),
     'one has the kernel of the host');
-like(run('machine', 'cat /proc/version'), qr/Debian/, 'the other its own');
+like($s->run('machine', 'cat /proc/version'), qr/Debian/, 'the other its own');
 $s->kill_daemon;
 $s->start_daemon;
-my %uptime = map { $_ => record($_)->{epoch} } qw(container machine);
-run($_, 'true') for qw(container machine);
-is_deeply({ map { $_ => record($_)->{epoch} } qw(container machine) }, \%uptime,
-    'both live through a kill -9 of sandboxd');
-$s->api(DELETE => "/v1/sandbox/$_", %slow) for qw(container machine);
+my %uptime = map { $_ => $s->record($_)->{epoch} } qw(container machine);
+$s->run($_, 'true') for qw(container machine);
+is_deeply({ map { $_ => $s->record($_)->{epoch} } qw(container machine) },
+    \%uptime, 'both live through a kill -9 of sandboxd');
+$s->api(DELETE => "/v1/sandbox/$_") for qw(container machine);
 
 $s->stop;
 done_testing();

@@ -13,37 +13,13 @@ use Harness;
 use System;
 use Test::More;
 use Time::HiRes qw(sleep time);
-use WebSocket;
 
 alarm_after(240);
 
 my $s = System->start;
 my $mark = 0;
 
-sub attach {
-    my ($path, %o) = @_;
-    my @key = $o{no_key} ? () : (['Authorization', "Bearer $s->{key}"]);
-
-    return WebSocket->connect(port => $s->{port}, timeout => 60,
-        host => "localhost:$s->{port}", path => "/v1/sandbox/demo$path",
-        headers => [@key, @{ $o{headers} || [] }]);
-}
-
-# Until the output matches; all that came before that.
-sub until_like {
-    my ($w, $re) = @_;
-    my $seen = '';
-
-    while (my ($op, $data) = $w->receive(30)) {
-        $seen .= $data if $op != 8;
-        return $seen if $seen =~ $re;
-        last if $op == 8;
-    }
-
-    diag("not seen: $re in $seen");
-
-    return undef;
-}
+sub attach { return $s->terminal('demo', @_) }
 
 sub types {
     my ($w, $command) = @_;
@@ -51,7 +27,7 @@ sub types {
     $mark++;
     $w->send_binary("$command; echo '<'MARK$mark'>'\n");
 
-    return until_like($w, qr/<MARK$mark>\r\n/);
+    return $w->until_like(qr/<MARK$mark>\r\n/);
 }
 
 is($s->api(POST => '/v1/sandbox', json => { id => 'demo' })->{status}, 200,
@@ -81,7 +57,7 @@ like(types($w, 'printf "h\303\251 \360\237\230\200\n"'),
      qr/[\r\n]h\xc3\xa9 \xf0\x9f\x98\x80\r\n/, 'UTF-8');
 
 $w->send_binary("sleep 1000\n");
-until_like($w, qr/sleep 1000\r\n/);
+$w->until_like(qr/sleep 1000\r\n/);
 sleep 0.3;
 $w->send_binary("\x03");
 like(types($w, 'echo status $?'), qr/[\r\n]status 130\r\n/, 'interrupted');
@@ -103,7 +79,7 @@ types($w, 'x=kept; echo before');
 close $w->{s};
 $w = attach('/ws/pty?sessionId=t');
 ok($w->{ok}, 'another client');
-my $replay = until_like($w, qr/"ready"/);
+my $replay = $w->until_like(qr/"ready"/);
 like($replay, qr/[\r\n]before\r\n/, '... sees what was there');
 like(types($w, 'echo $x'), qr/[\r\n]kept\r\n/, '... in the same shell');
 
@@ -115,19 +91,19 @@ ok(wait_for(sub { my %now = map { $_ => 1 } $s->nginx_workers;
    'a reload');
 like(types($w, 'echo after'), qr/[\r\n]after\r\n/, 'does not end it');
 my $second = attach('/pty?session=t');
-like(until_like($second, qr/"ready"/), qr/[\r\n]after\r\n/,
+like($second->until_like(qr/"ready"/), qr/[\r\n]after\r\n/,
      'a new worker shows the same one');
 close $second->{s};
 
 $w->send_binary("exit 9\n");
-like(until_like($w, qr/"type":"exit"/), qr/\{"type":"exit","code":9\}/,
+like($w->until_like(qr/"type":"exit"/), qr/\{"type":"exit","code":9\}/,
      'the exit code');
 my ($op, $data) = $w->receive(30);
 is("$op " . unpack('n', $data), '8 1000', 'closed');
 
 $w = attach('/pty');
 ok($w->{ok}, 'a terminal of the default session');
-until_like($w, qr/"ready"/);
+$w->until_like(qr/"ready"/);
 is($s->api(DELETE => '/v1/sandbox/demo')->{status}, 204, 'destroyed');
 ($op) = (1);
 while (defined $op && $op != 8) { ($op) = $w->receive(20) }

@@ -13,7 +13,8 @@ package System;
 # location_conf (text for nginx), workers (2), connections (8192), user
 # ('www-data' when root), dir (one of an earlier System, to start again on its
 # state), catch_all (the previews' server has the names that no other has),
-# program (a sandboxd other than the one that was built).
+# program (a sandboxd other than the one that was built), timeout (s, of those
+# requests that say none).
 
 use strict;
 use warnings;
@@ -24,9 +25,11 @@ use Firecracker;
 use Harness;
 use IO::Socket::UNIX;
 use Leftovers;
+use POSIX ();
 use Test::More ();
 use Time::HiRes qw(sleep time);
 use Vm;
+use WebSocket;
 
 
 sub new {
@@ -232,8 +235,12 @@ sub api {
         unless $o{no_key};
 
     return http(port => $self->{port}, host => "localhost:$self->{port}",
-        method => $method, path => $path, headers => \@headers, %o);
+        method => $method, path => $path, headers => \@headers,
+        $self->patience, %o);
 }
+
+
+sub patience { return $_[0]{timeout} ? (timeout => $_[0]{timeout}) : () }
 
 
 # Runs a command in the sandbox's default session, for its stdout.
@@ -243,6 +250,68 @@ sub exec {
         json => { command => $command, %{ $o{body} || {} } }, %o);
 
     return $r->{json} || { status => $r->{status}, body => $r->{body} };
+}
+
+
+# Its stdout alone; what went wrong is told.
+sub run {
+    my ($self, $id, $command, %o) = @_;
+    my $r = $self->exec($id, $command, %o);
+
+    Test::More::diag(json_encode($r), slurp($self->{daemon_log}))
+        if !defined $r->{stdout};
+
+    return $r->{stdout} // '';
+}
+
+
+sub record { return $_[0]->api(GET => "/v1/sandbox/$_[1]")->{json} || {} }
+
+
+sub state_within {
+    my ($self, $id, $state, $seconds) = @_;
+
+    return wait_for(sub { ($self->record($id)->{state} // '') eq $state },
+        $seconds, 0.1);
+}
+
+
+# A terminal of a sandbox, by a path like "/pty?session=t": a WebSocket.
+sub terminal {
+    my ($self, $id, $path, %o) = @_;
+    my @key = $o{no_key} ? () : (['Authorization', "Bearer $self->{key}"]);
+
+    return WebSocket->connect(port => $self->{port}, timeout => 60,
+        host => "localhost:$self->{port}", path => "/v1/sandbox/$id$path",
+        headers => [@key, @{ $o{headers} || [] }]);
+}
+
+
+# Calls what kills something in the middle of a command's stream: how many
+# seconds later the stream has ended, or nothing if it did as if all was well.
+sub cut_stream {
+    my ($self, $id, $kill) = @_;
+    my $begun = "$self->{dir}/stream-begun";
+    my $child = fork() // die "fork: $!";
+
+    if ($child == 0) {
+        my $all = '';
+
+        $self->api(POST => "/v1/sandbox/$id/exec", timeout => 60,
+            json => { argv => ['sh', '-c', 'echo begin; sleep 50; echo end'] },
+            on_data => sub { $all .= $_[0]; spew($begun, '')
+                             if $all =~ /stdout/; 1 });
+        POSIX::_exit($all !~ /exit_code/ && $all =~ /^event: stdout$/m ? 0 : 1);
+    }
+
+    my $there = wait_for(sub { -e $begun }, 60);
+    my $at = time();
+
+    $kill->();
+    waitpid $child, 0;
+    unlink $begun;
+
+    return $there && $? == 0 ? time() - $at : undef;
 }
 
 
@@ -280,7 +349,7 @@ sub preview {
         or die "not a URL: $url";
 
     return http(port => $self->{port}, host => $host,
-        path => $path || '/', %o);
+        path => $path || '/', $self->patience, %o);
 }
 
 

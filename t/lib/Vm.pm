@@ -8,11 +8,14 @@ package Vm;
 #                               # what is needed should be there
 #   my $s = System->start(driver => 'qemu');
 #   Vm::keeper($s, 'id'), Vm::qemu($s, 'id')    # their pids
+#   Vm::is_confined('QEMU', $pid);              # tests of those
 
 use strict;
 use warnings;
 
 use Harness;
+use IO::Socket::UNIX;
+use Socket qw(SOCK_STREAM);
 use Test::More ();
 
 my $DIR = top_dir() . '/build/vm';
@@ -105,6 +108,60 @@ sub qemu {
 
     return (grep { (slurp("/proc/$_/cmdline") // '') =~ /^\S*qemu-system/ }
         descendants($keeper))[0];
+}
+
+
+# Tests that a process of a machine's can do nothing; the user that it is.
+sub is_confined {
+    my ($what, $pid) = @_;
+    my $status = slurp("/proc/$pid/status");
+    my ($uid) = $status =~ /^Uid:\t(\d+)\t\1\t\1\t\1$/m;
+
+    Test::More::cmp_ok($uid // 0, '>', 0x7effffff,
+        "$what is a user without a name");
+    Test::More::unlike($status, qr/^Gid:.*\b0\b/m,
+        "$what is in no group of root");
+    Test::More::like($status, qr/^CapEff:\s+0+$/m,
+        "$what has no capabilities");
+    Test::More::like($status, qr/^NoNewPrivs:\s+1$/m,
+        "$what gets no privileges");
+    Test::More::isnt(readlink "/proc/$pid/ns/$_", readlink "/proc/self/ns/$_",
+        "$what has a $_ namespace of its own") for qw(net pid mnt ipc);
+    Test::More::unlike(slurp("/proc/$pid/cmdline"), qr/[0-9a-f]{32}/,
+        "$what has no key on its command line");
+
+    return $uid;
+}
+
+
+# ... and has no files of the host, in the jail that the keeper has made.
+sub is_jailed {
+    my ($what, $pid) = @_;
+
+    Test::More::is(join(' ', sort map { m{([^/]+)$} } glob "/proc/$pid/root/*"),
+        join(' ', sort qw(dev usr vm), grep { -e "/$_" }
+        qw(bin lib lib64 sbin)), "$what sees little of the host's files");
+}
+
+
+# Tests that what the keeper connects to, at a name that others could take, is
+# not led elsewhere by who has broken out of it.
+sub is_not_led {
+    my ($s, $id) = @_;
+    my $keeper = keeper($s, $id);
+    my ($socket) = glob "$s->{run}/s/*";
+    my $secret = IO::Socket::UNIX->new(Type => SOCK_STREAM, Listen => 5,
+        Local => "$s->{dir}/secret.sock");
+
+    run_command(['nsenter', '-t', $keeper, '-m', 'sh', '-c',
+        "mv /vm/s/vsock /vm/s/old; ln -s $s->{dir}/secret.sock /vm/s/vsock"]);
+    my $c = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $socket);
+    Test::More::is(sysread($c, my $said, 100), 0,
+        'a socket that was swapped leads nowhere');
+    $secret->blocking(0);
+    Test::More::ok(!$secret->accept, '... not to one of the host');
+    run_command(['nsenter', '-t', $keeper, '-m', 'mv', '/vm/s/old',
+        '/vm/s/vsock']);
 }
 
 1;

@@ -10,6 +10,7 @@ use Digest::SHA qw(sha1);
 use Harness;
 use IO::Select;
 use MIME::Base64 qw(encode_base64);
+use Test::More ();
 use Time::HiRes qw(time);
 
 
@@ -94,6 +95,23 @@ sub receive {
         sysread($self->{s}, $self->{in}, 262144, length $self->{in})
             or return ();
     }
+}
+
+
+# All that comes until it matches; nothing, and what came is told, if it doesn't.
+sub until_like {
+    my ($self, $re) = @_;
+    my $seen = '';
+
+    while (my ($op, $data) = $self->receive(30)) {
+        $seen .= $data if $op != 8;
+        return $seen if $seen =~ $re;
+        last if $op == 8;
+    }
+
+    Test::More::diag("not seen: $re in $seen");
+
+    return undef;
 }
 
 

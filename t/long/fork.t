@@ -22,44 +22,30 @@ Vm->plan;
 alarm_after(400);
 
 my $s = System->start(driver => 'qemu', daemon_args => ['--starts', 1],
-    http_conf => 'sandbox_wake_timeout 60s;');
-my %slow = (timeout => 60);
-
-sub record { return $s->api(GET => "/v1/sandbox/$_[0]")->{json} }
-
-sub run {
-    my ($id, $command, $session) = @_;
-    my $r = $s->exec($id, $command, %slow,
-        body => $session ? { sessionId => $session } : {});
-
-    diag(json_encode($r), slurp($s->{daemon_log})) if !defined $r->{stdout};
-
-    return $r->{stdout} // '';
-}
-
+    http_conf => 'sandbox_wake_timeout 60s;', timeout => 60);
 sub fork_of {
     my ($id, $body, @more) = @_;
 
-    return $s->api(POST => "/v1/sandbox/$id/fork", %slow, json => $body, @more);
+    return $s->api(POST => "/v1/sandbox/$id/fork", json => $body, @more);
 }
 
 # ---- of one that runs
 
-my $r = $s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
+my $r = $s->api(POST => '/v1/sandbox', json => { id => 'one',
     env => { TOLD => 'yes' }, labels => { of => 'tests' },
     resources => { memory => '160M', disk => '96M' } });
 is($r->{status}, 200, 'a sandbox') or diag(json_encode($r));
 
-run('one', 'export SAID=here; echo 11111111111111111111111111111111 '
+$s->run('one', 'export SAID=here; echo 11111111111111111111111111111111 '
     . '> /etc/machine-id; echo before > /workspace/f; (i=0; while :; do '
     . 'echo $((i++)) > /tmp/count; busybox sleep 0.1; done) '
     . '>/dev/null 2>&1 & echo started');
 my $url = $s->expose('one', 8000)->{url};
-my $boot = run('one', 'cat /proc/sys/kernel/random/boot_id');
-my $count = run('one', 'cat /tmp/count');
+my $boot = $s->run('one', 'cat /proc/sys/kernel/random/boot_id');
+my $count = $s->run('one', 'cat /tmp/count');
 
 # With a session of its own, and a shell that waits for the next one.
-run('one', 'MINE=1', 'named');
+$s->run('one', 'MINE=1', body => { sessionId => 'named' });
 
 my $begun = time;
 $r = fork_of('one', { id => 'two' }, headers => [['Idempotency-Key', 'a']]);
@@ -76,26 +62,27 @@ is_deeply([$r->{status}, $r->{json}{id},
     $r->{headers}{'idempotency-replayed'}], [200, 'two', 'true'],
     'asked again, it is the same one');
 
-cmp_ok(run('one', 'cat /tmp/count'), '>', $count, 'the first one goes on');
+cmp_ok($s->run('one', 'cat /tmp/count'), '>', $count, 'the first one goes on');
 $begun = time;
-is(run('two', 'echo $SAID $TOLD; cat /workspace/f'), "here yes\nbefore",
+is($s->run('two', 'echo $SAID $TOLD; cat /workspace/f'), "here yes\nbefore",
     'the second one, too: its session and its files');
 diag(sprintf 'it answers after %.1f s', time - $begun);
-is(run('two', 'cat /proc/sys/kernel/random/boot_id'), $boot,
+is($s->run('two', 'cat /proc/sys/kernel/random/boot_id'), $boot,
     'it has not booted');
-cmp_ok(run('two', 'cat /tmp/count'), '>=', $count, 'what runs is in both');
-is(run('two', 'busybox hostname; cat /etc/hostname'), "two\ntwo",
+cmp_ok($s->run('two', 'cat /tmp/count'), '>=', $count, 'what runs is in both');
+is($s->run('two', 'busybox hostname; cat /etc/hostname'), "two\ntwo",
     'it has a name of its own');
-isnt(run('two', 'cat /etc/machine-id'), run('one', 'cat /etc/machine-id'),
-    'and a machine id');
-my @random = map { run($_, 'head -c 16 /dev/urandom | od -An -tx1') }
+isnt($s->run('two', 'cat /etc/machine-id'),
+    $s->run('one', 'cat /etc/machine-id'), 'and a machine id');
+my @random = map { $s->run($_, 'head -c 16 /dev/urandom | od -An -tx1') }
     qw(one two);
 isnt($random[0], $random[1], 'and chance');
 
 # The first command in a session that has come along, or has waited for that.
 for my $session (qw(named new)) {
-    my %said = map { $_ => run($_, 'echo $HOSTNAME $MINE; '
-        . 'echo $RANDOM$RANDOM$RANDOM$RANDOM', $session) } qw(two one);
+    my %said = map { $_ => $s->run($_, 'echo $HOSTNAME $MINE; '
+        . 'echo $RANDOM$RANDOM$RANDOM$RANDOM',
+        body => { sessionId => $session }) } qw(two one);
     my $mine = $session eq 'named' ? ' 1' : '';
 
     like($said{$_}, qr/^$_$mine\n/, "session $session of $_ knows its name")
@@ -103,25 +90,25 @@ for my $session (qw(named new)) {
     isnt($said{two} =~ s/.*\n//r, $said{one} =~ s/.*\n//r,
         "session $session has chance of its own");
 }
-cmp_ok(abs(run('two', 'date +%s') - time), '<', 20, 'and the time');
+cmp_ok(abs($s->run('two', 'date +%s') - time), '<', 20, 'and the time');
 
-run('one', 'echo one > /workspace/f; sync');
-run('two', 'echo two > /workspace/f; sync');
-is(run('one', 'cat /workspace/f') . run('two', 'cat /workspace/f'), 'onetwo',
+$s->run('one', 'echo one > /workspace/f; sync');
+$s->run('two', 'echo two > /workspace/f; sync');
+is(join('', map { $s->run($_, 'cat /workspace/f') } qw(one two)), 'onetwo',
     'each has its own disk');
 is_deeply($s->api(GET => '/v1/sandbox/two/ports')->{json}{ports}, [],
     'the fork has no exposures');
 
 # ---- of one that sleeps
 
-is($s->api(POST => '/v1/sandbox/two/sleep', %slow)->{status}, 200, 'sleeps');
+is($s->api(POST => '/v1/sandbox/two/sleep')->{status}, 200, 'sleeps');
 my %forks = map { $_ => fork_of('two', { id => $_ }) } qw(three four);
 is($forks{$_}{status}, 200, "a fork of it, $_")
     or diag(json_encode($forks{$_})) for sort keys %forks;
-is(run('three', 'echo $SAID; cat /workspace/f; busybox hostname'),
+is($s->run('three', 'echo $SAID; cat /workspace/f; busybox hostname'),
     "here\ntwo\nthree", 'it goes on');
-$s->api(DELETE => '/v1/sandbox/two', %slow);
-is(run('four', 'echo $SAID; cat /workspace/f; busybox hostname'),
+$s->api(DELETE => '/v1/sandbox/two');
+is($s->run('four', 'echo $SAID; cat /workspace/f; busybox hostname'),
     "here\ntwo\nfour", 'another one, too, without whom it is of');
 
 # ---- from the clients
@@ -178,16 +165,16 @@ $s->start_daemon;
 $r = fork_of('one', {});
 is($r->{status}, 200, 'a fork after sandboxd was killed')
     or diag(json_encode($r));
-is(run($r->{json}{id}, 'cat /workspace/f'), 'one', 'and of what it was');
+is($s->run($r->{json}{id}, 'cat /workspace/f'), 'one', 'and of what it was');
 $s->kill_daemon;
 $s->start_daemon;
 my $last = $r->{json}{id};
-is(run($last, 'cat /workspace/f'), 'one', 'which lives on');
+is($s->run($last, 'cat /workspace/f'), 'one', 'which lives on');
 
 # ---- the end
 
 for my $id ('one', 'three', 'four', $last) {
-    is($s->api(DELETE => "/v1/sandbox/$id", %slow)->{status}, 204,
+    is($s->api(DELETE => "/v1/sandbox/$id")->{status}, 204,
         "$id is destroyed");
 }
 ok(wait_for(sub { !glob "$s->{state}/machines/*" }, 30), 'nothing is left')

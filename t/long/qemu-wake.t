@@ -20,37 +20,27 @@ Vm->plan;
 alarm_after(400);
 
 my $s = System->start(driver => 'qemu', daemon_args => ['--starts', 1],
-    http_conf => 'sandbox_wake_timeout 60s;');
-my %slow = (timeout => 90);
-
-sub run {
-    my ($command) = @_;
-    my $r = $s->exec('one', $command, %slow);
-
-    diag(json_encode($r), slurp($s->{daemon_log})) if !defined $r->{stdout};
-
-    return $r->{stdout} // '';
-}
+    timeout => 90, http_conf => 'sandbox_wake_timeout 60s;');
 
 # A machine that hardly gets on may lose a command.
 sub boot_id {
     my $id = '';
 
     for (1 .. 3) {
-        $id = run('cat /proc/sys/kernel/random/boot_id');
+        $id = $s->run('one', 'cat /proc/sys/kernel/random/boot_id');
         last if $id =~ /^[0-9a-f-]{36}$/;
     }
 
     return $id;
 }
 
-$s->api(POST => '/v1/sandbox', %slow, json => { id => 'one',
+$s->api(POST => '/v1/sandbox', json => { id => 'one',
     resources => { memory => '128M', disk => '96M' } });
 my $boot = boot_id();
 my $machine = sprintf '%s/machines/%08x', $s->{state}, Vm::slot($s, 'one');
 
 sub to_sleep {
-    is($s->api(POST => '/v1/sandbox/one/sleep', %slow)->{status}, 200,
+    is($s->api(POST => '/v1/sandbox/one/sleep')->{status}, 200,
         'sleeps');
     like(slurp("$machine/end"), qr/^asleep /, 'its memory is kept');
 }
@@ -61,7 +51,7 @@ sub half_awake {
     my $pid = fork() // die "fork: $!";
 
     if ($pid == 0) {
-        $s->exec('one', 'true', %slow);
+        $s->exec('one', 'true');
         POSIX::_exit(0);
     }
 
@@ -113,11 +103,11 @@ is(boot_id(), $boot, 'a keeper as well');
 # ---- it has gone on
 
 to_sleep();
-run('echo kept > /workspace/f; sync');
+$s->run('one', 'echo kept > /workspace/f; sync');
 kill 'KILL', Vm::qemu($s, 'one');
 ok(wait_for(sub { $s->api(GET => '/v1/sandbox/one')->{json}{state}
     eq 'asleep' }, 20), 'it is killed');
-is(run('cat /workspace/f'), 'kept', 'one that has gone on boots');
+is($s->run('one', 'cat /workspace/f'), 'kept', 'one that has gone on boots');
 my $next = boot_id();
 isnt($next, $boot, 'it does');
 
@@ -137,7 +127,7 @@ for my $round (1 .. 3) {
     is(boot_id(), $boot, "round $round");
 }
 
-$s->api(DELETE => '/v1/sandbox/one', %slow);
+$s->api(DELETE => '/v1/sandbox/one');
 ok(wait_for(sub { !-e $machine }, 20), 'nothing is left');
 
 $s->stop;
