@@ -41,6 +41,8 @@
 #define MACHINE_PREPARED  "PREPARED"
 
 #define MACHINE_WARM_MS   30000             /* for a first command */
+#define MACHINE_AGAIN_MS  15000             /* for an agent that goes on to take
+                                               its name, at least */
 
 /* Users without a name: of the VMM and of its keeper.  What one of them breaks
  * out of, the other doesn't share, nor another sandbox's. */
@@ -87,6 +89,7 @@ typedef struct {
     driver_limits          limits;
     char                   key[33];
     char                  *boot;    /* the boot object */
+    uint64_t               timeout_ms;      /* of the start; 0: none */
 
     uint64_t               kind;    /* of template that fits, if one may */
     bool                   templated;       /* it goes on from that; */
@@ -187,6 +190,7 @@ void machine_clone_run(driver *d, uint32_t from, uint32_t to, driver_slept cb,
 void machine_start_run(driver *d, const driver_spec *spec,
     uint64_t timeout_ms, driver_started cb, void *data);
 bool machine_start_again(box_start *base, const char *why);
+uint64_t machine_again_ms(const machine_launch *l);
 void machine_start_end(box_start *base);
 
 /* machine_pool.c: members of the driver; the first command in a machine; a

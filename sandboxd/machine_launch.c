@@ -186,6 +186,7 @@ order_host(const machine_launch *l, vm_order *order)
     order->kvm = l->m->kvm && !l->m->vmm->jailer;
     order->memory = l->limits.memory;
     order->disk_floor = l->m->base.host.disk_floor;
+    order->again_ms = machine_again_ms(l);
     order->unused = l->unused;
     memcpy(order->key, l->key, sizeof(order->key));
     box_path(&l->m->base, l->slot, NULL, order->dir, sizeof(order->dir));

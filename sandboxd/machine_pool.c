@@ -16,9 +16,6 @@
 #include "sandboxd/agent_call.h"
 #include "sandboxd/machine_start_part.h"
 
-#define ASSIGN_MS  15000        /* for the agent to take its new name */
-
-
 static machine_call *
 call_create(machine_start *s)
 {
@@ -281,9 +278,9 @@ assign_box(machine_box *mb, const driver_spec *spec, uint64_t timeout_ms,
     } else {
         box_socket_path(b->bd, b->slot, path, sizeof(path));
         boot = json_loads(s->launch.boot, 0, NULL);
-        agent_call_within(b->bd->host.loop, ASSIGN_MS, path, mb->key, "PUT",
-                          "/internal/restore", boot, assign_told,
-                          call_create(s));
+        agent_call_within(b->bd->host.loop, machine_again_ms(&s->launch), path,
+                          mb->key, "PUT", "/internal/restore", boot,
+                          assign_told, call_create(s));
         json_decref(boot);
     }
 

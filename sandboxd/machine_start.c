@@ -75,6 +75,18 @@ machine_start_again(box_start *base, const char *why)
 }
 
 
+/* Of a start's time, so that there is enough left for a boot. */
+uint64_t
+machine_again_ms(const machine_launch *l)
+{
+    uint64_t  ms;
+
+    ms = l->timeout_ms / 6;
+
+    return ms > MACHINE_AGAIN_MS ? ms : MACHINE_AGAIN_MS;
+}
+
+
 static void
 launch_work(box_start *base)
 {
@@ -239,6 +251,7 @@ machine_start_create(machine_driver *m, const driver_spec *spec,
     s->launch.m = m;
     s->launch.slot = spec->slot;
     snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
+    s->launch.timeout_ms = timeout_ms;
     machine_launch_init(&s->launch);
     start_check(s, spec);
 

@@ -96,6 +96,8 @@ typedef struct {
     uint64_t  file_max;                 /* bytes of a file of the VMM's */
     uint64_t  memory;                   /* bytes, of the guest */
     uint64_t  disk_floor;               /* bytes that it leaves free, kept */
+    uint64_t  again_ms;                 /* until the agent of one that goes on
+                                           has answered */
     uid_t     vmm_uid;
     uid_t     own_uid;
     uid_t     aid_uid;                  /* of a program beside the VMM */
@@ -250,6 +252,12 @@ int vm_ask_event(vm_ask *a);
 /* Anew, if nothing has been taken of it; false: it was, or it can't be now.
  * Also after a beginning that failed. */
 bool vm_ask_retry(vm_ask *a);
+/* After -1: was it the agent's answer to the request?  Else it may have been
+ * cut off anywhere, or it had another key. */
+bool vm_ask_refused(const vm_ask *a);
+/* From its beginning, whatever has been taken of it, with a key of the same
+ * length: vm_ask_retry() connects. */
+void vm_ask_anew(vm_ask *a, const char *key);
 void vm_ask_end(vm_ask *a);
 
 /* vm_console.c: pure but for VM_FD_LOG and the file, which is text at any time,

@@ -15,13 +15,20 @@
 
 #include "sandboxd/vm.h"
 
-#define AGAIN_MS       15000        /* until its agent has answered */
-#define AGAIN_WAIT_MS  1000         /* for a connection, before another one */
+/* For a connection, and then for the answer, before another one is tried: each
+ * time twice as long, up to the most. */
+#define AGAIN_CONNECT_MS  100
+#define AGAIN_ANSWER_MS   3000
+#define AGAIN_MOST_MS     8000
+#define AGAIN_KEYS_MAX    4         /* that aren't the agent's */
 
 static int       again_epoll;
 static vm_ask    again_ask = { .fd = -1 };
-static uint64_t  again_end, again_next;
-static bool      again_kept, again_goes, again_done;
+static uint64_t  again_end, again_next, again_connect_ms, again_answer_ms;
+static bool      again_kept, again_goes, again_sent, again_done;
+static char      again_keys[2][33]; /* the former one, and the new one */
+static unsigned  again_refused;     /* of them */
+static unsigned  again_cuts;        /* of requests */
 static pid_t     again_marks = -1;  /* puts the mark on the disk */
 static pid_t     again_pid = -1;    /* gives back what was used up */
 
@@ -73,7 +80,11 @@ void
 vm_again_open(const vm_order *order, int epoll)
 {
     again_epoll = epoll;
-    again_end = vm_now_ms() + AGAIN_MS;
+    again_end = vm_now_ms() + order->again_ms;
+    again_connect_ms = AGAIN_CONNECT_MS;
+    again_answer_ms = AGAIN_ANSWER_MS;
+    memcpy(again_keys[0], order->former, sizeof(again_keys[0]));
+    memcpy(again_keys[1], order->key, sizeof(again_keys[1]));
 
     if (order->woken[0] != '\0') {
         again_kept = true;
@@ -104,11 +115,19 @@ vm_again_waits(void)
 
 
 static void
+again_longer(uint64_t *ms)
+{
+    *ms = *ms < AGAIN_MOST_MS / 2 ? 2 * *ms : AGAIN_MOST_MS;
+}
+
+
+static void
 again_connect(void)
 {
     struct epoll_event  ev;
 
-    again_next = vm_now_ms() + AGAIN_WAIT_MS;
+    again_sent = false;
+    again_next = vm_now_ms() + again_connect_ms;
 
     if (vm_ask_retry(&again_ask)) {
         ev.events = EPOLLIN | EPOLLOUT | EPOLLET;
@@ -151,7 +170,45 @@ vm_again_look(void)
         vm_end(1, "the agent didn't go on in time");
     }
 
-    if (again_goes && (again_ask.fd == -1 || vm_now_ms() >= again_next)) {
+    if (!again_goes
+        || (again_ask.fd != -1 && vm_now_ms() < again_next))
+    {
+        return;
+    }
+
+    /* It may never have come, or its answer may be lost. */
+    if (again_sent) {
+        again_longer(&again_answer_ms);
+        vm_ask_anew(&again_ask, again_keys[again_refused % 2]);
+
+    } else if (again_ask.fd != -1) {
+        again_longer(&again_connect_ms);
+    }
+
+    again_connect();
+}
+
+
+/* A vsock's connections are cut off by the guest when it hears that it is
+ * another machine now, which is at any moment after it goes on; so the request
+ * is made again, as it does no harm to be told the same twice.  An agent that
+ * has taken it knows the new key alone. */
+static void
+again_failed(void)
+{
+    bool  sent;
+
+    sent = again_ask.sent != 0;
+    again_refused += again_ask.got != 0;
+
+    if (vm_ask_refused(&again_ask) || again_refused == AGAIN_KEYS_MAX) {
+        vm_end(1, "the agent didn't go on");
+    }
+
+    vm_ask_anew(&again_ask, again_keys[again_refused % 2]);
+
+    /* Usually it is once. */
+    if (sent && again_cuts++ == 0) {
         again_connect();
     }
 }
@@ -211,16 +268,18 @@ vm_again_event(void *ptr)
 
     switch (vm_ask_event(&again_ask)) {
     case -1:
-        if (again_ask.sent != 0) {
-            vm_end(1, "the agent didn't go on");
+        again_failed();
+        break;
+    case 0:
+        if (again_ask.sent != 0 && !again_sent) {
+            again_sent = true;
+            again_next = vm_now_ms() + again_answer_ms;
         }
-        /* It isn't there yet. */
-        close(again_ask.fd);
-        again_ask.fd = -1;
         break;
     case 1:
         again_done = true;
         vm_ask_end(&again_ask);
+        explicit_bzero(again_keys, sizeof(again_keys));
         vm_ready_now();
         again_empty();
     }

@@ -117,6 +117,28 @@ vm_ask_retry(vm_ask *a)
 }
 
 
+bool
+vm_ask_refused(const vm_ask *a)
+{
+    return a->got == sizeof(EXPECTED) - 1
+           && memcmp(a->answer, EXPECTED, sizeof("OK\n") - 1) == 0;
+}
+
+
+void
+vm_ask_anew(vm_ask *a, const char *key)
+{
+    if (a->fd != -1) {
+        close(a->fd);
+        a->fd = -1;
+    }
+
+    memcpy(a->text + sizeof("CONTROL ") - 1, key, strlen(key));
+    a->sent = 0;
+    a->got = 0;
+}
+
+
 void
 vm_ask_end(vm_ask *a)
 {

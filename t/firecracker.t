@@ -31,7 +31,7 @@ my $program = tmp_dir() . '/sandboxd';
 spew($program, slurp(build_dir() . '/sandboxd'), 0755);
 
 my $s = System->start(driver => 'firecracker', program => $program,
-    images => [qw(snapshot load)], timeout => 30);
+    images => [qw(snapshot load cut lost silent)], timeout => 30);
 
 # ---- one machine
 
@@ -365,6 +365,20 @@ unlike($s->record('snapshot')->{reason}, qr/memory is kept/, 'without it');
 like(slurp($s->{daemon_log}), qr{snapshot/create: Cannot create snapshot},
     'and the log says why');
 is($s->run('snapshot', 'echo up'), 'up', 'it boots');
+
+# A request to go on that doesn't come, or whose answer doesn't, is made again:
+# a guest that hears that it has another vsock's address cuts its connections.
+for my $what (qw(cut lost silent)) {
+    $s->api(POST => '/v1/sandbox', json => { id => $what, image => $what });
+    is($s->run($what, 'echo kept > /workspace/kept; echo up'), 'up', $what);
+    is($s->api(POST => "/v1/sandbox/$what/sleep")->{status}, 200, 'sleeps');
+    ok($s->state_within($what, 'asleep', 20), 'asleep');
+    is($s->run($what, 'cat /workspace/kept'), 'kept', 'it goes on');
+    my $slot = sprintf '%08x', Vm::slot($s, $what);
+    unlike(slurp($s->{daemon_log}), qr/slot $slot: it doesn't go on/,
+        '... with its memory');
+    is($s->api(DELETE => "/v1/sandbox/$what")->{status}, 204, 'destroyed');
+}
 
 # A file that the VMM's user can't read: its refusal is the start's.
 chmod 0600, "$s->{dir}/image.cpio";

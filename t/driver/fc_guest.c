@@ -2,223 +2,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "t/driver/fc_stub.h"
 
-#define CONNECTIONS  1023
-#define AGENT        "/guest/agent.sock"
-#define KEPT_AT      (1 << 20)          /* on the third disk */
-#define MAGIC        "played memory\n"
+#define KEPT_AT  (1 << 20)          /* on the third disk */
+#define MAGIC    "played memory\n"
 
 static pid_t       guest_pid;
-static atomic_int  guest_count, guest_mute;
-static unsigned    guest_port;
 static bool        guest_told;
 static char        guest_disk[256];
-
-
-static int
-dial(const char *path)
-{
-    int                 fd;
-    struct sockaddr_un  un = { .sun_family = AF_UNIX };
-
-    snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (connect(fd, (struct sockaddr *) &un, sizeof(un)) != 0) {
-        close(fd);
-        return -1;
-    }
-
-    return fd;
-}
-
-
-static bool
-push(int fd, const char *p, ssize_t n)
-{
-    ssize_t  sent;
-
-    while (n > 0) {
-        sent = send(fd, p, (size_t) n, MSG_NOSIGNAL);
-        if (sent <= 0) {
-            return false;
-        }
-        p += sent;
-        n -= sent;
-    }
-
-    return true;
-}
-
-
-/* The key of an agent that has gone on is in its memory, which isn't really
- * kept: what it was told is, instead of what it was told at first. */
-static void
-remember(const char *text, size_t len)
-{
-    FILE        *f;
-    const char  *body;
-
-    body = memmem(text, len, "\r\n\r\n", 4);
-
-    if (memmem(text, len, "\nPUT /internal/restore HTTP", 27) == NULL
-        || body == NULL || text[len - 1] != '}')
-    {
-        return;
-    }
-
-    f = fopen("/guest/kept", "we");
-    if (f != NULL) {
-        fwrite(body + 4, 1, len - (size_t) (body + 4 - text), f);
-        fclose(f);
-    }
-}
-
-
-/* a: the host's side */
-static void
-carry(int a, int b)
-{
-    int            i, open_sides;
-    char           block[65536];
-    ssize_t        n;
-    struct pollfd  p[2] = { { a, POLLIN, 0 }, { b, POLLIN, 0 } };
-
-    for (open_sides = 2; open_sides > 0; ) {
-        if (poll(p, 2, -1) < 0) {
-            return;
-        }
-
-        for (i = 0; i < 2; i++) {
-            if (p[i].fd == -1 || p[i].revents == 0) {
-                continue;
-            }
-
-            n = recv(p[i].fd, block, sizeof(block), 0);
-
-            if (n > 0 && i == 0) {
-                remember(block, (size_t) n);
-            }
-
-            if (n <= 0) {
-                shutdown(i == 0 ? b : a, SHUT_WR);
-                p[i].fd = -1;
-                open_sides--;
-
-            } else if (!push(i == 0 ? b : a, block, n)) {
-                return;
-            }
-        }
-    }
-}
-
-
-/* The line has to come in one piece, as it is read by the real one. */
-static void *
-connection(void *data)
-{
-    int       fd, agent;
-    char      line[33], *end, ok[32];
-    ssize_t   n;
-    unsigned  port;
-
-    fd = (int) (long) data;
-    agent = -1;
-    n = recv(fd, line, sizeof(line) - 1, 0);
-    line[n > 0 ? n : 0] = '\0';
-    end = strchr(line, '\n');
-
-    if (guest_mute) {
-        (void) recv(fd, ok, 1, 0);
-
-    } else if (end != NULL && sscanf(line, "CONNECT %u\n", &port) == 1
-               && port == guest_port && (agent = dial(AGENT)) != -1)
-    {
-        snprintf(ok, sizeof(ok), "OK %d\n", 1073741824 + fd);
-
-        if (push(fd, ok, (ssize_t) strlen(ok))
-            && push(agent, end + 1, n - (end + 1 - line)))
-        {
-            carry(fd, agent);
-        }
-    }
-
-    if (agent != -1) {
-        close(agent);
-    }
-    close(fd);
-    guest_count--;
-
-    return NULL;
-}
-
-
-static void * __attribute__((noreturn))
-accepts(void *data)
-{
-    int        fd;
-    pthread_t  thread;
-
-    for ( ;; ) {
-        fd = accept4((int) (long) data, NULL, NULL, SOCK_CLOEXEC);
-
-        if (fd == -1) {
-            continue;
-        }
-
-        if (++guest_count > CONNECTIONS
-            || pthread_create(&thread, NULL, connection, (void *) (long) fd)
-               != 0)
-        {
-            guest_count--;
-            close(fd);
-            continue;
-        }
-
-        pthread_detach(thread);
-    }
-}
-
-
-const char *
-guest_vsock(const char *path)
-{
-    int                 fd;
-    pthread_t           thread;
-    struct sockaddr_un  un = { .sun_family = AF_UNIX };
-
-    if (strlen(path) >= sizeof(un.sun_path)) {
-        return "Cannot create backend for vsock device: path too long";
-    }
-
-    strcpy(un.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (bind(fd, (struct sockaddr *) &un, sizeof(un)) != 0
-        || listen(fd, 128) != 0
-        || pthread_create(&thread, NULL, accepts, (void *) (long) fd) != 0)
-    {
-        return errno == EADDRINUSE
-               ? "Cannot create backend for vsock device: Address in use"
-               : "Cannot create backend for vsock device";
-    }
-
-    return NULL;
-}
 
 
 static unsigned long
@@ -330,9 +129,8 @@ static char *const  unpack_argv[] = { "/bin/busybox", "tar", "-xf", "-", "-C",
                                       "/", NULL };
 
 
-/* A word in the guest's file of faults. */
-static bool
-fault(const char *word)
+bool
+guest_fault(const char *word)
 {
     int      fd;
     char     text[256];
@@ -372,7 +170,8 @@ agent_run(void)
 {
     static char *const  argv[] = { "/guest/init", NULL };
     static char *const  env[] = { "PATH=/bin", "HOME=/root",
-        "SANDBOX_LISTEN=unix:" AGENT, "SANDBOX_BOOT_FILE=/guest/boot", NULL };
+        "SANDBOX_LISTEN=unix:" GUEST_AGENT, "SANDBOX_BOOT_FILE=/guest/boot",
+        NULL };
 
     guest_pid = fork();
 
@@ -487,13 +286,6 @@ guest_pause(bool on)
 }
 
 
-void
-guest_dead(void)
-{
-    guest_mute = 1;
-}
-
-
 const char *
 guest_save(const guest_machine *m, const char *state, const char *memory)
 {
@@ -501,7 +293,7 @@ guest_save(const guest_machine *m, const char *state, const char *memory)
     FILE        *f;
     const char  *bad;
 
-    if (fault("snapshot")) {
+    if (guest_fault("snapshot")) {
         return "Cannot create snapshot: a fault that was asked for";
     }
 
@@ -552,7 +344,7 @@ guest_load(guest_machine *m, const char *state, const char *memory)
         fclose(f);
     }
 
-    if (!fine || (bad = guest_prepare(m)) != NULL || fault("load")) {
+    if (!fine || (bad = guest_prepare(m)) != NULL || guest_fault("load")) {
         return "Load snapshot error: the state is invalid";
     }
 
@@ -596,10 +388,10 @@ guest_look(void)
         exit(0);
     }
 
-    if (!guest_told && (fd = dial(AGENT)) != -1) {
+    if (!guest_told && (fd = guest_dial()) != -1) {
         close(fd);
         guest_told = true;
-        if (!fault("mute")) {
+        if (!guest_fault("mute")) {
             printf("played: info: init: ready\n");
             fflush(stdout);
         }

@@ -7,10 +7,14 @@
  *   fc_jailer.c  the jailer
  *   fc_vmm.c     the API
  *   fc_guest.c   what is behind InstanceStart
+ *   fc_vsock.c   the way to its agent
  *
  * The first disk is the boot object, the second an archive (cpio, newc) with
  * programs for the guest; on the third /workspace is kept.  In the archive a
- * file /fault has words that make it fail: "snapshot", "load", "mute".
+ * file /fault has words that make it fail: "snapshot", "load", "mute"; or a
+ * word for what becomes of the first request to go on after a load: "cut", its
+ * connection is before it is there; "lost", its answer is with the connection;
+ * "silent", without it.
  */
 
 #ifndef T_DRIVER_FC_STUB_H
@@ -34,16 +38,27 @@ typedef struct {
 } guest_machine;
 
 /* NULL, or why not. */
-const char *guest_vsock(const char *path);
 const char *guest_start(const guest_machine *m);
 void guest_pause(bool on);
-/* A pause without a snapshot leaves its sockets dead, as with 1.16.1. */
-void guest_dead(void);
 const char *guest_save(const guest_machine *m, const char *state,
     const char *memory);
 const char *guest_load(guest_machine *m, const char *state,
     const char *memory);
 /* Never returns once the guest has ended. */
 void guest_look(void);
+/* A word in the guest's file of faults. */
+bool guest_fault(const char *word);
+
+/* fc_vsock.c */
+#define GUEST_AGENT  "/guest/agent.sock"
+
+extern unsigned  guest_port;        /* that the agent would listen on */
+
+/* NULL, or why not. */
+const char *guest_vsock(const char *path);
+/* A connection to the agent, or -1. */
+int guest_dial(void);
+/* A pause without a snapshot leaves its sockets dead, as with 1.16.1. */
+void guest_dead(void);
 
 #endif
