@@ -1,6 +1,5 @@
 /* The init of a virtual machine; see init.h. */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/random.h>
@@ -14,7 +13,6 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +20,6 @@
 #include "agent/init.h"
 #include "common/log.h"
 
-#define INIT_MODULES     "/lib/sandbox-modules"
 #define INIT_AHEAD_MS    600000     /* no start takes that long */
 #define INIT_LAST_MS     2000       /* for processes after SIGTERM */
 #define INIT_WORKING_SET "1000"     /* ms, which the kernel keeps */
@@ -128,59 +125,6 @@ init_console(void)
 }
 
 
-static int
-init_by_name(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-
-static int
-init_is_module(const struct dirent *e)
-{
-    size_t  len;
-
-    len = strlen(e->d_name);
-
-    return len > 3 && strcmp(e->d_name + len - 3, ".ko") == 0;
-}
-
-
-/* A distribution's kernel has its virtio drivers as modules.  They are loaded
- * in the order of their names, since nothing here knows dependencies. */
-
-static void
-init_modules(void)
-{
-    int              i, n, fd;
-    char             path[512];
-    struct dirent  **list;
-
-    n = scandir(INIT_MODULES, &list, init_is_module, init_by_name);
-
-    for (i = 0; i < n; i++) {
-        snprintf(path, sizeof(path), INIT_MODULES "/%s", list[i]->d_name);
-
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd == -1 || (syscall(SYS_finit_module, fd, "", 0) != 0
-                         && errno != EEXIST))
-        {
-            log_warn("init: %s: %s", path, strerror(errno));
-        }
-        if (fd != -1) {
-            close(fd);
-        }
-        /* Its memory is the machine's. */
-        unlink(path);
-        free(list[i]);
-    }
-
-    if (n >= 0) {
-        free(list);
-    }
-}
-
-
 static void
 init_limits(void)
 {
@@ -262,7 +206,7 @@ init_early(void)
 
     umask(022);
     init_console();
-    init_modules();
+    init_modules(NULL);
     init_disks();
     rc = init_root();
 

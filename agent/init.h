@@ -37,6 +37,11 @@ void init_again(const vm_config *c, const char *hostname);
  * reboot, which is how a VMM without ACPI is told.  Returns only for "exit". */
 void init_end(const char *power);
 
+/* In init_modules.c: those of the first file system, in the order of their
+ * names; of: only what something needs that not every machine has, NULL: all
+ * else. */
+void init_modules(const char *of);
+
 /* In init_root.c. */
 void init_disks(void);
 /* 1: entered; 0: there is no such disk; -1: logged. */

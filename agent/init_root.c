@@ -134,6 +134,8 @@ root_mount_image(void)
     static const char *const  types[] = { "squashfs", "erofs", "ext4" };
 
     for (i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        init_modules(types[i]);
+
         if (mount(ROOT_IMAGE, ROOT_BASE, types[i], MS_RDONLY | MS_NODEV, NULL)
             == 0)
         {

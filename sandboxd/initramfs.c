@@ -98,7 +98,7 @@ is_module(const struct dirent *e)
 
 /* -1: error set; else how many there are. */
 static int
-archive_modules(archive *a, const char *dir)
+archive_modules(archive *a, const char *dir, const char *to)
 {
     int              i, n, rc;
     char             name[512], path[4608];
@@ -113,7 +113,7 @@ archive_modules(archive *a, const char *dir)
     rc = 0;
 
     for (i = 0; i < n; i++) {
-        snprintf(name, sizeof(name), WHERE "/%s", list[i]->d_name);
+        snprintf(name, sizeof(name), "%s/%s", to, list[i]->d_name);
         snprintf(path, sizeof(path), "%s/%s", dir, list[i]->d_name);
 
         if (rc == 0) {
@@ -129,6 +129,24 @@ archive_modules(archive *a, const char *dir)
 }
 
 
+/* A kernel's directory that was made before there was one has none. */
+static int
+archive_erofs(archive *a, const char *modules)
+{
+    char  dir[4352];
+
+    snprintf(dir, sizeof(dir), "%s/erofs", modules);
+
+    if (access(dir, F_OK) == -1) {
+        return 0;
+    }
+
+    archive_header(a, WHERE "/erofs", S_IFDIR | 0755, 0);
+
+    return archive_modules(a, dir, WHERE "/erofs");
+}
+
+
 static int
 archive_all_modules(archive *a, const char *modules, const char *more)
 {
@@ -136,9 +154,13 @@ archive_all_modules(archive *a, const char *modules, const char *more)
 
     archive_header(a, "lib", S_IFDIR | 0755, 0);
     archive_header(a, WHERE, S_IFDIR | 0755, 0);
-    n = archive_modules(a, modules);
+    n = archive_modules(a, modules, WHERE);
 
-    if (n == -1 || more == NULL) {
+    if (n == -1 || archive_erofs(a, modules) == -1) {
+        return -1;
+    }
+
+    if (more == NULL) {
         return n;
     }
 
@@ -149,7 +171,7 @@ archive_all_modules(archive *a, const char *modules, const char *more)
                            more);
     }
 
-    return archive_modules(a, more);
+    return archive_modules(a, more, WHERE);
 }
 
 

@@ -17,8 +17,8 @@ run="nginx crun e2fsprogs uidmap curl ca-certificates python3 util-linux iproute
 test="perl clang valgrind nodejs node-ws python3-django mmdebstrap
       procps wrk chromium nghttp2-client git squashfs-tools openssl
       esbuild python3-ipython python3-matplotlib python3-pandas
-      busybox-static python3-httpx python3-websockets nftables systemd"
-vm="qemu-system-x86 squashfs-tools lz4 zstd kmod xz-utils"
+      busybox-static erofs-utils python3-httpx python3-websockets nftables systemd"
+vm="qemu-system-x86 squashfs-tools lz4 zstd kmod xz-utils binutils"
 kernel="flex bison bc libelf-dev xz-utils"
 long="buildah"
 deb="build-essential debhelper dpkg-dev"
