@@ -4,9 +4,12 @@
 # on from a template, of one that wakes with its memory, and of one that was
 # prepared; beside the floor of the same run: the same QEMU with the same kernel
 # and an init that only says that it is there.  And the processor time that QEMU
-# has taken until then, which a busy machine changes less.
+# has taken until then, which a busy machine changes less.  With --count, only of
+# one that boots and of the floor, and exact, the instructions that the machine's
+# processor has carried out until then: where it is emulated, most of the time is
+# taken by what is carried out for the first time, and has to be translated.
 #
-#   perl -It/lib bench/machines.pl [ROUNDS]
+#   perl -It/lib bench/machines.pl [--count] [ROUNDS]
 
 use strict;
 use warnings;
@@ -21,10 +24,61 @@ use Vm;
 
 $| = 1;
 
+my $count = @ARGV && $ARGV[0] eq '--count' && shift;
 my $rounds = shift // 7;
 my $dir = tmp_dir();
 
 Vm->make_all;
+
+# ---- what counts
+
+sub run {
+    my ($status, $out, $err) = run_command([@_]);
+
+    die "@_: $err" if $status != 0;
+
+    return $out;
+}
+
+# A QEMU with a plugin, in a /usr that only this process and what it starts see.
+my $counter = '/usr/lib/sandbox-count.so';
+my $counting = '/usr/bin/sandbox-counting-qemu';
+my $offset;
+
+sub prepare_count {
+    my $over = "$dir/over";
+
+    # unshare(CLONE_NEWNS)
+    syscall(272, 0x20000) == 0 or die "unshare: $!";
+    mkdir $over or die "$over: $!";
+    run(qw(mount --make-rprivate /));
+    run(qw(mount -t tmpfs tmpfs), $over);
+    mkdir "$over/$_" for qw(usr work);
+    run(qw(mount -t overlay -o),
+        "lowerdir=/usr,upperdir=$over/usr,workdir=$over/work", 'count',
+        '/usr');
+    run(qw(gcc -O2 -shared -fPIC -o), $counter, "$FindBin::Bin/count.c");
+    spew($counting, "#!/bin/sh\nexec /usr/bin/qemu-system-x86_64 "
+        . "-plugin $counter \"\$@\"\n", 0755);
+    ($offset) = run('nm', $counter) =~ /^(\w+) \w sandbox_instructions$/m;
+}
+
+# Millions.
+sub counted {
+    my ($pid) = @_;
+    my ($at) = slurp("/proc/$pid/maps") =~ /^(\w+)-.*\Q$counter\E$/m
+        or die 'no counter';
+    my $number = '';
+
+    no warnings 'portable';
+    open my $memory, '<:raw', "/proc/$pid/mem" or die "memory: $!";
+    sysseek $memory, hex($at) + hex $offset, 0;
+    sysread $memory, $number, 8;
+
+    return unpack('Q', $number) / 1e6;
+}
+
+prepare_count() if $count;
 
 # ---- the floor
 
@@ -70,7 +124,7 @@ sub floor_arguments {
         # Its memory is a file that only the keeper makes.
         $value =~ s/,memory-backend=\w+// if $name eq '-M';
         push @kept, $name, $value // ()
-            if $name =~ /^-(?:M|accel|cpu|m|smp|append|no\S*)$/;
+            if $name =~ /^-(?:M|accel|cpu|m|smp|append|plugin|no\S*)$/;
     }
 
     return (@kept, qw(-display none -monitor none -serial stdio -kernel),
@@ -97,7 +151,7 @@ sub floor_of {
     }
 
     my $took = time - $begun;
-    my $cpu = cpu_of($pid);
+    my $cpu = $count ? counted($pid) : cpu_of($pid);
 
     kill 'KILL', $pid;
     close $out;
@@ -161,7 +215,8 @@ sub driver {
 
     return Driver->new(dir => "$dir/$name", agent => Vm::agent(),
         images => { vm => Vm::image() }, env => { DRIVER => 'qemu',
-        DRIVER_KERNEL => $kernel, DRIVER_TEMPLATES => $templates });
+        DRIVER_KERNEL => $kernel, DRIVER_TEMPLATES => $templates,
+        $count ? (DRIVER_VMM => $counting) : () });
 }
 
 sub median {
@@ -170,7 +225,7 @@ sub median {
     return $sorted[$#sorted / 2];
 }
 
-my %d = (boot => driver('b', 0), template => driver('t', 1));
+my %d = (boot => driver('b', 0));
 my (%took, %answers, %cpu);
 
 sub note {
@@ -181,6 +236,27 @@ sub note {
     push @{ $cpu{$kind} }, $cpu;
 }
 
+if ($count) {
+    first_command($d{boot}, 1, 1);
+    my @floor = floor_arguments(split /\0/, (qemu_of($d{boot}, 1))[1]);
+    my @counts = ([], []);
+
+    $d{boot}->destroy(1);
+    for my $round (1 .. $rounds) {
+        push @{ $counts[0] }, (floor_of(@floor))[2];
+        first_command($d{boot}, 2, 1);
+        push @{ $counts[1] }, counted(qemu_of($d{boot}, 2));
+        $d{boot}->destroy(2);
+    }
+
+    my ($floor, $boot) = map { median(@$_) } @counts;
+    printf "instructions until an init says that it is there %.1f million, until "
+        . "the first command of a machine that boots %.1f million, %.3f\n",
+        $floor, $boot, $boot / $floor;
+    exit;
+}
+
+$d{template} = driver('t', 1);
 first_command($_, 1, 1) for values %d;
 my @floor = floor_arguments(split /\0/, (qemu_of($d{boot}, 1))[1]);
 my $made = wait_for(sub { glob("$dir/t/state/templates-qemu/[0-9a-f]*")

@@ -14,6 +14,11 @@
 #define LINE_TCG      " tsc_early_khz=2500000 no_timer_check nokaslr"       \
                       " mitigations=off"
 
+/* Emulated, an instruction that copies byte by byte takes as long as it says:
+ * the kernel and the C library have faster ways where there is none of those
+ * that claim to be fast. */
+#define CPU_TCG       "max,-erms,-fsrm"
+
 #define LINE          "console=ttyS0 reboot=t panic=-1 quiet pci=off"        \
                       " random.trust_cpu=on cryptomgr.notests audit=0"       \
                       " 8250.nr_uarts=1 i8042.noaux i8042.nomux"             \
@@ -112,7 +117,7 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
     arg_add(l, "-accel");
     arg_add(l, "%s", m->kvm ? "kvm" : "tcg,tb-size=64");
     arg_add(l, "-cpu");
-    arg_add(l, "%s", m->kvm ? "host" : "max");
+    arg_add(l, "%s", m->kvm ? "host" : CPU_TCG);
     add_memory(l, m);
     arg_add(l, "-smp");
     arg_add(l, "%u", m->cpus);
