@@ -27,6 +27,7 @@
 #include "agent/init.h"
 #include "agent/listen.h"
 #include "agent/options.h"
+#include "agent/shell_pool.h"
 #include "agent/shim.h"
 #include "agent/shim_main.h"
 #include "agent/supervisor.h"
@@ -250,6 +251,17 @@ main_nothing_done(uv_work_t *work, int status)
 }
 
 
+static void
+main_loop(void)
+{
+    /* Threads may still wake it up while the process ends. */
+    static uv_loop_t  loop;
+
+    uv_loop_init(&loop);
+    agent.loop = &loop;
+}
+
+
 /* libuv makes its threads when they are first needed, and aborts where that is
  * impossible: it must not be when a sandbox is full of processes. */
 
@@ -265,12 +277,6 @@ main_threads(void)
 static int
 main_run(int listen_fd, char **env, const char *cwd)
 {
-    /* Threads may still wake it up while the process ends. */
-    static uv_loop_t  loop;
-
-    uv_loop_init(&loop);
-    agent.loop = &loop;
-
     main_watch_signals();
 
     base_routes(&agent.routes);
@@ -296,7 +302,6 @@ main_run(int listen_fd, char **env, const char *cwd)
     }
 
     main_threads();
-    shim_pool_start();
     pool_start();
 
     if (main_options.init) {
@@ -309,7 +314,7 @@ main_run(int listen_fd, char **env, const char *cwd)
                          main_options.raw_stdio, main_command_ended);
     }
 
-    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_run(agent.loop, UV_RUN_DEFAULT);
 
     return main_exit;
 }
@@ -398,6 +403,9 @@ main_boot(agent_options *o, char **inherited, error **err)
 
     if (o->boot_fd != -1) {
         main_prepare(o);
+
+    } else if (o->init) {
+        shim_prepare();
     }
 
     if ((o->boot_fd != -1 ? boot_read_fd(&agent, o->boot_fd, err)
@@ -454,8 +462,20 @@ main_serve(agent_options *o)
         agent.command = o->command;
     }
 
+    main_loop();
+
+    if (rc == 0 && (o->init || o->inherit)) {
+        /* Images of others don't have it. */
+        mkdir(agent.workspace, 0755);
+    }
+
     if (rc == 0 && o->init) {
         init_apply(&agent.vm, agent.hostname);
+        shim_pool_start(1);
+        shell_pool_start();
+
+    } else if (rc == 0) {
+        shim_pool_start(0);
     }
 
     if (rc == 0 && o->listen != NULL) {
@@ -469,11 +489,6 @@ main_serve(agent_options *o)
         log_error("%s", err->message);
         error_free(err);
         return 1;
-    }
-
-    if (o->init || o->inherit) {
-        /* Images of others don't have it. */
-        mkdir(agent.workspace, 0755);
     }
 
     rc = main_run(listen_fd, agent.env, cwd);

@@ -241,6 +241,19 @@ shell_pool_get(session *s, const shell_owner *owner, const char *name,
 
 
 void
+shell_pool_start(void)
+{
+    pool_env = pool_env_hash();
+    pool_wanted = 1;
+    pool_used = uv_now(agent.loop);
+
+    /* Or not before it is asked for. */
+    (void) pool_add();
+    pool_schedule(POOL_IDLE_MS);
+}
+
+
+void
 shell_pool_renew(void)
 {
     pool_drop_all();

@@ -184,12 +184,16 @@ shim_fill(uv_timer_t *timer)
 
 
 void
-shim_pool_start(void)
+shim_pool_start(int ahead)
 {
     shim_since = uv_now(agent.loop);
-
     uv_timer_init(agent.loop, &shim_timer);
-    uv_timer_start(&shim_timer, shim_fill, 0, 0);
+
+    if (ahead) {
+        shim_fill(&shim_timer);
+    } else {
+        uv_timer_start(&shim_timer, shim_fill, 0, 0);
+    }
 }
 
 

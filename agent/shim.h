@@ -33,8 +33,9 @@ struct shim {
 /* Starts the first one, before there is a loop. */
 void shim_prepare(void);
 
-/* Keeps one idle shim ready from now on. */
-void shim_pool_start(void);
+/* Keeps one idle shim ready from now on; ahead: has it at once, instead of when
+ * the loop runs. */
+void shim_pool_start(int ahead);
 
 /* In how many ms to make what nobody has asked for yet: in so many, but not
  * while the agent is new.  Others may be starting at the same time, and those
