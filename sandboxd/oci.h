@@ -82,7 +82,8 @@ struct oci_driver {
     unsigned       trash;           /* names given to doomed directories */
     oci_stop      *removing;        /* in the helper's hands */
     unsigned       removals;        /* so many */
-    bool           hurried;         /* nobody waits for them */
+    uint64_t       hurried;         /* until then they are waited for; 0: each
+                                       has its time */
     oci_start     *waiting;         /* for their turn to be launched */
     oci_start    **waiting_end;
     oci_stop      *doomed;          /* those that wait for their removal */

@@ -30,6 +30,7 @@ typedef struct {
 
 typedef struct {
     int       sock;
+    pid_t     pid;
     oci_root  root;
 } helper_state;
 
@@ -59,6 +60,15 @@ request_run(const helper_state *state, const oci_request *r, const int *fds)
     oci_launch  l;
 
     close(state->sock);
+
+    /* What isn't done when the helper ends is the next one's to do. */
+    if (r->op == OCI_OP_REMOVE || r->op == OCI_OP_SIZE) {
+        (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+        if (getppid() != state->pid) {
+            _exit(1);
+        }
+    }
 
     if (r->op == OCI_OP_REMOVE) {
         oci_launch_remove(r, fds[0]);
@@ -240,6 +250,7 @@ helper_main(int sock, const driver_host *host, const char *layers,
     (void) prctl(PR_SET_NAME, "sandboxd-oci");
 
     state.sock = 3;
+    state.pid = getpid();
     state.root.host = host;
     state.root.layers = layers;
     state.root.host_image = host->dev;

@@ -20,6 +20,8 @@
 /* A destroyed sandbox with millions of files is gone for its user long before
  * the last of them is deleted. */
 #define DESTROY_WAIT_MS  5000
+#define HURRY_WAIT_MS    500        /* at the end, for all of them: most are
+                                       deleted in less */
 
 static void  trash_next(oci_driver *o);
 
@@ -218,11 +220,16 @@ trash_next(oci_driver *o)
 static void
 trash_wait(oci_stop *s)
 {
+    uint64_t     now, wait;
+    oci_driver  *o;
+
+    o = (oci_driver *) s->base.bd;
+    now = uv_now(o->base.host.loop);
+    wait = o->hurried == 0 ? DESTROY_WAIT_MS
+           : o->hurried > now ? o->hurried - now : 0;
+
     if (s->base.cb != NULL) {
-        uv_timer_start(&s->base.timer, trash_timeout,
-                       ((oci_driver *) s->base.bd)->hurried ? 0
-                                                            : DESTROY_WAIT_MS,
-                       0);
+        uv_timer_start(&s->base.timer, trash_timeout, wait, 0);
     }
 }
 
@@ -234,7 +241,7 @@ oci_stop_hurry(driver *d)
     oci_driver  *o;
 
     o = (oci_driver *) d;
-    o->hurried = true;
+    o->hurried = uv_now(o->base.host.loop) + HURRY_WAIT_MS;
 
     for (s = o->doomed; s != NULL; s = s->later) {
         trash_wait(s);
