@@ -208,9 +208,11 @@ init_early(void)
     init_console();
     init_modules(NULL);
     init_disks();
+    init_modules_later();
     rc = init_root();
 
     init_mounts_all();
+    init_fuse();
     init_limits();
     init_memory();
     init_loopback();

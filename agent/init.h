@@ -41,6 +41,13 @@ void init_end(const char *power);
  * names; of: only what something needs that not every machine has, NULL: all
  * else. */
 void init_modules(const char *of);
+/* Before the root is another one: the kernel has those that are for later
+ * loaded by this program. */
+void init_modules_later(void);
+/* And that is what it is started for; -1: it isn't, else its exit status. */
+int init_modules_asked(char **argv);
+/* /dev/fuse is there, for everybody, and what is behind it when it is opened. */
+void init_fuse(void);
 
 /* In init_root.c. */
 void init_disks(void);

@@ -7,16 +7,25 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "agent/init.h"
 #include "common/log.h"
 
-#define MODULES  "/lib/sandbox-modules"
+#define MODULES     "/lib/sandbox-modules"
+#define INIT        "/init"     /* this program, there */
+#define FUSE        "fuse"
+#define FUSE_MAJOR  10
+#define FUSE_MINOR  229
+
+static bool  modules_fuse;          /* there is one */
 
 
 static int
@@ -76,4 +85,70 @@ init_modules(const char *of)
     if (n >= 0) {
         free(list);
     }
+}
+
+
+/* The kernel's own threads share root and working directory with its first
+ * process, until that has some of its own: so they still see the first file
+ * system, and what they start does. */
+void
+init_modules_later(void)
+{
+    int  fd;
+
+    if (access(MODULES "/" FUSE, F_OK) != 0) {
+        return;
+    }
+
+    fd = open("/proc/sys/kernel/modprobe", O_WRONLY | O_CLOEXEC);
+
+    modules_fuse = fd != -1 && write(fd, INIT, sizeof(INIT) - 1) > 0
+                   && unshare(CLONE_FS) == 0;
+
+    if (!modules_fuse) {
+        log_warn("init: no modules for later: %s", strerror(errno));
+    }
+
+    if (fd != -1) {
+        close(fd);
+    }
+}
+
+
+int
+init_modules_asked(char **argv)
+{
+    static const char *const  names[] = { "char-major-10-229", "fs-fuse" };
+
+    if (argv[0] == NULL || strcmp(argv[0], INIT) != 0
+        || argv[1] == NULL || strcmp(argv[1], "-q") != 0
+        || argv[2] == NULL || strcmp(argv[2], "--") != 0
+        || argv[3] == NULL || argv[4] != NULL)
+    {
+        return -1;
+    }
+
+    if (strcmp(argv[3], names[0]) != 0 && strcmp(argv[3], names[1]) != 0) {
+        return 1;
+    }
+
+    init_modules(FUSE);
+
+    return 0;
+}
+
+
+/* The kernel makes the device when it has the module, which it asks for when
+ * the device is opened. */
+void
+init_fuse(void)
+{
+    if (modules_fuse
+        && mknod("/dev/fuse", S_IFCHR | 0666, makedev(FUSE_MAJOR, FUSE_MINOR))
+           != 0 && errno != EEXIST)
+    {
+        log_warn("init: /dev/fuse: %s", strerror(errno));
+    }
+
+    (void) chmod("/dev/fuse", 0666);
 }

@@ -512,6 +512,12 @@ main(int argc, char **argv)
         shim_main(argv[1]);
     }
 
+    rc = init_modules_asked(argv);
+
+    if (rc != -1) {
+        return rc;
+    }
+
     o = &main_options;
     err = NULL;
     rc = options_parse(o, argv, environ, &err);

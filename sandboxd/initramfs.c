@@ -129,21 +129,23 @@ archive_modules(archive *a, const char *dir, const char *to)
 }
 
 
-/* A kernel's directory that was made before there was one has none. */
+/* What not every machine needs.  A kernel's directory that was made before there
+ * was one has none. */
 static int
-archive_erofs(archive *a, const char *modules)
+archive_some(archive *a, const char *modules, const char *of)
 {
-    char  dir[4352];
+    char  dir[4352], to[64];
 
-    snprintf(dir, sizeof(dir), "%s/erofs", modules);
+    snprintf(dir, sizeof(dir), "%s/%s", modules, of);
+    snprintf(to, sizeof(to), WHERE "/%s", of);
 
     if (access(dir, F_OK) == -1) {
         return 0;
     }
 
-    archive_header(a, WHERE "/erofs", S_IFDIR | 0755, 0);
+    archive_header(a, to, S_IFDIR | 0755, 0);
 
-    return archive_modules(a, dir, WHERE "/erofs");
+    return archive_modules(a, dir, to);
 }
 
 
@@ -156,7 +158,9 @@ archive_all_modules(archive *a, const char *modules, const char *more)
     archive_header(a, WHERE, S_IFDIR | 0755, 0);
     n = archive_modules(a, modules, WHERE);
 
-    if (n == -1 || archive_erofs(a, modules) == -1) {
+    if (n == -1 || archive_some(a, modules, "erofs") == -1
+        || archive_some(a, modules, "fuse") == -1)
+    {
         return -1;
     }
 

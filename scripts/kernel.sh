@@ -8,6 +8,8 @@
 #   DIR/modules/NN-NAME.ko what a guest loads before it has a root, in order
 #   DIR/modules/erofs/NN-NAME.ko
 #                          and for an image that is no squashfs
+#   DIR/modules/fuse/NN-NAME.ko
+#                          and when somebody opens /dev/fuse
 #   DIR/vsock/NN-NAME.ko   and then where its agent listens on vsock
 #   DIR/version
 #
@@ -20,6 +22,7 @@ dir=${1:?usage: scripts/kernel.sh DIR}
 modules="virtio_mmio virtio_blk virtio_net overlay squashfs virtio_balloon"
 modules="$modules ${KERNEL_MODULES:-}"
 erofs="crc32c_generic erofs"
+fuse=fuse
 vsock="vmw_vsock_virtio_transport virtio-rng"
 
 fail() {
@@ -88,7 +91,7 @@ unpack_module() {
 
 # Before a module come those that it needs.
 tree=$work/kernel
-mkdir -p "$tree/modules/erofs" "$tree/vsock"
+mkdir -p "$tree/modules/erofs" "$tree/modules/fuse" "$tree/vsock"
 count=10
 add() {
     local to=$1 file=$2 need base_name
@@ -118,6 +121,7 @@ add_all() {
 }
 add_all modules $modules
 add_all modules/erofs $erofs
+add_all modules/fuse $fuse
 add_all vsock $vsock
 
 rm -rf "$dir/modules" "$dir/vsock"
