@@ -198,6 +198,11 @@ struct driver {
         driver_started cb, void *data);
     bool (*prepared)(driver *d, const driver_spec *spec);
 
+    /* The network of one that runs may send and receive so many bytes a second;
+     * 0: as it can.  That is enforced elsewhere, in its link: a driver whose
+     * sandboxes can be kept from sending more may do so.  NULL: it can't. */
+    void (*rate)(driver *d, uint32_t slot, uint64_t bytes);
+
     /* What a sandbox uses; costs the caller and the sandbox little, and
      * doesn't start it. */
     void (*stats)(driver *d, uint32_t slot, driver_measured cb, void *data);

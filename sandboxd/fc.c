@@ -110,6 +110,7 @@ const vmm  vmm_firecracker = {
     .event = fc_event,
     .save = fc_save,
     .resume = fc_resume,
+    .rate = fc_rate,
     .connect = fc_connect,
     .connected = vm_hybrid_connected,
 };

@@ -69,6 +69,7 @@ int fc_begin(const vm_order *order, error **err);
 vmm_news fc_event(error **err);
 int fc_save(void);
 void fc_resume(void);
+void fc_rate(uint64_t bytes);
 int fc_connect(void);
 
 #endif

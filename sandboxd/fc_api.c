@@ -42,7 +42,7 @@ rate_bucket(uint64_t n)
 
 
 static void
-rate_add(json_t *body, const char *name, const fc_rate *rate)
+rate_add(json_t *body, const char *name, const fc_limit *rate)
 {
     json_t  *limiter;
 
@@ -90,9 +90,24 @@ plan_network(fc_plan *plan, const fc_machine *m)
 
     body = json_pack("{s:s, s:s, s:s}", "iface_id", "eth0", "host_dev_name",
                      m->tap, "guest_mac", m->mac);
-    rate_add(body, "rx_rate_limiter", &m->rx);
-    rate_add(body, "tx_rate_limiter", &m->tx);
     plan_add(plan, "PUT", "/network-interfaces/eth0", body, ANSWER_MS);
+}
+
+
+/* A bucket without room is none. */
+void
+fc_plan_rate(fc_plan *plan, uint64_t bytes)
+{
+    json_t  *limiter;
+
+    limiter = json_pack("{s:{s:I, s:I}}", "bandwidth", "size",
+                        (json_int_t) bytes, "refill_time",
+                        (json_int_t) (bytes != 0 ? RATE_MS : 0));
+    memset(plan, 0, sizeof(*plan));
+    plan_add(plan, "PATCH", "/network-interfaces/eth0",
+             json_pack("{s:s, s:O, s:o}", "iface_id", "eth0",
+                       "rx_rate_limiter", limiter, "tx_rate_limiter",
+                       limiter), ANSWER_MS);
 }
 
 

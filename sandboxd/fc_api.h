@@ -27,14 +27,14 @@
 typedef struct {
     uint64_t  bytes;
     uint64_t  ops;
-} fc_rate;
+} fc_limit;
 
 typedef struct {
     const char  *id;                /* of [A-Za-z0-9_] */
     const char  *path;              /* as the VMM sees it, as all here */
     bool         read_only;
     bool         async;             /* by io_uring */
-    fc_rate      rate;
+    fc_limit     rate;
 } fc_drive;
 
 typedef struct {
@@ -48,7 +48,6 @@ typedef struct {
     const char  *vsock;             /* the socket that it makes */
     const char  *tap;               /* NULL: no network */
     const char  *mac;
-    fc_rate      rx, tx;
     bool         balloon;           /* what the guest frees is given back */
 } fc_machine;
 
@@ -70,6 +69,10 @@ void fc_plan_boot(fc_plan *plan, const fc_machine *m);
 
 /* The same of one whose memory was kept; its devices come with that. */
 void fc_plan_load(fc_plan *plan, const char *state, const char *memory);
+
+/* Its network may send and receive so many bytes a second, with room for one
+ * second; 0: as it can. */
+void fc_plan_rate(fc_plan *plan, uint64_t bytes);
 
 /* Stops it and keeps its memory; and lets it go on if that has failed. */
 void fc_plan_save(fc_plan *plan, const char *state, const char *memory,

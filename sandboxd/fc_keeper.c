@@ -37,13 +37,18 @@ typedef enum {
     FC_IDLE,
     FC_STARTING,
     FC_SAVING,
-    FC_RESUMING                         /* of a machine that can't be saved */
+    FC_RESUMING,                        /* of a machine that can't be saved */
+    FC_RATING
 } fc_doing;
 
 static fc_client  fc;
 static fc_doing   fc_now;
 static bool       fc_unsaved;           /* why it is resumed */
-static bool       fc_save_next;         /* once it has been resumed */
+static bool       fc_save_next;         /* once it does nothing else */
+static bool       fc_stands;            /* it has been saved */
+static bool       fc_rate_next;         /* once it runs and does nothing, */
+static uint64_t   fc_rate_bytes;        /* so much */
+static bool       fc_rated;             /* it has a limit, or may have */
 static bool       fc_again;             /* it starts from what was kept */
 static int        fc_set = -1, fc_timer = -1, fc_polled = -1;
 
@@ -151,6 +156,7 @@ fc_begin(const vm_order *order, error **err)
     set_add(fc_timer, EPOLLIN);
 
     fc_again = order->boot_len != 0;
+    fc_rated = fc_again;
 
     if (fc_again) {
         fc_plan_load(&plan, FC_IN_KEPT_STATE, FC_IN_KEPT);
@@ -191,6 +197,45 @@ save_failed(error **err)
 }
 
 
+static int
+save_begin(void)
+{
+    fc_plan  plan;
+
+    /* What was saved before is another machine's, or this one's of before. */
+    if (ftruncate(VM_FD_MEMORY, 0) != 0 || ftruncate(VM_FD_STATE, 0) != 0) {
+        return -1;
+    }
+
+    fc_plan_save(&plan, FC_IN_STATE, FC_IN_MEMORY, SAVE_MS);
+    do_begin(FC_SAVING, &plan);
+
+    return 0;
+}
+
+
+/* It runs, and nothing is asked of it any more: what has waited for that. */
+static vmm_news
+idle_next(void)
+{
+    fc_plan  plan;
+
+    if (fc_save_next) {
+        fc_save_next = false;
+        return save_begin() == 0 ? VMM_NOTHING : VMM_NOT_SAVED;
+    }
+
+    if (fc_rate_next) {
+        fc_rate_next = false;
+        fc_rated = fc_rate_bytes != 0;
+        fc_plan_rate(&plan, fc_rate_bytes);
+        do_begin(FC_RATING, &plan);
+    }
+
+    return VMM_NOTHING;
+}
+
+
 static vmm_news
 do_failed(error **err)
 {
@@ -210,38 +255,30 @@ do_failed(error **err)
 
     complain(err);
 
-    return VMM_BROKEN;
-}
-
-
-static int
-save_begin(void)
-{
-    fc_plan  plan;
-
-    /* What was saved before is another machine's, or this one's of before. */
-    if (ftruncate(VM_FD_MEMORY, 0) != 0 || ftruncate(VM_FD_STATE, 0) != 0) {
-        return -1;
-    }
-
-    fc_plan_save(&plan, FC_IN_STATE, FC_IN_MEMORY, SAVE_MS);
-    do_begin(FC_SAVING, &plan);
-
-    return 0;
+    /* The limit of its link is there all the same. */
+    return was == FC_RATING ? idle_next() : VMM_BROKEN;
 }
 
 
 static vmm_news
 do_done(void)
 {
+    vmm_news  news;
     fc_doing  was;
 
     was = fc_now;
     do_end();
 
     if (was == FC_SAVING) {
+        fc_stands = true;
         return VMM_SAVED;
     }
+
+    if (was == FC_RESUMING) {
+        fc_stands = false;
+    }
+
+    news = idle_next();
 
     if (was == FC_STARTING && fc_again) {
         return VMM_GOES_ON;
@@ -252,12 +289,7 @@ do_done(void)
         return VMM_NOT_SAVED;
     }
 
-    if (was == FC_RESUMING && fc_save_next) {
-        fc_save_next = false;
-        return save_begin() == 0 ? VMM_NOTHING : VMM_NOT_SAVED;
-    }
-
-    return VMM_NOTHING;
+    return news;
 }
 
 
@@ -299,7 +331,7 @@ fc_event(error **err)
 int
 fc_save(void)
 {
-    if (fc_now == FC_RESUMING) {
+    if (fc_now == FC_RESUMING || fc_now == FC_RATING) {
         fc_save_next = true;
         return 0;
     }
@@ -315,6 +347,24 @@ fc_resume(void)
 
     fc_plan_resume(&plan);
     do_begin(FC_RESUMING, &plan);
+}
+
+
+void
+fc_rate(uint64_t bytes)
+{
+    if (bytes == 0 && !fc_rated) {
+        fc_rate_next = false;
+        return;
+    }
+
+    fc_rated = true;
+    fc_rate_bytes = bytes;
+    fc_rate_next = true;
+
+    if (fc_now == FC_IDLE && !fc_stands) {
+        (void) idle_next();
+    }
 }
 
 

@@ -218,6 +218,19 @@ network_machine(lifecycle *lc, sandbox *sb)
 
 
 static void
+network_rate(lifecycle *lc, sandbox *sb, const net_policy *policy)
+{
+    driver  *d;
+
+    d = lifecycle_driver(lc, sb);
+
+    if (d->rate != NULL) {
+        d->rate(d, sb->slot, policy->rate);
+    }
+}
+
+
+static void
 network_attach(network_errand *e)
 {
     sandbox     *sb;
@@ -225,6 +238,7 @@ network_attach(network_errand *e)
 
     sb = e->sb;
     (void) net_policy_fill(&policy, sb->run.network, e->lc->network);
+    network_rate(e->lc, sb, &policy);
     net_attach(e->lc->net, sb->slot, &sb->run.handle,
                network_machine(e->lc, sb), &policy, on_attached, e);
 }
@@ -299,9 +313,12 @@ network_adopt(lifecycle *lc, sandbox *sb)
 
     (void) net_policy_fill(&policy, sb->run.network, lc->network);
 
-    if (!net_adopt(lc->net, sb->slot, &sb->run.handle,
-                   network_machine(lc, sb), &policy))
+    if (net_adopt(lc->net, sb->slot, &sb->run.handle,
+                  network_machine(lc, sb), &policy))
     {
+        network_rate(lc, sb, &policy);
+
+    } else {
         e = errand_new(lc, sb);
         network_attach(e);
     }

@@ -275,6 +275,7 @@ driver_fill(machine_driver *m)
     d->clone = machine_clone_run;
     d->where = machine_where;
     d->stats = machine_stats_run;
+    d->rate = m->vmm->rate != NULL ? machine_rate_run : NULL;
     d->health = machine_health;
     d->prepare = machine_prepare_run;
     d->prepared = machine_prepared;

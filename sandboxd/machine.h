@@ -13,6 +13,7 @@
  *   machine_copy.c    a copy of a machine's files
  *   machine_clone.c   a sandbox from another one
  *   machine_template.c  starts that don't boot
+ *   machine_rate.c    how fast its network may be
  *   machine_stop.c    the end of a machine and of its files; what it uses
  */
 
@@ -180,7 +181,7 @@ int machine_copy(const char *from, bool running, const char *to,
     uint64_t floor, bool *memory, error **err);
 int machine_dir_remove(const char *path, error **err);
 struct sockaddr_un;
-void machine_control_address(int dir, struct sockaddr_un *at);
+void machine_socket_address(int dir, const char *name, struct sockaddr_un *at);
 
 /* machine_clone.c: member of the driver. */
 void machine_clone_run(driver *d, uint32_t from, uint32_t to, driver_slept cb,
@@ -202,6 +203,9 @@ bool machine_start_answered(box_start *base);
 void machine_agent_warm(box_driver *bd, uint32_t slot, const char *key,
     void (*cb)(void *data, int status, json_t *result), void *data);
 void machine_key_make(char key[33]);
+
+/* machine_rate.c: member of the driver. */
+void machine_rate_run(driver *d, uint32_t slot, uint64_t rate);
 
 /* machine_stop.c: members of box_ops and of the driver. */
 void machine_clean(box *b);

@@ -22,12 +22,12 @@
 
 /* By the directory's descriptor: a path may be longer than an address. */
 void
-machine_control_address(int dir, struct sockaddr_un *at)
+machine_socket_address(int dir, const char *name, struct sockaddr_un *at)
 {
     memset(at, 0, sizeof(*at));
     at->sun_family = AF_UNIX;
-    snprintf(at->sun_path, sizeof(at->sun_path), "/proc/self/fd/%d/control",
-             dir);
+    snprintf(at->sun_path, sizeof(at->sun_path), "/proc/self/fd/%d/%s", dir,
+             name);
 }
 
 
@@ -41,7 +41,7 @@ control_save(int dir, char word[VM_END_MAX], error **err)
     struct timeval       limit;
     struct sockaddr_un   at;
 
-    machine_control_address(dir, &at);
+    machine_socket_address(dir, "control", &at);
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     limit.tv_sec = VM_CONTROL_S;
     limit.tv_usec = 0;
@@ -281,8 +281,8 @@ machine_dir_remove(const char *path, error **err)
 
     static const char *const  names[] = { "cid", "console", "control", "disk",
                                           "disk.new", "end", VM_KILLS, "lock",
-                                          "memory", "state", VMM_KEPT,
-                                          VMM_KEPT_STATE };
+                                          "memory", VM_RATE, "state",
+                                          VMM_KEPT, VMM_KEPT_STATE };
 
     dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 

@@ -442,7 +442,7 @@ control_open(int dir)
     struct sockaddr_un  at;
 
     (void) unlinkat(dir, "control", 0);
-    machine_control_address(dir, &at);
+    machine_socket_address(dir, "control", &at);
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
     if (fd != -1 && (bind(fd, (struct sockaddr *) &at, sizeof(at)) != 0

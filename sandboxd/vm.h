@@ -17,6 +17,7 @@
  *   vm_vsock.c    how they are made where they don't go over the TAP
  *   vm_console.c  what the guest says on its console
  *   vm_save.c     keeping the machine in files: sleep, and copies
+ *   vm_rate.c     how fast its network may be
  *   vm_ask.c      what the agent is asked for by the keeper itself
  *
  * What it is told comes through descriptors, as below, of which the order is
@@ -170,6 +171,10 @@ int vm_jail_file(const char *source, const char *target, uint64_t attributes);
 
 /* vm_net.c: returns the TAP. */
 int vm_net(error **err);
+
+/* vm_rate.c: a socket in the machine's directory, for datagrams: bytes a second
+ * each way, a uint64_t; 0: no limit. */
+#define VM_RATE           "rate"
 
 /* vm_vsock.c: a connection to the agent's port through a socket at which a VMM
  * wants to hear a line with it, and answers with one; and whether it has. */

@@ -417,7 +417,7 @@ vm_event(void *ptr, uint32_t events)
         monitor_event();
 
     } else if (!vm_save_event(ptr) && !vm_again_event(ptr)
-               && !vm_owner_event(ptr))
+               && !vm_owner_event(ptr) && !vm_rate_event(ptr))
     {
         vm_forward_event(ptr, events);
     }
@@ -521,7 +521,7 @@ host_make(const vm_order *order)
     error  *err;
 
     err = NULL;
-    tap = vm_net(&err);
+    tap = vm_rate_open(vm_kind, order, &err) == 0 ? vm_net(&err) : -1;
 
     if (tap == -1 || vm_jail(order, vm_kind->jail, &err) != 0) {
         vm_failed(err);
@@ -610,6 +610,7 @@ vm_main(void)
     epoll_add(vm_signals, EPOLLIN, &vm_signals);
     epoll_add(vm_monitor, EPOLLIN, &vm_monitor);
     epoll_add(vm_console_fd, EPOLLIN, &vm_console_fd);
+    vm_rate_watch(vm_epoll);
     vm_loop();
     _exit(1);
 }

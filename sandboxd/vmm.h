@@ -123,6 +123,9 @@ struct vmm {
     int (*save)(void);
     /* It goes on after that. */
     void (*resume)(void);
+    /* Its network may send and receive so many bytes a second; 0: as it can.
+     * Comes at any time after begin().  NULL: it has no limits of its own. */
+    void (*rate)(uint64_t bytes);
     /* A connection to the agent's port in the guest, being made; -1: errno.
      * NULL: TCP over the TAP. */
     int (*connect)(void);
@@ -148,6 +151,12 @@ bool vm_save_sleeping(void);
 bool vm_save_news(vmm_news news);
 /* false: not one of its pointers. */
 bool vm_save_event(void *ptr);
+
+/* vm_rate.c: before the jail; then with the keeper's loop. */
+int vm_rate_open(const vmm *kind, const vm_order *order, error **err);
+void vm_rate_watch(int epoll);
+/* false: not its pointer. */
+bool vm_rate_event(void *ptr);
 
 extern const vmm  vmm_qemu;
 extern const vmm  vmm_qemu_vhost_user;

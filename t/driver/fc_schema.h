@@ -100,6 +100,12 @@ static const fc_field  fc_fields[] = {
     { "PUT /snapshot/load", "vsock_override", FC_OBJECT, 0, 0, 0,
       "VsockOverride" },
 
+    { "PATCH /network-interfaces/", "iface_id", FC_STRING, 1, 0, 0, NULL },
+    { "PATCH /network-interfaces/", "rx_rate_limiter", FC_OBJECT, 0, 0, 0,
+      "RateLimiter" },
+    { "PATCH /network-interfaces/", "tx_rate_limiter", FC_OBJECT, 0, 0, 0,
+      "RateLimiter" },
+
     { "PATCH /vm", "state", FC_STRING, 1, 0, 0, "|Paused|Resumed|" },
 
     { "PUT /vsock", "guest_cid", FC_INTEGER, 1, 3, FC_ANY, NULL },

@@ -148,6 +148,35 @@ network(const char *target, json_t *body)
 }
 
 
+static long long
+bucket(json_t *body, const char *limiter)
+{
+    json_int_t   size, refill;
+
+    return json_unpack(body, "{s:{s:{s:I, s:I}}}", limiter, "bandwidth",
+                       "size", &size, "refill_time", &refill) != 0 ? -1
+           : size == 0 || refill == 0 ? 0 : size * 1000 / refill;
+}
+
+
+/* Said on the console, so that it is seen: bytes a second, 0 for no limit. */
+static const char *
+network_rate(const char *target, json_t *body)
+{
+    if (strcmp(target + sizeof("/network-interfaces/") - 1,
+               text_of(body, "iface_id")) != 0)
+    {
+        return "The id from the path does not match the id from the body!";
+    }
+
+    printf("played: rate %lld %lld\n", bucket(body, "rx_rate_limiter"),
+           bucket(body, "tx_rate_limiter"));
+    fflush(stdout);
+
+    return NULL;
+}
+
+
 static const char *
 vsock(json_t *body)
 {
@@ -253,7 +282,7 @@ put(const char *method, const char *target, json_t *body)
 
     any = strcmp(target, "/logger") == 0;
     load = strcmp(target, "/snapshot/load") == 0;
-    before = !any && strcmp(target, "/vm") != 0
+    before = !any && strcmp(method, "PATCH") != 0
              && strcmp(target, "/snapshot/create") != 0;
 
     if (!any && before == started) {
@@ -272,7 +301,9 @@ put(const char *method, const char *target, json_t *body)
 
     return strcmp(target, "/boot-source") == 0 ? boot_source(body)
            : strncmp(target, "/drives/", 8) == 0 ? drive(target, body)
-           : strncmp(target, "/network", 8) == 0 ? network(target, body)
+           : strncmp(target, "/network", 8) == 0
+             ? (strcmp(method, "PATCH") == 0 ? network_rate : network)(target,
+                                                                       body)
            : strcmp(target, "/vsock") == 0 ? vsock(body)
            : strcmp(target, "/actions") == 0 ? action(body)
            : strcmp(target, "/vm") == 0 ? state(body)

@@ -135,13 +135,31 @@ requests(void)
 
     m.tap = "tap0";
     m.mac = "02:00:00:00:00:01";
-    m.tx.bytes = 5000;
     m.balloon = true;
     fc_plan_boot(&plan, &m);
     fits("with a network and a balloon");
     body = body_of("/network-interfaces/eth0");
+    ok(json_object_get(body, "tx_rate_limiter") == NULL
+       && json_object_get(body, "rx_rate_limiter") == NULL, "as it can");
+    json_decref(body);
+    fc_plan_free(&plan);
+
+    fc_plan_rate(&plan, 5000);
+    fits("a limit");
+    body = body_of("/network-interfaces/eth0");
     ok(number(body, "tx_rate_limiter.bandwidth.size") == 5000
-       && json_object_get(body, "rx_rate_limiter") == NULL, "limited one way");
+       && number(body, "tx_rate_limiter.bandwidth.refill_time") == 1000
+       && number(body, "rx_rate_limiter.bandwidth.size") == 5000
+       && number(body, "rx_rate_limiter.bandwidth.refill_time") == 1000
+       && strcmp(plan.r[0].method, "PATCH") == 0, "of both ways");
+    json_decref(body);
+    fc_plan_free(&plan);
+    fc_plan_rate(&plan, 0);
+    fits("none any more");
+    body = body_of("/network-interfaces/eth0");
+    ok(number(body, "tx_rate_limiter.bandwidth.size") == 0
+       && number(body, "rx_rate_limiter.bandwidth.refill_time") == 0,
+       "which takes it away");
     json_decref(body);
     fc_plan_free(&plan);
 

@@ -92,6 +92,34 @@ file_place(int fd)
 }
 
 
+/* In the midst of what else is asked of it. */
+static void
+rates(void)
+{
+    fc_rate(0);
+    ok(asked[0] == '\0', "no limit, where there was none");
+    fc_rate(5000);
+    ok(asks("\"size\":5000"), "a limit");
+    fc_rate(6000);
+    fc_rate(7000);
+    ok(asked[0] == '\0', "others wait until it is there");
+    ok(answered(1) == VMM_NOTHING && asks("\"size\":7000"), "the last counts");
+    ok(fc_save() == 0 && asked[0] == '\0', "so does a save");
+    ok(answered(-1) == VMM_NOTHING && asks("/snapshot/create"),
+       "which comes when the limit is there, or can't be");
+    fc_rate(8000);
+    ok(answered(1) == VMM_SAVED && asked[0] == '\0', "it stands");
+    fc_rate(0);
+    ok(asked[0] == '\0', "and is left alone");
+    fc_resume();
+    ok(asks("Resumed"), "it goes on");
+    ok(answered(1) == VMM_NOTHING && asks("\"size\":0"), "without one then");
+    ok(answered(1) == VMM_NOTHING && asked[0] == '\0', "that is all");
+    fc_rate(0);
+    ok(asked[0] == '\0', "which stays as it is");
+}
+
+
 /* A machine that has begun: it is copied, and is to sleep right after that. */
 static void
 saves(void)
@@ -135,6 +163,7 @@ saves(void)
     ok(fc_save() == 0 && answered(-1) == VMM_NOTHING && asks("Resumed")
        && answered(1) == VMM_NOT_SAVED, "what can't be saved goes on");
 
+    rates();
     fc_resume();
     ok(fc_save() == 0 && answered(-1) == VMM_BROKEN, "or is broken");
     free(order);
