@@ -232,6 +232,7 @@ end_set(const char *name, uint32_t own, uint32_t other)
 
     sys_set("/proc/sys/net/ipv6/conf/%s/disable_ipv6", name, "1");
     sys_set("/proc/sys/net/ipv4/conf/%s/arp_ignore", name, "1");
+    sys_set("/proc/sys/net/ipv4/conf/%s/rp_filter", name, "1");
     sys_set("/proc/sys/net/ipv4/conf/%s/accept_redirects", name, "0");
     sys_set("/proc/sys/net/ipv4/conf/%s/send_redirects", name, "0");
 

@@ -147,6 +147,12 @@ vm_net(error **err)
     net_set("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     net_set("/proc/sys/net/ipv4/ip_forward", "0");
 
+    /* Who asks for us is noted as a neighbour, of which the host has so many
+     * for all of its namespaces: a guest that asks in many names must be none
+     * of them. */
+    net_set("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
+    net_set("/proc/sys/net/ipv4/conf/default/rp_filter", "1");
+
     tap = net_tap(err);
     if (tap == -1) {
         return -1;
