@@ -170,6 +170,7 @@ struct box_start {
     char             key[40];
     bool             working;   /* in the thread pool */
     bool             weak;      /* err may follow from the agent's end */
+    bool             forgot;    /* as in the driver_handle */
     uint64_t         deadline;  /* 0: none */
     agent_probe     *probe;
     void           (*work_run)(box_start *s);

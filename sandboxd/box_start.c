@@ -66,6 +66,7 @@ start_finish(box_start *s, box *b)
 
     handle.pid = b->pid;
     handle.start_time = b->start_time;
+    handle.forgot = s->forgot;
     cb(data, &handle, NULL);
 }
 

@@ -53,6 +53,8 @@ typedef struct {
 typedef struct {
     pid_t     pid;              /* the sandbox's PID 1, in our namespace */
     uint64_t  start_time;       /* field 22 of /proc/<pid>/stat */
+    bool      forgot;           /* of a start: it has begun anew, without the
+                                   memory that was kept of it */
 } driver_handle;
 
 /* err is NULL on success; it is the callee's to free otherwise. */

@@ -101,6 +101,7 @@ typedef struct {
     /* out; the descriptors are the caller's, whether it failed or not */
     bool                   again;   /* it goes on with a memory, */
     bool                   own;     /* which its own sleep has kept */
+    bool                   unfit;   /* that was kept, but of another machine */
     uint32_t               cid;     /* it is reached at; 0: at none */
     int                    lock;
     int                    log;
@@ -128,6 +129,8 @@ void machine_kept_word(const machine_launch *l, const char *args, size_t len,
     const char *image, char word[VM_END_MAX]);
 int machine_kept_open(int dir, const char *word, const char *boot_id,
     char former[33], int *state);
+/* Is there one at all, whosever it is? */
+bool machine_kept_any(int dir);
 void machine_kept_mark(const char *boot_id, char mark[VM_WOKEN_MAX]);
 /* For a VMM that opens by names: what was found is called VMM_KEPT from here
  * on, else it is removed. */

@@ -168,22 +168,45 @@ word_fits(const char *text, const char *word, const char *boot_id)
 }
 
 
-int
-machine_kept_open(int dir, const char *word, const char *boot_id,
-    char former[33], int *state)
+static void
+word_read(int dir, char text[VM_END_MAX])
 {
-    int      fd, memory;
-    char     text[VM_END_MAX];
+    int      fd;
     ssize_t  n;
 
     fd = openat(dir, "end", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
+    n = fd == -1 ? -1 : read(fd, text, VM_END_MAX - 1);
 
     if (fd != -1) {
         close(fd);
     }
 
     text[n > 0 ? n : 0] = '\0';
+}
+
+
+bool
+machine_kept_any(int dir)
+{
+    bool  kept;
+    char  text[VM_END_MAX];
+
+    word_read(dir, text);
+    kept = strncmp(text, MACHINE_KEPT, sizeof(MACHINE_KEPT) - 1) == 0;
+    explicit_bzero(text, sizeof(text));
+
+    return kept;
+}
+
+
+int
+machine_kept_open(int dir, const char *word, const char *boot_id,
+    char former[33], int *state)
+{
+    int   memory;
+    char  text[VM_END_MAX];
+
+    word_read(dir, text);
     memory = -1;
 
     if (word_fits(text, word, boot_id)) {

@@ -263,6 +263,7 @@ order_build(machine_launch *l, int dir, int fds[VM_FDS], vm_order *order,
                                         l->m->base.boot_id, order->former,
                                         &fds[VM_FD_KEPT_STATE]);
     l->own = fds[VM_FD_KEPT] != -1;
+    l->unfit = !l->own && machine_kept_any(dir);
 
     if (l->m->vmm->jailer) {
         machine_kept_rename(dir, fds[VM_FD_KEPT] != -1);

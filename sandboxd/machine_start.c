@@ -25,6 +25,7 @@ machine_start_end(box_start *base)
     m = (machine_driver *) base->bd;
     m->starting -= s->counted;
     machine_call_forget(s);
+    base->forgot = !s->launch.own && (s->kept || s->launch.unfit);
 
     if (base->err == NULL) {
         machine_template_want(&s->launch);
@@ -56,6 +57,7 @@ machine_start_again(box_start *base, const char *why)
     }
 
     s->launch.forget = !jailer && (s->retried || !s->launch.own);
+    s->kept = s->kept || s->launch.own;
     s->launch.again = false;
     s->assigned = false;
     s->retried = true;

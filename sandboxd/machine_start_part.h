@@ -22,6 +22,7 @@ struct machine_start {
     bool            assigned;       /* it was prepared */
     bool            drop;           /* the template was of no use */
     bool            retried;
+    bool            kept;           /* an earlier try had its own memory */
 };
 
 /* machine_start.c */

@@ -352,6 +352,8 @@ is($s->run('load', 'echo kept > /workspace/kept; echo up'), 'up',
     'one whose memory can\'t be loaded');
 is($s->api(POST => '/v1/sandbox/load/sleep')->{status}, 200, 'sleeps');
 is($s->run('load', 'echo up'), 'up', 'it boots');
+like($s->record('load')->{reason}, qr/^it has booted: the memory that was kept/,
+    'which its record says');
 
 $r = $s->api(POST => '/v1/sandbox', json => { id => 'snapshot',
     image => 'snapshot' });
@@ -365,6 +367,7 @@ unlike($s->record('snapshot')->{reason}, qr/memory is kept/, 'without it');
 like(slurp($s->{daemon_log}), qr{snapshot/create: Cannot create snapshot},
     'and the log says why');
 is($s->run('snapshot', 'echo up'), 'up', 'it boots');
+is($s->record('snapshot')->{reason}, undef, 'as nobody expects more');
 
 # A request to go on that doesn't come, or whose answer doesn't, is made again:
 # a guest that hears that it has another vsock's address cuts its connections.
@@ -374,6 +377,7 @@ for my $what (qw(cut lost silent)) {
     is($s->api(POST => "/v1/sandbox/$what/sleep")->{status}, 200, 'sleeps');
     ok($s->state_within($what, 'asleep', 20), 'asleep');
     is($s->run($what, 'cat /workspace/kept'), 'kept', 'it goes on');
+    is($s->record($what)->{reason}, undef, '... as its record has it');
     my $slot = sprintf '%08x', Vm::slot($s, $what);
     unlike(slurp($s->{daemon_log}), qr/slot $slot: it doesn't go on/,
         '... with its memory');

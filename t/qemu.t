@@ -197,6 +197,7 @@ for my $round (1, 2) {
     diag(sprintf 'awake after %.1f s', time - $begun);
     is($s->run('one', 'cat /proc/sys/kernel/random/boot_id'), $boot,
         'the same machine');
+    is($s->record('one')->{reason}, undef, 'of which there is nothing to say');
     is($s->run('one', 'echo $KEPT $TOLD'), "here r$round",
         'the same session, told what has changed');
     cmp_ok(abs($s->run('one', 'date +%s') - time), '<', 20,
@@ -228,6 +229,8 @@ is($s->run('one', 'cat /workspace/kept'), 'kept', 'with its files');
 is($s->api(POST => '/v1/sandbox/one/sleep')->{status}, 200, 'sleeps');
 spew("$machine/memory", 'nonsense');
 is($s->run('one', 'cat /workspace/kept'), 'kept', 'it boots all the same');
+my $booted = qr/^it has booted: the memory that was kept couldn't be used$/;
+like($s->record('one')->{reason}, $booted, 'which its record says');
 
 # Memory of another machine is of no use.
 is($s->api(POST => '/v1/sandbox/one/sleep')->{status}, 200, 'sleeps');
@@ -237,6 +240,7 @@ $s->api(PATCH => '/v1/sandbox/one', json => { resources =>
 cmp_ok($s->run('one', 'read name kib unit < /proc/meminfo; echo $kib'), '<',
     128 << 10, 'with less memory it boots');
 is($s->run('one', 'cat /workspace/kept'), 'kept', 'with its files, once more');
+like($s->record('one')->{reason}, $booted, '... says its record');
 
 # ---- the end
 
