@@ -84,7 +84,7 @@ typedef struct {
     /* What a start that is late was at; NULL: what box_start.c knows. */
     const char *(*start_where)(const box_start *s);
     /* Its agent has answered: true if there is more to do, before
-     * box_start_prepared() or box_start_done(). */
+     * box_start_done(). */
     bool (*start_answered)(box_start *s);
     /* Its box has ended without an error that was known before: true if it
      * has begun anew. */
@@ -274,9 +274,8 @@ bool box_start_process(box_start *s, pid_t pid, uint64_t start_time,
 void box_start_abort(box_start *s);
 /* The agent has all that it needs: its first answer ends the start. */
 void box_start_probe(box_start *s);
-/* The end: it runs; or it waits for whose it is. */
-void box_start_done(box_start *s);
-void box_start_prepared(box_start *s);
+/* The end: it runs; or it is nobody's yet, and waits for whose it is. */
+void box_start_done(box_start *s, bool unused);
 /* One that was prepared, but for something else: ends it, and deletes its
  * files, then starts the slot by fresh(). */
 void box_replace(box *b, bool files, const driver_spec *spec,

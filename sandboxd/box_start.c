@@ -224,7 +224,7 @@ start_probed(void *data, error *err)
     if (s->bd->ops->start_answered == NULL
         || !s->bd->ops->start_answered(s))
     {
-        box_start_done(s);
+        box_start_done(s, false);
     }
 }
 
@@ -246,27 +246,13 @@ box_start_probe(box_start *s)
 
 
 void
-box_start_done(box_start *s)
+box_start_done(box_start *s, bool unused)
 {
     box  *b;
 
     b = s->box;
-    b->state = BOX_RUNNING;
-    b->reported = true;
-    b->start = NULL;
-
-    start_finish(s, b);
-}
-
-
-void
-box_start_prepared(box_start *s)
-{
-    box  *b;
-
-    b = s->box;
-    b->state = BOX_PREPARED;
-    b->unused = true;
+    b->state = unused ? BOX_PREPARED : BOX_RUNNING;
+    b->unused = unused;
     b->reported = true;
     b->start = NULL;
 

@@ -79,7 +79,7 @@ pool_warmed(void *data, int status, json_t *result)
     memcpy(mb->key, s->launch.key, sizeof(mb->key));
     (void) machine_launch_word(&s->launch, mb->word);
 
-    box_start_prepared(&s->base);
+    box_start_done(&s->base, true);
 }
 
 
@@ -218,7 +218,7 @@ assign_told(void *data, int status, json_t *result)
         return;
     }
 
-    box_start_done(&s->base);
+    box_start_done(&s->base, false);
 }
 
 

@@ -141,7 +141,7 @@ start_unused(oci_start *s)
     ob->image = s->image;
     ob->limits = s->prepare.limits;
 
-    box_start_prepared(&s->base);
+    box_start_done(&s->base, true);
 }
 
 

@@ -20,6 +20,16 @@ alarm_after(180);
 
 my $s = System->start;
 
+sub events {
+    my $e = EventStream->open(port => $s->{port}, host => "localhost:$s->{port}",
+        path => '/v1/events', headers => [['Authorization',
+        "Bearer $s->{key}"]]);
+
+    $e->next;
+
+    return $e;
+}
+
 sub oom { return $s->api(GET => '/v1/sandbox/busy')->{json}{oom} }
 sub stats { return $s->api(GET => "/v1/sandbox/$_[0]/stats")->{json} }
 
@@ -72,11 +82,8 @@ SKIP: {
 SKIP: {
     skip 'no limits here', 1 if !$cpu || $> != 0;
     my $kills = $r->{memory}{oomKills};
-    my $e = EventStream->open(port => $s->{port}, host => "localhost:$s->{port}",
-        path => '/v1/events', headers => [['Authorization',
-        "Bearer $s->{key}"]]);
+    my $e = events();
 
-    $e->next;
     $s->exec('busy', 'head -c 400M /dev/zero | tail > /dev/null',
         body => { sessionId => '__DISABLE_SESSION__' });
     cmp_ok(stats('busy')->{memory}{oomKills} // 0, '>', $kills // 0,
@@ -105,6 +112,24 @@ SKIP: {
     ok(wait_for(sub { oom()->{kills} == $kills + 2 }, 30),
         "... and the next run's come on top") or diag(oom()->{kills});
     is(stats('busy')->{memory}{oomKills}, 1, '... unlike in the statistics');
+
+    # However many there are, they are told every ten seconds at most.
+    my (%told, $begun);
+
+    $e = events();
+    $begun = time;
+    $s->exec('busy', 'for i in 1 2 3 4 5 6 7 8; do '
+        . 'head -c 400M /dev/zero | tail > /dev/null; sleep 0.4; done',
+        body => { sessionId => '__DISABLE_SESSION__' });
+    $kills += 8;
+    while (!$told{$kills + 2} && time < $begun + 60) {
+        my $event = $e->next(30) or last;
+        $told{$event->{json}{oomKills} // ''} = 1;
+    }
+    ok($told{$kills + 2}, 'many, which are all told in the end');
+    cmp_ok(scalar(keys %told), '<=', 2 + (time - $begun) / 10,
+        '... but not each by itself');
+    $e->close;
 
     # Just before an end that nobody saw: without its file, sandboxd doesn't
     # take it over.
