@@ -7,6 +7,7 @@
 
 #define MIB          1048576ULL
 #define NPROC_MAX    4096
+#define PTYS_MAX     "256"
 
 /* What root inside may do to its own files, users and processes.  None of it
  * reaches beyond the user namespace. */
@@ -104,12 +105,13 @@ mounts_build(const oci_config *c)
     add_mount(m, "/dev", "tmpfs", "tmpfs",
               "nosuid,noexec,mode=755,size=64k");
 
-    /* Group 5 owns terminals, where there is one. */
+    /* Group 5 owns terminals, where there is one.  The kernel has some 3000 of
+     * them for all sandboxes together. */
     add_mount(m, "/dev/pts", "devpts", "devpts",
               c->ids > 5 ? "nosuid,noexec,newinstance,ptmxmode=0666,"
-                           "mode=0620,gid=5"
+                           "mode=0620,max=" PTYS_MAX ",gid=5"
                          : "nosuid,noexec,newinstance,ptmxmode=0666,"
-                           "mode=0620");
+                           "mode=0620,max=" PTYS_MAX);
 
     snprintf(options, sizeof(options), "nosuid,nodev,mode=1777,size=%llum",
              (unsigned long long) (tmp_size(c->memory) / 4 / MIB));

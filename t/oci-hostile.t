@@ -40,7 +40,7 @@ ok($r->{ok}, 'starts') or diag json_encode($r), slurp("$d->{dir}/log");
 # ---- what the kernel counts per user or per host ---------------------------
 
 SKIP: {
-    skip "no numbers of system calls for $machine", 7 unless %nr;
+    skip "no numbers of system calls for $machine", 8 unless %nr;
 
     $d->inside(1, "perl -e '\$| = 1;"
         . " 1 while syscall($nr{inotify_init1}, 0) >= 0;"
@@ -56,6 +56,10 @@ SKIP: {
     is($d->inside(1, "perl -e '\$c = pack q{Q}, 0;"
         . " print syscall($nr{io_setup}, 64, \$c), q{ }, \$! + 0'"), '-1 38',
         'no aio, of which the host has little');
+
+    is($d->inside(1, q{perl -e 'while (@f < 400 && open my $f, "+<",}
+        . q{ "/dev/ptmx") { push @f, $f } print scalar @f'}), 256,
+        'no more terminals than a sandbox needs');
 
     # The host's core_pattern may name a program.
     is($d->inside(1, 'grep core /proc/self/limits | tr -s " "'),
