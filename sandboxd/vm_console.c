@@ -209,7 +209,7 @@ vm_console_end(const vm_console *c, int status, bool asked,
             snprintf(what, sizeof(what), "the virtual machine ended with "
                      "status %d: %s", rc, c->last);
 
-        } else if (!asked && c->killed[0] != '\0') {
+        } else if (!asked) {
             snprintf(what, sizeof(what), "it was powered off");
         }
     }

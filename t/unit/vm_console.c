@@ -157,6 +157,9 @@ main(void)
     say(&c, "[ 9.1] oom-kill:constraint=CONSTRAINT_NONE,task=node,pid=12\n");
     memset(c.panic, 0, sizeof(c.panic));
     ok(c.killed[0] == '\0', "nothing was ended for want of memory");
+    ok(vm_console_end(&c, 0, false, why) == 0
+       && strcmp(why, "it was powered off") == 0,
+       "an end from inside has a reason");
     say(&c, "[ 9.2] Out of memory: Killed process 12 (node (2)) "
         "total-vm:1kB, anon-rss:1kB\n");
     ok(strcmp(c.killed, "12 (node (2))") == 0, "a process was");
