@@ -299,3 +299,53 @@ env_merge(char ***env, const json_t *vars, int unset, const char *field,
 
     return 0;
 }
+
+
+/* Adds to all what `to` has and `from` hasn't; with gone, as null. */
+
+static int
+env_differs(json_t *all, char *const *from, char *const *to, int gone)
+{
+    int          rc;
+    char        *name, *value;
+    size_t       i;
+    const char  *had;
+
+    for (rc = 0, i = 0; to[i] != NULL && rc == 0; i++) {
+        name = strdup(to[i]);
+        value = name != NULL ? strchr(name, '=') : NULL;
+        if (value == NULL) {
+            abort();
+        }
+
+        *value++ = '\0';
+        had = env_get(from, name);
+
+        if (had == NULL || (!gone && strcmp(had, value) != 0)) {
+            rc = json_object_set_new(all, name, gone ? json_null()
+                                                     : json_string(value));
+        }
+
+        free(name);
+    }
+
+    return rc;
+}
+
+
+json_t *
+env_difference(char *const *from, char *const *to)
+{
+    json_t  *all;
+
+    all = json_object();
+
+    if (env_differs(all, from, to, 0) != 0
+        || env_differs(all, to, from, 1) != 0)
+    {
+        json_decref(all);
+        return NULL;
+    }
+
+    return all;
+}

@@ -25,6 +25,10 @@ const char *env_get(char *const *env, const char *name);
 /* Sets or replaces; value NULL removes. */
 void env_set(char ***env, const char *name, const char *value);
 
+/* What makes an environment another one, as env_merge() takes it; null for what
+ * is gone.  NULL: it can't be said in JSON. */
+json_t *env_difference(char *const *from, char *const *to);
+
 /* [A-Za-z_][A-Za-z0-9_]* */
 int env_name_valid(const char *name);
 

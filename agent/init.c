@@ -253,7 +253,7 @@ init_clock(int64_t told)
 }
 
 
-static void
+static int
 init_entropy(const vm_config *c)
 {
     int                       fd, rc;
@@ -264,7 +264,7 @@ init_entropy(const vm_config *c)
     } pool;
 
     if (c->entropy_len == 0) {
-        return;
+        return -1;
     }
 
     memset(&pool, 0, sizeof(pool));
@@ -288,6 +288,8 @@ init_entropy(const vm_config *c)
         close(fd);
     }
     explicit_bzero(&pool, sizeof(pool));
+
+    return rc;
 }
 
 
@@ -317,11 +319,13 @@ init_machine_id(void)
 }
 
 
-void
+int
 init_again(const vm_config *c, const char *hostname)
 {
+    int  rc;
+
     init_clock(c->time_ms);
-    init_entropy(c);
+    rc = init_entropy(c);
 
     if (hostname != NULL) {
         init_machine_id();
@@ -329,6 +333,8 @@ init_again(const vm_config *c, const char *hostname)
         init_names(c, hostname);
         init_network(c);
     }
+
+    return rc;
 }
 
 

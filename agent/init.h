@@ -29,8 +29,8 @@ void init_apply(const vm_config *c, const char *hostname);
 
 /* When the machine goes on, after a time that it knows nothing of: clock and
  * entropy; if it is another one now, whose name is hostname, all that tells it
- * from others, too. */
-void init_again(const vm_config *c, const char *hostname);
+ * from others, too.  -1: there was no new entropy. */
+int init_again(const vm_config *c, const char *hostname);
 
 /* Ends all processes, makes the disks safe and powers off.  power is "off",
  * "reboot", "exit" (for a PID namespace) or NULL: off where there is ACPI, else

@@ -8,7 +8,11 @@
  *   PUT /internal/restore    a boot object: the machine goes on after a sleep
  *                            in which its memory was kept; its key, epoch,
  *                            environment, clock and entropy hold from now on,
- *                            and its name, if it is another one's
+ *                            and its name, if it is another one's: of a
+ *                            memory that others have as well, but for
+ *                            "unique": true
+ *   POST /internal/warm      {"copies"}: interpreters for whoever gets this
+ *                            machine, or copies of it
  *   POST /internal/sync      what was written is on the disk
  *   POST /internal/stop      as SIGTERM does: the end, in order
  */
@@ -109,13 +113,20 @@ internal_renamed(char *name)
 }
 
 
+/* Returns 1 if it is another one than before. */
+
 static int
 internal_take_env(json_t *vars, error **err)
 {
+    int      changed;
     json_t  *all;
     char   **env;
 
-    env = env_copy(agent.own_env != NULL ? agent.own_env : agent.env);
+    if (agent.own_env == NULL) {
+        agent.own_env = env_copy(agent.env);
+    }
+
+    env = env_copy(agent.own_env);
     all = json_is_object(vars) ? json_incref(vars) : json_object();
 
     if (env_merge(&env, all, 0, "env", err) != 0) {
@@ -127,22 +138,19 @@ internal_take_env(json_t *vars, error **err)
     env_free(agent.env);
     agent.env = env;
 
-    /* Those that wait are of use as long as it is the same. */
-    if (!json_equal(agent.told_env, all)) {
-        interpreter_env_changed();
-    }
-
+    changed = !json_equal(agent.told_env, all);
     internal_export(agent.told_env, all);
     json_decref(agent.told_env);
     agent.told_env = all;
 
-    return 0;
+    return changed;
 }
 
 
 static void
 internal_env_body(http_request *r, char *body, size_t len)
 {
+    int          changed;
     error       *err;
     json_t      *o;
     json_int_t   seq;
@@ -155,10 +163,16 @@ internal_env_body(http_request *r, char *body, size_t len)
     seq = json_integer_value(json_object_get(o, "seq"));
 
     if (seq > internal_seq) {
-        if (internal_take_env(json_object_get(o, "env"), &err) != 0) {
+        changed = internal_take_env(json_object_get(o, "env"), &err);
+        if (changed == -1) {
             json_decref(o);
             api_error(r, err);
             return;
+        }
+
+        /* Those that wait are of use as long as it is the same. */
+        if (changed) {
+            interpreter_env_changed();
         }
         internal_seq = seq;
     }
@@ -188,6 +202,8 @@ internal_processes(http_request *r)
 static int
 internal_take_boot(json_t *o, error **err)
 {
+    int          changed, seeded;
+    char       **former;
     vm_config    vm;
     const char  *key, *name;
 
@@ -199,9 +215,15 @@ internal_take_boot(json_t *o, error **err)
                                KEY_LEN);
     }
 
-    if (vm_config_parse(&vm, o, err) != 0
-        || internal_take_env(json_object_get(o, "env"), err) != 0)
-    {
+    if (vm_config_parse(&vm, o, err) != 0) {
+        return -1;
+    }
+
+    former = env_copy(agent.env);
+    changed = internal_take_env(json_object_get(o, "env"), err);
+
+    if (changed == -1) {
+        env_free(former);
         return -1;
     }
 
@@ -212,14 +234,21 @@ internal_take_boot(json_t *o, error **err)
         && strcmp(name, agent.hostname) != 0)
     {
         strcpy(agent.hostname, name);
-        init_again(&vm, name);
+        seeded = init_again(&vm, name) == 0;
         /* Their chance is another machine's, too. */
-        interpreter_env_changed();
+        interpreter_goes_on(former,
+            json_is_true(json_object_get(o, "unique")), seeded);
         internal_renamed(agent.hostname);
 
     } else {
-        init_again(&vm, NULL);
+        (void) init_again(&vm, NULL);
+
+        if (changed) {
+            interpreter_env_changed();
+        }
     }
+
+    env_free(former);
 
     memcpy(agent.key, key, sizeof(agent.key));
     agent.epoch = (unsigned) json_integer_value(json_object_get(o, "epoch"));
@@ -314,6 +343,7 @@ internal_routes(router *t)
     router_add(t, METHOD_PUT, "/internal/env", internal_env_handler);
     router_add(t, METHOD_GET, "/internal/processes", internal_processes);
     router_add(t, METHOD_PUT, "/internal/restore", internal_restore);
+    router_add(t, METHOD_POST, "/internal/warm", warm_handler);
     router_add(t, METHOD_POST, "/internal/sync", internal_sync);
     router_add(t, METHOD_POST, "/internal/stop", internal_stop);
 }

@@ -17,6 +17,8 @@
 #define INTERPRETER_QUEUE_MAX     256   /* cells that wait in one context */
 #define INTERPRETER_CODE_MAX      (8 * 1024 * 1024)
 
+struct http_request;
+
 typedef enum {
     LANGUAGE_PYTHON,
     LANGUAGE_JAVASCRIPT,
@@ -45,6 +47,23 @@ executor *pool_take(language lang, const json_t *env_vars, executor_cb cb,
 
 /* The executor of a context is gone. */
 void pool_left(language lang);
+
+
+
+/* Machines that are nobody's yet (interpreter_warm.c). */
+
+/* POST /internal/warm {"copies"}: interpreters are started for whoever gets
+ * this machine, or a copy of it; the answer comes at once, or when a copy can
+ * be made. */
+void warm_handler(struct http_request *r);
+
+/*
+ * This machine is another one from now on: what waits takes the new
+ * environment, or ends.  unique: its memory goes on only here; else others may
+ * have the same, and seeded says that the kernel's random state is none that
+ * they have, of which the interpreters get their own.
+ */
+void interpreter_goes_on(char *const *former, int unique, int seeded);
 
 
 /* A number from the agent's environment; fallback where it is none. */
@@ -111,6 +130,10 @@ void context_each(void (*cb)(context *c, void *data), void *data);
 /* Interpreters that wait for a context have begun with another environment
  * than the agent's now: they end, and others take their places. */
 void interpreter_env_changed(void);
+
+/* Others have what runs in them, too: what can be made anew without anybody's
+ * notice, is, after the cell that runs. */
+void contexts_copied(void);
 
 /* Ends everything in it at once. */
 void context_delete(context *c);

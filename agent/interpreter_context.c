@@ -24,6 +24,8 @@ static unsigned  context_count;
 
 
 static void context_next(context *c);
+static void context_event(executor *x, executor_what what, const char *p,
+    size_t n);
 
 
 static void
@@ -495,8 +497,28 @@ context_set_up(context *c)
 }
 
 
+/* Another one, for one that was of no use: there are not many of those, and
+ * then one is started. */
+
 static void
-context_lost(context *c, const char *why)
+context_take(context *c)
+{
+    error  *err;
+
+    err = NULL;
+    c->x = pool_take(c->lang, c->env, context_event, c, &err);
+
+    if (c->x == NULL) {
+        context_not_made(c, err);
+
+    } else if (c->x->ready) {
+        context_set_up(c);
+    }
+}
+
+
+static void
+context_lost(context *c, const executor *x, const char *why)
 {
     char        message[1024];
     error      *err;
@@ -504,6 +526,12 @@ context_lost(context *c, const char *why)
 
     c->x = NULL;
     pool_left(c->lang);
+
+    if (x->renewing) {
+        log_warn("an idle interpreter ended: %s", why);
+        context_take(c);
+        return;
+    }
 
     if (!c->open) {
         err = NULL;
@@ -565,7 +593,7 @@ context_event(executor *x, executor_what what, const char *p, size_t n)
         break;
 
     case EXECUTOR_DEAD:
-        context_lost(c, p);
+        context_lost(c, x, p);
         break;
     }
 }
@@ -642,6 +670,21 @@ context_each(void (*cb)(context *c, void *data), void *data)
     for (c = context_list.next; c != &context_list; c = c->next) {
         if (c->open) {
             cb(c, data);
+        }
+    }
+}
+
+
+void
+contexts_copied(void)
+{
+    context  *c;
+
+    for (c = context_list.next; c != &context_list; c = c->next) {
+        if (c->x != NULL && !c->x->renewing) {
+            executor_send(c->x, json_pack("{s:s, s:{}, s:b, s:b}", "op",
+                                          "renew", "env", "reseed", 1, "used",
+                                          c->open));
         }
     }
 }

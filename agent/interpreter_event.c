@@ -206,6 +206,7 @@ event_check(interpreter_event *ev)
         return ev->len == 0;
 
     case INTERPRETER_OPENED:
+    case INTERPRETER_RENEWED:
         return 1;
 
     case INTERPRETER_DONE:
@@ -233,6 +234,7 @@ event_limit(interpreter_event_type type)
     case INTERPRETER_ERROR:
         return INTERPRETER_ERROR_MAX;
     case INTERPRETER_OPENED:
+    case INTERPRETER_RENEWED:
         return INTERPRETER_PROBLEM_MAX;
     default:
         return 10;
@@ -259,7 +261,7 @@ interpreter_event_parse(const char *p, size_t n, interpreter_event *ev)
     ev->p = p + INTERPRETER_EVENT_HEAD;
     ev->len = len;
 
-    if (u[4] == '\0' || strchr("rcdez", u[4]) == NULL
+    if (u[4] == '\0' || strchr("rncdez", u[4]) == NULL
         || len > event_limit(ev->type))
     {
         return -1;

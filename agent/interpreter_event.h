@@ -19,6 +19,8 @@
 
 typedef enum {
     INTERPRETER_READY = 'r',        /* it takes requests */
+    INTERPRETER_RENEWED = 'n',      /* it has taken what is different, or why
+                                     * not */
     INTERPRETER_OPENED = 'c',       /* the context is set up, or why not */
     INTERPRETER_RESULT = 'd',       /* the members of a result, as an object */
     INTERPRETER_ERROR = 'e',        /* those of an error */

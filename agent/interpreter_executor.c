@@ -259,6 +259,14 @@ executor_read_event(executor *x)
 }
 
 
+void
+executor_problem(const executor *x, char problem[INTERPRETER_PROBLEM_MAX + 1])
+{
+    memcpy(problem, x->ev.p, x->ev.len);
+    problem[x->ev.len] = '\0';
+}
+
+
 static void
 executor_tell_event(executor *x)
 {
@@ -269,10 +277,16 @@ executor_tell_event(executor *x)
 
     switch (ev.type) {
     case INTERPRETER_READY:
-        if (!x->ready) {
+        if (!x->ready && !x->renewing) {
             x->ready = 1;
             executor_timer_stop(&x->timer);
             x->cb(x, EXECUTOR_READY, NULL, 0);
+        }
+        break;
+
+    case INTERPRETER_RENEWED:
+        if (x->renewing) {
+            executor_renewed(x);
         }
         break;
 
@@ -280,8 +294,7 @@ executor_tell_event(executor *x)
         if (x->opening) {
             x->opening = 0;
             executor_timer_stop(&x->timer);
-            memcpy(problem, ev.p, ev.len);
-            problem[ev.len] = '\0';
+            executor_problem(x, problem);
             x->cb(x, EXECUTOR_OPENED, problem, ev.len);
         }
         break;

@@ -41,6 +41,8 @@ struct executor {
     void         *data;
     int           node;
     int           ready;            /* READY was told */
+    int           renewing;         /* it isn't any more, until it says so */
+    int           copied;           /* others have begun as the same */
     uint64_t      wait_ms;          /* for READY, and for OPENED */
 
     shim         *sh;
@@ -90,6 +92,10 @@ executor *executor_start(int node, const char *program, const char *cwd,
 void executor_open(executor *x, json_t *request);
 void executor_run(executor *x, uint32_t run, json_t *request);
 
+/* Before it is opened, in a machine that has become another one: READY is told
+ * once more when it has taken what is different; or DEAD, within ms. */
+void executor_renew(executor *x, json_t *request, uint64_t ms);
+
 /* Ends the cell that runs: SIGINT, again and again, and after 5 s the whole
  * process. */
 void executor_interrupt(executor *x);
@@ -102,9 +108,13 @@ void executor_resume(executor *x);
 void executor_end(executor *x);
 
 /* For interpreter_start.c and interpreter_interrupt.c. */
+void executor_problem(const executor *x,
+    char problem[INTERPRETER_PROBLEM_MAX + 1]);
+void executor_renewed(executor *x);
 void executor_send(executor *x, json_t *request);
 void executor_done(executor *x);
 void executor_start_expired(uv_timer_t *timer);
+void executor_renew_expired(uv_timer_t *timer);
 void executor_timer_stop(uv_timer_t **timer);
 void executor_readable(io *w, int events);
 void executor_writable(io *w, int events);

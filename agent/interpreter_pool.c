@@ -15,7 +15,7 @@
 
 #include "agent/agent.h"
 #include "agent/env.h"
-#include "agent/interpreter.h"
+#include "agent/interpreter_pool.h"
 #include "agent/run.h"
 #include "common/log.h"
 
@@ -25,21 +25,7 @@
 #define POOL_REFILL_MS  50
 #define POOL_START_MS   60000
 
-typedef struct {
-    const char  *names[3];              /* of the program */
-    int          node;
-    executor     idle;                  /* ring: ready or starting */
-    unsigned     count;
-    unsigned     wanted;
-    unsigned     min;
-    unsigned     failed;                /* in a row, of those not asked for */
-    uint64_t     last_use;
-    uv_timer_t   fill;
-    uv_timer_t   sweep;
-    int          begun;
-} pool;
-
-static pool  pools[2] = {
+pool  pools[POOL_COUNT] = {
     { .names = { "python3", "python" } },
     { .names = { "node", "nodejs" }, .node = 1 }
 };
@@ -130,7 +116,7 @@ pool_setting(language lang, const char *what)
 }
 
 
-static uint64_t
+uint64_t
 pool_start_ms(void)
 {
     uint64_t  ms;
@@ -173,7 +159,7 @@ pool_look_up(char *const *env, const char *name, char *out, size_t size)
 }
 
 
-static int
+int
 pool_program(const pool *p, char *const *env, char *out, size_t size)
 {
     size_t  i;
@@ -190,16 +176,13 @@ pool_program(const pool *p, char *const *env, char *out, size_t size)
 
 /* The idle ones. */
 
-static void
+void
 pool_unlink(pool *p, executor *x)
 {
     x->next->prev = x->prev;
     x->prev->next = x->next;
     p->count--;
 }
-
-
-static void pool_plan(pool *p, uint64_t ms);
 
 
 static void
@@ -213,26 +196,30 @@ pool_event(executor *x, executor_what what, const char *text, size_t n)
         log_warn("an idle interpreter ended: %s", text);
         pool_unlink(p, x);
         p->failed++;
+
+        if (x->renewing) {
+            pool_plan(p, 1);
+        }
+
+    } else if (what == EXECUTOR_READY) {
+        p->failed = 0;
+        pool_plan(p, 1);
+
+    } else {
         return;
     }
 
-    if (what == EXECUTOR_READY) {
-        p->failed = 0;
-        pool_plan(p, 1);
-    }
+    warm_look();
 }
 
 
 /* One at a time: the next is started when this one is ready. */
 
-static void
-pool_fill(uv_timer_t *timer)
+void
+pool_fill(pool *p)
 {
     char       program[4096];
-    pool      *p;
     executor  *x;
-
-    p = timer->data;
 
     if (agent.stopping || p->count >= p->wanted || p->failed >= 3
         || (p->count != 0 && !p->idle.next->ready)
@@ -255,6 +242,13 @@ pool_fill(uv_timer_t *timer)
 }
 
 
+static void
+pool_tick(uv_timer_t *timer)
+{
+    pool_fill(timer->data);
+}
+
+
 static uint64_t
 pool_idle_ms(void)
 {
@@ -267,11 +261,30 @@ pool_idle_ms(void)
 
 
 static void
+pool_end_one(pool *p)
+{
+    executor  *x;
+
+    x = p->idle.prev;
+    pool_unlink(p, x);
+    executor_end(x);
+}
+
+
+void
+pool_end_idle(pool *p)
+{
+    while (p->count != 0) {
+        pool_end_one(p);
+    }
+}
+
+
+static void
 pool_sweep(uv_timer_t *timer)
 {
     pool      *p;
     uint64_t   now, idle;
-    executor  *x;
 
     p = timer->data;
     now = uv_now(agent.loop);
@@ -285,9 +298,7 @@ pool_sweep(uv_timer_t *timer)
     p->wanted = p->min;
 
     while (p->count > p->min) {
-        x = p->idle.prev;
-        pool_unlink(p, x);
-        executor_end(x);
+        pool_end_one(p);
     }
 }
 
@@ -295,38 +306,26 @@ pool_sweep(uv_timer_t *timer)
 void
 interpreter_env_changed(void)
 {
-    size_t     i;
-    pool      *p;
-    executor  *x;
+    size_t  i;
+    pool   *p;
 
-    for (i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+    for (i = 0; i < POOL_COUNT; i++) {
         p = &pools[i];
 
-        if (!p->begun) {
-            continue;
+        if (p->begun) {
+            pool_configure(p);
+            pool_end_idle(p);
+            pool_plan(p, 1);
         }
-
-        while (p->count != 0) {
-            x = p->idle.prev;
-            pool_unlink(p, x);
-            executor_end(x);
-        }
-
-        pool_plan(p, 1);
     }
 }
 
 
-static void
-pool_begin(pool *p)
-{
-    if (p->begun) {
-        return;
-    }
+/* From the environment as it is now. */
 
-    p->begun = 1;
-    p->idle.next = &p->idle;
-    p->idle.prev = &p->idle;
+void
+pool_configure(pool *p)
+{
     p->min = pool_setting(LANGUAGE_PYTHON, "MIN");
 
     if (p->node) {
@@ -336,7 +335,27 @@ pool_begin(pool *p)
         }
     }
 
-    p->wanted = p->min;
+    if (p->kept && p->min == 0) {
+        p->min = 1;
+    }
+
+    if (p->wanted < p->min) {
+        p->wanted = p->min;
+    }
+}
+
+
+void
+pool_begin(pool *p)
+{
+    if (p->begun) {
+        return;
+    }
+
+    p->begun = 1;
+    p->idle.next = &p->idle;
+    p->idle.prev = &p->idle;
+    pool_configure(p);
     uv_timer_init(agent.loop, &p->fill);
     uv_timer_init(agent.loop, &p->sweep);
     p->fill.data = p;
@@ -344,11 +363,11 @@ pool_begin(pool *p)
 }
 
 
-static void
+void
 pool_plan(pool *p, uint64_t ms)
 {
     if (p->count < p->wanted && p->failed < 3) {
-        uv_timer_start(&p->fill, pool_fill, ms, 0);
+        uv_timer_start(&p->fill, pool_tick, ms, 0);
     }
 
     if (p->wanted > p->min && !uv_is_active((uv_handle_t *) &p->sweep)) {
@@ -362,16 +381,14 @@ pool_start(void)
 {
     size_t  i;
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < POOL_COUNT; i++) {
         pool_begin(&pools[i]);
         pool_plan(&pools[i], 0);
     }
 }
 
 
-/* Is there something in it that an interpreter only reads when it starts? */
-
-static int
+int
 pool_needs_own(const json_t *env_vars)
 {
     size_t       i;

@@ -1,4 +1,5 @@
-/* How an interpreter process is started; see interpreter_executor.h. */
+/* How an interpreter process is started, and told that it goes on in another
+ * machine; see interpreter_executor.h. */
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,6 +15,14 @@ void
 executor_start_expired(uv_timer_t *timer)
 {
     executor_die(timer->data, "The interpreter did not start in time");
+}
+
+
+void
+executor_renew_expired(uv_timer_t *timer)
+{
+    executor_die(timer->data, "The interpreter did not take in time what is "
+                 "different now");
 }
 
 
@@ -160,4 +169,33 @@ executor_start(int node, const char *program, const char *cwd,
     executor_timer_start(x, &x->timer, wait_ms, executor_start_expired);
 
     return x;
+}
+
+
+void
+executor_renew(executor *x, json_t *request, uint64_t ms)
+{
+    x->ready = 0;
+    x->renewing = 1;
+    executor_timer_start(x, &x->timer, ms, executor_renew_expired);
+    json_object_set_new(request, "op", json_string("renew"));
+    executor_send(x, request);
+}
+
+
+void
+executor_renewed(executor *x)
+{
+    char  problem[INTERPRETER_PROBLEM_MAX + 1];
+
+    if (x->ev.len != 0) {
+        executor_problem(x, problem);
+        executor_die(x, problem);
+        return;
+    }
+
+    x->renewing = 0;
+    x->ready = 1;
+    executor_timer_stop(&x->timer);
+    x->cb(x, EXECUTOR_READY, NULL, 0);
 }

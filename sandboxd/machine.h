@@ -44,6 +44,8 @@
 #define MACHINE_WARM_MS   30000             /* for a first command */
 #define MACHINE_AGAIN_MS  15000             /* for an agent that goes on to take
                                                its name, at least */
+#define MACHINE_CODE_MS   90000             /* for interpreters; the agent has
+                                             * a lower bound */
 
 /* Users without a name: of the VMM and of its keeper.  What one of them breaks
  * out of, the other doesn't share, nor another sandbox's. */
@@ -205,6 +207,11 @@ bool machine_prepared(driver *d, const driver_spec *spec);
 bool machine_start_answered(box_start *base);
 void machine_agent_warm(box_driver *bd, uint32_t slot, const char *key,
     void (*cb)(void *data, int status, json_t *result), void *data);
+/* Its interpreters: of a machine that will be copied, all that can be had
+ * before cb; else they are only begun. */
+void machine_agent_code(box_driver *bd, uint32_t slot, const char *key,
+    bool copies, void (*cb)(void *data, int status, json_t *result),
+    void *data);
 void machine_key_make(char key[33]);
 
 /* machine_rate.c: member of the driver. */

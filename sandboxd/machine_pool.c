@@ -1,8 +1,8 @@
 /*
  * Machines that are prepared before anybody asks for one: booted, or gone on
- * from a template, with the shell of the default session; their keeper and
- * their agent are told whose they are when that is known.  Until then a keeper
- * ends with this process.
+ * from a template, with the shell of the default session, and interpreters of
+ * their own; their keeper and their agent are told whose they are when that is
+ * known.  Until then a keeper ends with this process.
  */
 
 #include <stdio.h>
@@ -60,7 +60,13 @@ call_answered(machine_call *call)
 }
 
 
-/* Without the shell it is of use, too. */
+static void
+pool_code_begun(void *data, int status, json_t *result)
+{
+}
+
+
+/* Without the shell it is of use, too; nobody waits for interpreters. */
 static void
 pool_warmed(void *data, int status, json_t *result)
 {
@@ -79,6 +85,8 @@ pool_warmed(void *data, int status, json_t *result)
     memcpy(mb->key, s->launch.key, sizeof(mb->key));
     (void) machine_launch_word(&s->launch, mb->word);
 
+    machine_agent_code(s->base.bd, s->base.slot, s->base.key, false,
+                       pool_code_begun, NULL);
     box_start_done(&s->base, true);
 }
 
@@ -110,6 +118,21 @@ machine_agent_warm(box_driver *bd, uint32_t slot, const char *key,
     body = json_pack("{s:s}", "command", "true");
     agent_call_within(bd->host.loop, MACHINE_WARM_MS, path, key, "POST",
                       "/api/execute", body, cb, data);
+    json_decref(body);
+}
+
+
+void
+machine_agent_code(box_driver *bd, uint32_t slot, const char *key, bool copies,
+    void (*cb)(void *data, int status, json_t *result), void *data)
+{
+    char     path[AGENT_SOCKET_MAX + 32];
+    json_t  *body;
+
+    box_socket_path(bd, slot, path, sizeof(path));
+    body = json_pack("{s:b}", "copies", copies);
+    agent_call_within(bd->host.loop, copies ? MACHINE_CODE_MS : AGENT_CALL_MS,
+                      path, key, "POST", "/internal/warm", body, cb, data);
     json_decref(body);
 }
 
@@ -278,6 +301,8 @@ assign_box(machine_box *mb, const driver_spec *spec, uint64_t timeout_ms,
     } else {
         box_socket_path(b->bd, b->slot, path, sizeof(path));
         boot = json_loads(s->launch.boot, 0, NULL);
+        /* A prepared machine isn't copied. */
+        json_object_set_new(boot, "unique", json_true());
         agent_call_within(b->bd->host.loop, machine_again_ms(&s->launch), path,
                           mb->key, "PUT", "/internal/restore", boot,
                           assign_told, call_create(s));

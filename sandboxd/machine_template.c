@@ -1,8 +1,8 @@
 /*
  * Templates: machines that have booted once, for all of their kind.  What a
- * boot ends with, an agent that listens, is kept like a fork of a machine that
- * is nobody's; a new sandbox of the same kind goes on from a copy of that, and
- * only has to be told who it is.
+ * boot ends with, an agent that listens, with a shell and what interpreters it
+ * can have, is kept like a fork of a machine that is nobody's; a new sandbox of
+ * the same kind goes on from a copy of that, and only has to be told who it is.
  *
  * A template is made after a start that had to boot, when nobody starts: by a
  * machine in a slot that no record has, one at a time.  It is in a directory
@@ -369,6 +369,19 @@ build_warmed(void *data, int status, json_t *result)
 }
 
 
+/* The shell of the default session is there; without it there is one that is
+ * started later, and so are interpreters. */
+static void
+build_has_shell(void *data, int status, json_t *result)
+{
+    machine_build  *b;
+
+    b = data;
+    machine_agent_code(&b->m->base, MACHINE_TEMPLATE_SLOT, b->key, true,
+                       build_warmed, b);
+}
+
+
 static void
 build_started(void *data, const driver_handle *handle, error *err)
 {
@@ -383,10 +396,8 @@ build_started(void *data, const driver_handle *handle, error *err)
         return;
     }
 
-    /* The shell of the default session is there, too; without it there is one
-     * that is started later. */
     machine_agent_warm(&b->m->base, MACHINE_TEMPLATE_SLOT, b->key,
-                       build_warmed, b);
+                       build_has_shell, b);
 }
 
 

@@ -867,6 +867,13 @@ function configure(request) {
     setImmediate(guard);
 }
 
+// This process goes on in another machine.
+function renew(request) {
+    for (const [k, v] of Object.entries(request.env))
+        setEnv(k, v);
+    send('n', request.reseed ? 'V8 takes no new seed' : '');
+}
+
 async function handle(text) {
     const request = parse(text);
 
@@ -874,6 +881,8 @@ async function handle(text) {
         configure(request);
     else if (request.op === 'sync')
         sync(request);
+    else if (request.op === 'renew')
+        renew(request);
     else
         await execute(request);
 }

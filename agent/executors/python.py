@@ -442,11 +442,7 @@ def execute(request):
     try:
         try:
             State.busy = True
-            for k, v in env.items():
-                if v is None:
-                    os.environ.pop(k, None)
-                else:
-                    os.environ[k] = v
+            set_env(env)
             try:
                 value = cell(code, name)
             except BaseException as e:
@@ -471,11 +467,7 @@ def execute(request):
         failed = failed or e
     if sys.getrecursionlimit() < 200:
         sys.setrecursionlimit(1000)
-    for k, v in old.items():
-        if v is None:
-            os.environ.pop(k, None)
-        else:
-            os.environ[k] = v
+    set_env(old)
     flush()
     State.held = State.held or b''
     if failed is not None:
@@ -506,18 +498,68 @@ def await_request():
             os_exit(0)
 
 
+def set_env(env):
+    for k, v in (env or {}).items():
+        if v is None:
+            os.environ.pop(k, None)
+        else:
+            os.environ[k] = v
+
+
 def configure(request):
     problem = b''
     try:
         os.chdir(request['cwd'])
     except OSError as e:
         problem = (e.strerror or 'failed').encode()
-    for k, v in (request.get('env') or {}).items():
-        if v is None:
-            os.environ.pop(k, None)
-        else:
-            os.environ[k] = v
+    set_env(request.get('env'))
     send(b'c', problem)
+
+
+def reseed_openssl():
+    """Its first generator, which the others look at."""
+    if '_ssl' in sys.modules:
+        sys.modules['_ssl'].RAND_add(os.urandom(48), 48.0)
+
+
+def reseed():
+    """Others go on from the same memory: what is drawn by chance from now on
+    is not what they draw.  Returns why that can't be had, or nothing.  No cell
+    has run, so most often there is nothing that has drawn."""
+    ours = os.path.join(os.path.dirname(os.__file__), 'lib-dynload', '')
+    modules = dict(sys.modules)
+    for name, module in modules.items():
+        file = getattr(module, '__file__', None) or ''
+        if file.endswith('.so') and not file.startswith(ours):
+            return '%s may have a random state of its own' % name
+    if 'random' in modules:
+        # Not only the one of its functions: tempfile has one, too.
+        import gc
+        for o in gc.get_objects():
+            if issubclass(type(o), modules['random'].Random):
+                o.seed()
+    if 'uuid' in modules:
+        modules['uuid']._node = modules['uuid']._last_timestamp = None
+    if 'multiprocessing.process' in modules:
+        modules['multiprocessing.process'].current_process().authkey = \
+            os.urandom(32)
+    reseed_openssl()
+    return ''
+
+
+def renew(request):
+    """This process goes on in another machine.  Where cells have run, what
+    they have seeded is theirs; nobody has a use for OpenSSL's state."""
+    set_env(request['env'])
+    problem = ''
+    try:
+        if request.get('used'):
+            reseed_openssl()
+        elif request['reseed']:
+            problem = reseed()
+    except Exception as e:
+        problem = 'The interpreter has no chance of its own: %r' % e
+    send(b'n', problem.encode('utf-8', 'backslashreplace')[:500])
 
 
 def serve():
@@ -534,6 +576,8 @@ def serve():
         have = None
         if request['op'] == 'open':
             configure(request)
+        elif request['op'] == 'renew':
+            renew(request)
         elif request['op'] == 'sync':
             send(b'z', b'%d' % request['id'])
         else:

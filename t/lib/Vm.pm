@@ -24,6 +24,29 @@ my $DIR = top_dir() . '/build/vm';
 sub kernel { return "$DIR/kernel" }
 sub image { return "$DIR/test.img" }
 
+# The same with interpreters, of which Python has drawn random numbers from all
+# that it can before anybody asks; undef where this machine's are no packages.
+sub code_image {
+    my $image = "$DIR/code.img";
+
+    return $image if -s $image;
+    return undef if system('dpkg-query -W python3 nodejs >/dev/null 2>&1');
+
+    my $dir = tmp_dir();
+    make("$dir/plain", top_dir() . '/scripts/image.sh', "$dir/plain",
+        'host:bash,coreutils,libc-bin,procps,busybox-static,python3,nodejs');
+    system('unsquashfs', '-q', '-n', '-d', "$dir/root", "$dir/plain") == 0
+        or die 'unsquashfs';
+    system('mkdir', '-p', "$dir/root/usr/lib/python3/dist-packages");
+    spew("$dir/root/usr/lib/python3/dist-packages/sitecustomize.py",
+        "import multiprocessing.process, random, ssl, tempfile, uuid\n"
+        . "random.random(), ssl.RAND_bytes(8), uuid.uuid1()\n"
+        . "next(tempfile._get_candidate_names())\n");
+    make($image, top_dir() . '/scripts/image.sh', $image, "dir:$dir/root");
+
+    return $image;
+}
+
 # With what other tests' sandboxes run (make image): for SANDBOX_DRIVER=qemu.
 sub base_image { return "$DIR/base.img" }
 

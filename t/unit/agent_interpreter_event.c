@@ -110,6 +110,11 @@ main(void)
     ok(interpreter_event_parse(b, n, &ev) == -1, "done: too long");
     n = event(b, 'c', "No such file", 12);
     ok(interpreter_event_parse(b, n, &ev) == 17, "opened");
+    n = event(b, 'n', "", 0);
+    ok(interpreter_event_parse(b, n, &ev) == 5
+       && ev.type == INTERPRETER_RENEWED, "renewed");
+    n = event(b, 'n', "why not", 7);
+    ok(interpreter_event_parse(b, n, &ev) == 12 && ev.len == 7, "or not");
     n = event(b, 'r', "x", 1);
     ok(interpreter_event_parse(b, n, &ev) == -1, "ready with more");
     n = event(b, 'x', "", 0);
