@@ -8,6 +8,10 @@
 #include "sandboxd/config_part.h"
 
 #define STARTS_MAX        256
+#define DISK_RATE_MIN       (1ull << 20)
+#define DISK_RATE_MAX       (1ull << 40)
+#define DISK_OPS_MIN        16
+#define DISK_OPS_MAX        100000000
 #define TEMPLATES_MAX    64
 
 #define FLOOR_MIN         (16ull << 20)
@@ -35,6 +39,8 @@ static const struct option  options[] = {
     { "qemu-channel", required_argument, NULL, OPT_CHANNEL },
     { "vhost-device-vsock", required_argument, NULL, OPT_VSOCK_PROGRAM },
     { "keep-memory", required_argument, NULL, OPT_KEEP_MEMORY },
+    { "machine-disk-rate", required_argument, NULL, OPT_DISK_RATE },
+    { "machine-disk-ops", required_argument, NULL, OPT_DISK_OPS },
     { "templates", required_argument, NULL, OPT_TEMPLATES },
     { "image", required_argument, NULL, OPT_IMAGE },
     { "default-image", required_argument, NULL, OPT_DEFAULT_IMAGE },
@@ -187,6 +193,14 @@ config_machine(config *dst, config_option option, const char *value,
         dst->keep_memory = strcmp(value, "off") == 0 ? MACHINE_KEEP_OFF
                                                      : MACHINE_KEEP_ON;
         return config_one_of("keep-memory", value, "on or off", switches, err);
+
+    case OPT_DISK_RATE:
+        return config_number("machine-disk-rate", value, DISK_RATE_MIN,
+                             DISK_RATE_MAX, true, &dst->disk_rate, err);
+
+    case OPT_DISK_OPS:
+        return config_number("machine-disk-ops", value, DISK_OPS_MIN,
+                             DISK_OPS_MAX, false, &dst->disk_ops, err);
 
     default:
         if (config_number("templates", value, 0, TEMPLATES_MAX, false, &n, err)

@@ -40,6 +40,8 @@ typedef struct {
     const char  *channel;           /* NULL: by what there is */
     const char  *vsock_program;     /* NULL: the usual place */
     machine_keep  keep_memory;
+    uint64_t     disk_rate;         /* of machines: bytes a second, */
+    uint64_t     disk_ops;          /* requests; 0: no limit */
     unsigned     templates;         /* of machines */
     config_driver  drivers[CONFIG_DRIVERS];     /* the first: the default */
     unsigned     driver_count;

@@ -40,6 +40,8 @@ typedef enum {
     OPT_ACCEL,
     OPT_CHANNEL,
     OPT_KEEP_MEMORY,
+    OPT_DISK_RATE,
+    OPT_DISK_OPS,
     OPT_TEMPLATES,
     OPT_LOG_LEVEL,
     OPT_VERSION,

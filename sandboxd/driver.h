@@ -244,6 +244,8 @@ struct driver_host {
     const char     *kernel_dir;     /* with vmlinux and modules/; or NULL */
     const char     *accel;          /* "kvm", "tcg", or "auto": by trying */
     unsigned        templates;      /* of machines, that are kept at most */
+    uint64_t        disk_rate;      /* of each machine's disk, bytes and */
+    uint64_t        disk_ops;       /* requests a second; 0: no limit */
     const char     *channel;        /* of QEMU's machines; NULL: by what there
                                        is */
     const char     *vsock_program;  /* of one of them; NULL: the usual place */

@@ -51,6 +51,7 @@ typedef struct {
     const char  *id;                    /* the jailer's */
     unsigned     cpus;
     uint64_t     memory;                /* bytes */
+    uint64_t     disk_rate, disk_ops;   /* a second; 0: no limit */
 } fc_told;
 
 int fc_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,

@@ -95,14 +95,34 @@ plan_network(fc_plan *plan, const fc_machine *m)
 
 
 /* A bucket without room is none. */
+static json_t *
+bucket_anew(uint64_t n)
+{
+    return n != 0 ? rate_bucket(n)
+           : json_pack("{s:i, s:i}", "size", 0, "refill_time", 0);
+}
+
+
+void
+fc_plan_disk(fc_plan *plan, const char *id, const fc_limit *limit)
+{
+    char  target[FC_PATH_MAX];
+
+    snprintf(target, sizeof(target), "/drives/%s", id);
+    memset(plan, 0, sizeof(*plan));
+    plan_add(plan, "PATCH", target,
+             json_pack("{s:s, s:{s:o, s:o}}", "drive_id", id, "rate_limiter",
+                       "bandwidth", bucket_anew(limit->bytes), "ops",
+                       bucket_anew(limit->ops)), ANSWER_MS);
+}
+
+
 void
 fc_plan_rate(fc_plan *plan, uint64_t bytes)
 {
     json_t  *limiter;
 
-    limiter = json_pack("{s:{s:I, s:I}}", "bandwidth", "size",
-                        (json_int_t) bytes, "refill_time",
-                        (json_int_t) (bytes != 0 ? RATE_MS : 0));
+    limiter = json_pack("{s:o}", "bandwidth", bucket_anew(bytes));
     memset(plan, 0, sizeof(*plan));
     plan_add(plan, "PATCH", "/network-interfaces/eth0",
              json_pack("{s:s, s:O, s:o}", "iface_id", "eth0",

@@ -70,6 +70,9 @@ void fc_plan_boot(fc_plan *plan, const fc_machine *m);
 /* The same of one whose memory was kept; its devices come with that. */
 void fc_plan_load(fc_plan *plan, const char *state, const char *memory);
 
+/* What a disk of one that runs has for a limit from now on. */
+void fc_plan_disk(fc_plan *plan, const char *id, const fc_limit *limit);
+
 /* Its network may send and receive so many bytes a second, with room for one
  * second; 0: as it can. */
 void fc_plan_rate(fc_plan *plan, uint64_t bytes);

@@ -8,7 +8,7 @@
 #include "sandboxd/fc.h"
 #include "sandboxd/fc_api.h"
 
-#define TOLD  3                         /* strings */
+#define TOLD  5                         /* strings */
 
 
 void
@@ -53,6 +53,13 @@ fc_args(const vmm_machine *m, char *dst, size_t size, uint32_t *argc,
     arg_add(&l, "%s", m->program);
     arg_add(&l, "%u", m->cpus > FC_CPUS_MAX ? FC_CPUS_MAX : m->cpus);
     arg_add(&l, "%llu", (unsigned long long) m->memory);
+
+    /* They are no part of what a machine is. */
+    if (m->name[0] != '\0') {
+        arg_add(&l, "%llu", (unsigned long long) m->disk_rate);
+        arg_add(&l, "%llu", (unsigned long long) m->disk_ops);
+    }
+
     *len = (uint32_t) l.len;
 
     return l.full ? -1 : 0;
@@ -87,6 +94,8 @@ fc_args_told(const vm_order *order, fc_told *told)
     told->program = text[0];
     told->cpus = (unsigned) strtoul(text[1], NULL, 10);
     told->memory = strtoull(text[2], NULL, 10);
+    told->disk_rate = strtoull(text[3], NULL, 10);
+    told->disk_ops = strtoull(text[4], NULL, 10);
 
     return 0;
 }

@@ -38,13 +38,15 @@ typedef enum {
     FC_STARTING,
     FC_SAVING,
     FC_RESUMING,                        /* of a machine that can't be saved */
-    FC_RATING
+    FC_LIMITING                         /* its network or its disk */
 } fc_doing;
 
 static fc_client  fc;
 static fc_doing   fc_now;
 static bool       fc_unsaved;           /* why it is resumed */
 static bool       fc_save_next;         /* once it does nothing else */
+static bool       fc_disk_next;         /* the same; what a memory brings */
+static fc_limit   fc_disk;              /* along may be another limit */
 static bool       fc_stands;            /* it has been saved */
 static bool       fc_rate_next;         /* once it runs and does nothing, */
 static uint64_t   fc_rate_bytes;        /* so much */
@@ -125,6 +127,7 @@ machine_plan(fc_plan *plan, const fc_told *told)
     m.drives[1].read_only = true;
     m.drives[2].id = "disk";
     m.drives[2].path = FC_IN_DISK;
+    m.drives[2].rate = fc_disk;
     m.drive_count = 3;
     m.vsock = FC_IN_VSOCK;
     m.tap = VM_TAP;
@@ -157,6 +160,9 @@ fc_begin(const vm_order *order, error **err)
 
     fc_again = order->boot_len != 0;
     fc_rated = fc_again;
+    fc_disk_next = fc_again;
+    fc_disk.bytes = told.disk_rate;
+    fc_disk.ops = told.disk_ops;
 
     if (fc_again) {
         fc_plan_load(&plan, FC_IN_KEPT_STATE, FC_IN_KEPT);
@@ -225,11 +231,16 @@ idle_next(void)
         return save_begin() == 0 ? VMM_NOTHING : VMM_NOT_SAVED;
     }
 
-    if (fc_rate_next) {
+    if (fc_disk_next) {
+        fc_disk_next = false;
+        fc_plan_disk(&plan, "disk", &fc_disk);
+        do_begin(FC_LIMITING, &plan);
+
+    } else if (fc_rate_next) {
         fc_rate_next = false;
         fc_rated = fc_rate_bytes != 0;
         fc_plan_rate(&plan, fc_rate_bytes);
-        do_begin(FC_RATING, &plan);
+        do_begin(FC_LIMITING, &plan);
     }
 
     return VMM_NOTHING;
@@ -255,8 +266,8 @@ do_failed(error **err)
 
     complain(err);
 
-    /* The limit of its link is there all the same. */
-    return was == FC_RATING ? idle_next() : VMM_BROKEN;
+    /* It runs on, as what it was. */
+    return was == FC_LIMITING ? idle_next() : VMM_BROKEN;
 }
 
 
@@ -331,7 +342,7 @@ fc_event(error **err)
 int
 fc_save(void)
 {
-    if (fc_now == FC_RESUMING || fc_now == FC_RATING) {
+    if (fc_now == FC_RESUMING || fc_now == FC_LIMITING) {
         fc_save_next = true;
         return 0;
     }

@@ -165,6 +165,8 @@ order_args(machine_launch *l, vm_order *order, const char *name, error **err)
     machine.acpi = l->m->acpi;
     machine.uid = name[0] != '\0' ? order->vmm_uid : 0;
     machine.cid = name[0] != '\0' ? l->cid : 0;
+    machine.disk_rate = name[0] != '\0' ? l->m->base.host.disk_rate : 0;
+    machine.disk_ops = name[0] != '\0' ? l->m->base.host.disk_ops : 0;
     machine.aid = l->m->aid;
 
     return l->m->vmm->args(&machine, (char *) (order + 1), VM_TEXT_MAX,
@@ -199,7 +201,8 @@ order_host(const machine_launch *l, vm_order *order)
 }
 
 
-/* Its name and cid are no part of what a machine is. */
+/* Its name, its cid and the limits of its disk are no part of what a machine
+ * is. */
 static int
 order_word(machine_launch *l, vm_order *order, error **err)
 {

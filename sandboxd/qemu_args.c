@@ -69,6 +69,30 @@ add_disk(arg_list *l, const char *name, int fd, const char *more)
 }
 
 
+static void
+add_own_disk(arg_list *l, const vmm_machine *m)
+{
+    int   n;
+    char  more[160];
+
+    n = snprintf(more, sizeof(more), ",discard=unmap");
+
+    if (m->disk_rate != 0) {
+        n += snprintf(more + n, sizeof(more) - (size_t) n,
+                      ",throttling.bps-total=%llu",
+                      (unsigned long long) m->disk_rate);
+    }
+
+    if (m->disk_ops != 0) {
+        snprintf(more + n, sizeof(more) - (size_t) n,
+                 ",throttling.iops-total=%llu",
+                 (unsigned long long) m->disk_ops);
+    }
+
+    add_disk(l, "disk", VM_FD_DISK, more);
+}
+
+
 /* It is the keeper's as well, and a program's beside it. */
 static void
 add_memory(arg_list *l, const vmm_machine *m)
@@ -136,7 +160,7 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
 
     add_disk(l, "boot", VM_FD_BOOT, "");
     add_disk(l, "root", VM_FD_ROOT, ",readonly=on");
-    add_disk(l, "disk", VM_FD_DISK, ",discard=unmap");
+    add_own_disk(l, m);
 
     arg_add(l, "-netdev");
     arg_add(l, "tap,id=net,fd=%d", VM_FD_TAP);

@@ -32,6 +32,8 @@ typedef struct {
     bool         kvm;
     uint64_t     memory;        /* bytes, whole MiB */
     unsigned     cpus;
+    uint64_t     disk_rate;     /* of its disk, bytes and */
+    uint64_t     disk_ops;      /* requests a second; 0: no limit */
     bool         again;         /* it goes on from what was kept of it */
     bool         acpi;          /* its kernel finds its devices with it */
     uid_t        uid;           /* as which it runs; 0: any, it isn't run */

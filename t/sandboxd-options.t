@@ -32,7 +32,7 @@ is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help tells of --$_") for qw(state-dir run-dir
     secret-file agent driver kernel qemu firecracker accel crun image default-image dev
     socket-group stop-on-exit
-    starts disk-floor disk-limit memory-floor memory-budget pool pool-batch pool-interval log-level version);
+    starts disk-floor disk-limit machine-disk-rate machine-disk-ops memory-floor memory-budget pool pool-batch pool-interval log-level version);
 ($status, $out) = run_command([$sandboxd, '--version']);
 like($out, qr/^sandboxd \d+\.\d+\.\d+$/, '--version');
 
@@ -46,6 +46,10 @@ refused([@base, '--dev', '--starts', '0'], qr/--starts.*from 1 to 256/,
 refused([@base, '--dev', '--starts', '12x'], qr/--starts.*"12x"/, 'starts');
 refused([@base, '--dev', '--disk-floor', '1M'], qr/--disk-floor/,
     'a low disk floor');
+refused([@base, '--dev', '--machine-disk-rate', '1K'], qr/--machine-disk-rate/,
+    'a disk that is too slow');
+refused([@base, '--dev', '--machine-disk-ops', '1M'], qr/--machine-disk-ops/,
+    'requests are no bytes');
 refused([@base, '--dev', '--disk-limit', '1M'], qr/--disk-limit/,
     'a low limit of disks');
 refused([@base, '--dev', '--disk-limit', '1G', '--pool', '1'],

@@ -100,6 +100,10 @@ static const fc_field  fc_fields[] = {
     { "PUT /snapshot/load", "vsock_override", FC_OBJECT, 0, 0, 0,
       "VsockOverride" },
 
+    { "PATCH /drives/", "drive_id", FC_STRING, 1, 0, 0, NULL },
+    { "PATCH /drives/", "path_on_host", FC_STRING, 0, 0, 0, NULL },
+    { "PATCH /drives/", "rate_limiter", FC_OBJECT, 0, 0, 0, "RateLimiter" },
+
     { "PATCH /network-interfaces/", "iface_id", FC_STRING, 1, 0, 0, NULL },
     { "PATCH /network-interfaces/", "rx_rate_limiter", FC_OBJECT, 0, 0, 0,
       "RateLimiter" },

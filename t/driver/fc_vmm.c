@@ -96,6 +96,37 @@ boot_source(json_t *body)
 }
 
 
+static long long
+bucket(json_t *limiter, const char *name)
+{
+    json_int_t   size, refill;
+
+    return json_unpack(limiter, "{s:{s:I, s:I}}", name, "size", &size,
+                       "refill_time", &refill) != 0 ? 0
+           : size == 0 || refill == 0 ? 0 : size * 1000 / refill;
+}
+
+
+/* Said on the console, so that it is seen; 0: no limit. */
+static const char *
+drive_limit(const char *target, json_t *body)
+{
+    json_t  *limiter;
+
+    if (strcmp(target + sizeof("/drives/") - 1, text_of(body, "drive_id")) != 0)
+    {
+        return "The id from the path does not match the id from the body!";
+    }
+
+    limiter = json_object_get(body, "rate_limiter");
+    printf("played: %s %lld %lld\n", target, bucket(limiter, "bandwidth"),
+           bucket(limiter, "ops"));
+    fflush(stdout);
+
+    return NULL;
+}
+
+
 static const char *
 drive(const char *target, json_t *body)
 {
@@ -116,6 +147,10 @@ drive(const char *target, json_t *body)
 
     snprintf(machine.drives[machine.drive_count++],
              sizeof(machine.drives[0]), "%s", path);
+
+    if (json_object_get(body, "rate_limiter") != NULL) {
+        (void) drive_limit(target, body);
+    }
 
     return opens("Drive", path,
                  json_is_true(json_object_get(body, "is_read_only"))
@@ -148,18 +183,7 @@ network(const char *target, json_t *body)
 }
 
 
-static long long
-bucket(json_t *body, const char *limiter)
-{
-    json_int_t   size, refill;
-
-    return json_unpack(body, "{s:{s:{s:I, s:I}}}", limiter, "bandwidth",
-                       "size", &size, "refill_time", &refill) != 0 ? -1
-           : size == 0 || refill == 0 ? 0 : size * 1000 / refill;
-}
-
-
-/* Said on the console, so that it is seen: bytes a second, 0 for no limit. */
+/* The same, of both ways. */
 static const char *
 network_rate(const char *target, json_t *body)
 {
@@ -169,8 +193,9 @@ network_rate(const char *target, json_t *body)
         return "The id from the path does not match the id from the body!";
     }
 
-    printf("played: rate %lld %lld\n", bucket(body, "rx_rate_limiter"),
-           bucket(body, "tx_rate_limiter"));
+    printf("played: rate %lld %lld\n",
+           bucket(json_object_get(body, "rx_rate_limiter"), "bandwidth"),
+           bucket(json_object_get(body, "tx_rate_limiter"), "bandwidth"));
     fflush(stdout);
 
     return NULL;
@@ -300,7 +325,9 @@ put(const char *method, const char *target, json_t *body)
     configured |= before;
 
     return strcmp(target, "/boot-source") == 0 ? boot_source(body)
-           : strncmp(target, "/drives/", 8) == 0 ? drive(target, body)
+           : strncmp(target, "/drives/", 8) == 0
+             ? (strcmp(method, "PATCH") == 0 ? drive_limit : drive)(target,
+                                                                    body)
            : strncmp(target, "/network", 8) == 0
              ? (strcmp(method, "PATCH") == 0 ? network_rate : network)(target,
                                                                        body)

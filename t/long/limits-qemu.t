@@ -19,7 +19,8 @@ delete $ENV{SANDBOX_DRIVER};
 Vm->plan;
 alarm_after(600);
 
-my $s = System->start(driver => 'qemu', daemon_args => ['--starts', 1],
+my $s = System->start(driver => 'qemu', daemon_args => ['--starts', 1,
+    '--machine-disk-rate', '8M'],
     http_conf => 'sandbox_wake_timeout 60s;');
 
 sub run {
@@ -94,6 +95,12 @@ my ($size) = ($r->{stdout} // '') =~ /^(\d+)$/m;
 cmp_ok($size // 0, '<', 64 << 20, 'at less than its size');
 cmp_ok($size // 0, '>', 24 << 20, 'but most of it was there');
 run('bound', 'rm /workspace/big');
+
+my $written = time();
+$r = run('bound', 'dd if=/dev/zero of=/workspace/slow bs=1M count=32 conv=fsync; '
+    . 'rm /workspace/slow');
+like($r->{stderr} // '', qr/32\+0 records out/, '32 MiB are written');
+cmp_ok(time() - $written, '>', 2.5, 'at 8 a second');
 is(run('bound', 'head -c 8M /dev/zero >/workspace/next && echo well')->{stdout},
     "well\n", 'what is deleted is free again');
 

@@ -144,6 +144,15 @@ requests(void)
     json_decref(body);
     fc_plan_free(&plan);
 
+    fc_plan_disk(&plan, "disk", &(fc_limit) { 1 << 20, 0 });
+    fits("another limit of a disk");
+    body = body_of("/drives/disk");
+    ok(number(body, "rate_limiter.bandwidth.size") == 1 << 20
+       && number(body, "rate_limiter.bandwidth.refill_time") == 1000
+       && number(body, "rate_limiter.ops.size") == 0, "of bytes alone");
+    json_decref(body);
+    fc_plan_free(&plan);
+
     fc_plan_rate(&plan, 5000);
     fits("a limit");
     body = body_of("/network-interfaces/eth0");

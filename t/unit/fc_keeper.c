@@ -184,6 +184,8 @@ arguments(void)
     m.memory = 512ull << 20;
     m.cpus = 64;
     m.uid = 5000;
+    m.disk_rate = 1 << 20;
+    m.disk_ops = 500;
 
     order = calloc(1, sizeof(vm_order) + VM_TEXT_MAX);
     ok(fc_args(&m, (char *) (order + 1), VM_TEXT_MAX, &order->argc,
@@ -195,9 +197,10 @@ arguments(void)
     ok(fc_args_told(order, &told) == 0
        && strcmp(told.program, m.program) == 0
        && strcmp(told.id, "0000002a") == 0 && told.cpus == 32
-       && told.memory == m.memory, "what the keeper has to know");
+       && told.memory == m.memory && told.disk_rate == 1 << 20
+       && told.disk_ops == 500, "what the keeper has to know");
 
-    order->args_len -= 2;
+    order->args_len -= 4;
     ok(fc_args_told(order, &told) == -1, "an order that is cut off");
     order->argc = 1u << 30;
     ok(fc_args_told(order, &told) == -1, "one that lies");

@@ -47,6 +47,34 @@ has(const char *name)
 }
 
 
+/* Does the last drive, and no other, have limits, and end so? */
+static int
+limited(const char *end)
+{
+    char      *p;
+    int        last;
+    size_t     n;
+    uint32_t   i;
+
+    for (i = 0, p = text, last = 0; i < argc; i++) {
+        n = strlen(p);
+
+        if (strncmp(p, "id=", 3) == 0 && strstr(p, "if=none") != NULL) {
+            if (last) {
+                return -1;
+            }
+
+            last = strstr(p, "throttling") != NULL && n > strlen(end)
+                   && strcmp(p + n - strlen(end), end) == 0;
+        }
+
+        p += n + 1;
+    }
+
+    return last;
+}
+
+
 static void
 vsock(vmm_machine *a)
 {
@@ -113,6 +141,14 @@ main(void)
     ok(strstr(after("-object"), "share=on,mem-path=/vm/ram/memory,size=160M")
        != NULL, "its memory is a file that the keeper has as well");
     ok(strstr(after("-M"), ",acpi=off") != NULL, "a kernel without ACPI");
+    ok(!limited(""), "no limits of its disk");
+    a.disk_rate = 1 << 20;
+    qemu_args(&a, text, sizeof(text), &argc, &len);
+    ok(limited(",discard=unmap,throttling.bps-total=1048576"), "one");
+    a.disk_ops = 500;
+    qemu_args(&a, text, sizeof(text), &argc, &len);
+    ok(limited(",discard=unmap,throttling.bps-total=1048576,"
+               "throttling.iops-total=500"), "both");
     a.acpi = true;
 
     a.kvm = true;
