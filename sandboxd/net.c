@@ -168,14 +168,17 @@ rules_renewed(net *n, error *err)
 
     n->renewing = false;
 
-    if (err == NULL) {
+    if (err == NULL && n->watch_seen) {
         log_warn("network: another program has changed the rules of "
                  "sandboxes; they were made anew");
-    } else {
+
+    } else if (err != NULL) {
         log_error("network: another program has changed the rules of "
                   "sandboxes, and they can't be made anew: all links are "
                   "taken away: %s", err->message);
     }
+
+    n->watch_seen = false;
 
     for (i = 0; err != NULL && i < BUCKETS; i++) {
         for (m = n->members[i]; m != NULL; m = m->next) {

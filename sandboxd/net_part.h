@@ -86,6 +86,7 @@ struct net {
     int               watch_fd;     /* what is done to the rules */
     uv_poll_t         watch;
     uint32_t          watch_own;    /* our own port; 0: not known yet */
+    bool              watch_seen;   /* somebody else has changed ours */
     bool              renewing;
     bool              renew_again;
 };

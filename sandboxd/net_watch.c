@@ -129,7 +129,7 @@ watch_event(uv_poll_t *poll, int status, int events)
 {
     int                 i;
     net                *n;
-    bool                changed;
+    bool                changed, lost;
     ssize_t             len;
     socklen_t           size;
     struct sockaddr_nl  from;
@@ -141,6 +141,7 @@ watch_event(uv_poll_t *poll, int status, int events)
 
     n = poll->data;
     changed = false;
+    lost = false;
 
     for (i = 0; i < READS_MAX; i++) {
         size = sizeof(from);
@@ -153,15 +154,17 @@ watch_event(uv_poll_t *poll, int status, int events)
                       || changed;
 
         } else if (len == -1 && errno == ENOBUFS) {
-            /* Who knows what wasn't told. */
-            changed = true;
+            /* Who knows what wasn't told: of others' rules, most likely. */
+            lost = true;
 
         } else if (len == 0 || errno != EINTR) {
             break;
         }
     }
 
-    if (changed) {
+    n->watch_seen = n->watch_seen || changed;
+
+    if (changed || lost) {
         net_jobs_renew(n);
     }
 }

@@ -100,7 +100,17 @@ $s->api(PATCH => '/v1/sandbox/list', json => { network =>
 create('late', { outbound => 'on' });
 $s->api(DELETE => '/v1/sandbox/late');
 is(reached('list'), 'other public', 'a change of ours');
+my $rules_now = rules();
 is(made_anew(), $before, 'other tables, and what sandboxd does, are left alone');
+
+# So much of others' that not all of it is told.
+spew("$w->{dir}/many.nft", "add table inet other\nadd set inet other s"
+    . " { type ipv4_addr; }\nadd element inet other s { "
+    . join(',', map { sprintf '10.%d.%d.1', $_ >> 8, $_ & 255 } 0 .. 60_000)
+    . " }\ndelete table inet other\n");
+$w->sh("nft -f $w->{dir}/many.nft");
+is(rules(), $rules_now, 'nor does a flood of others\' do anything');
+is(made_anew(), $before, '... or is it taken for more');
 
 # In a burst, beside changes of ours.
 for my $i (1..5) {
