@@ -155,7 +155,17 @@ $(B)/obj/%.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # The executors' texts are in the binary.
-$(B)/obj/agent/interpreter_scripts.o: $(wildcard agent/executors/*)
+$(B)/obj/agent/interpreter_scripts.o: $(wildcard agent/executors/*) \
+    $(B)/obj/agent/seed.so
+$(B)/obj/agent/interpreter_scripts.o: CFLAGS += -Wa,-I$(B)/obj/agent
+
+# Of no library, and without what a sanitizer would need.
+$(B)/obj/agent/seed.so: agent/executors/seed.c
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) -fPIC -shared -nostdlib \
+	    -fno-stack-protector -Wl,-s,-z,noseparate-code,--build-id=none \
+	    -o $@ $<
 
 # Not our code: no warnings of ours.
 $(B)/llhttp/%.o: $(LLHTTP_DIR)/%.c

@@ -170,6 +170,7 @@ void collect_send(interpreter_run *run, http_request *r);
 
 
 extern const char  interpreter_python[], interpreter_python_rich[],
-                   interpreter_javascript[];
+                   interpreter_javascript[], interpreter_seed[],
+                   interpreter_seed_end[];
 
 #endif

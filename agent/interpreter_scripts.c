@@ -4,12 +4,14 @@
 
 #define SCRIPT(name, file)                                                   \
     __asm__(".section .rodata\n"                                             \
-            ".global " #name "\n"                                            \
+            ".global " #name ", " #name "_end\n"                             \
             #name ":\n"                                                      \
-            ".incbin \"agent/executors/" file "\"\n"                         \
+            ".incbin \"" file "\"\n"                                         \
+            #name "_end:\n"                                                  \
             ".byte 0\n"                                                      \
             ".previous\n")
 
-SCRIPT(interpreter_python, "python.py");
-SCRIPT(interpreter_python_rich, "python_rich.py");
-SCRIPT(interpreter_javascript, "javascript.js");
+SCRIPT(interpreter_python, "agent/executors/python.py");
+SCRIPT(interpreter_python_rich, "agent/executors/python_rich.py");
+SCRIPT(interpreter_javascript, "agent/executors/javascript.js");
+SCRIPT(interpreter_seed, "seed.so");

@@ -26,11 +26,14 @@ executor_renew_expired(uv_timer_t *timer)
 }
 
 
+/* For Node.js it is a library with its script behind it, at which it stands;
+ * the library is loaded when there is a use for it. */
+
 static int
 executor_script(int node)
 {
     int          fd;
-    size_t       i;
+    size_t       i, n;
     const char  *part[2] = { interpreter_python, interpreter_python_rich };
 
     fd = memfd_create("executor", MFD_CLOEXEC);
@@ -38,8 +41,16 @@ executor_script(int node)
         return -1;
     }
 
+    n = 0;
+
     if (node) {
         part[0] = interpreter_javascript;
+        n = (size_t) (interpreter_seed_end - interpreter_seed);
+
+        if (write(fd, interpreter_seed, n) != (ssize_t) n) {
+            close(fd);
+            return -1;
+        }
     }
 
     for (i = 0; i < (node ? 1 : 2); i++) {
@@ -52,7 +63,7 @@ executor_script(int node)
         }
     }
 
-    lseek(fd, 0, SEEK_SET);
+    lseek(fd, (off_t) n, SEEK_SET);
 
     return fd;
 }

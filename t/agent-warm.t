@@ -180,6 +180,8 @@ my $WHERE = 'import os, socket; [os.getpid(), os.environ.get("A"), '
         [JSON::PP::true(), [[JSON::PP::true(), 48]]],
         'what somebody has seeded stays; OpenSSL gets new bytes');
     is(value($i, $js, 'kept'), '7', 'a Node.js goes on');
+    is(value($i, $js, 'const mark = Buffer.alloc(1); require("fs").readSync('
+        . '242, mark, 0, 1, 15); `${mark}`'), "'+'", 'OpenSSL there, too');
     ok(wait_for(sub { my @p = interpreters($i, 'python'); @p == 2 }, 60),
         'one waits again');
     $i->agent->stop;

@@ -27,7 +27,8 @@ const { Atomics, BigInt, Buffer, Error, Int32Array, JSON, Math, Number, Object,
         console, globalThis, process, setImmediate, setInterval,
         setTimeout } = global;
 const { stringify, parse } = JSON;
-const { writeSync, closeSync } = fs;
+const { writeSync, readSync } = fs;
+const dlopen = process.dlopen.bind(process);
 const { isPromise, isProxy } = util.types;
 const { inspect } = util;
 const on = process.on.bind(process);
@@ -867,11 +868,29 @@ function configure(request) {
     setImmediate(guard);
 }
 
-// This process goes on in another machine.
+// OpenSSL's generators are seeded by a library that begins the source's file,
+// which marks there that it has been called; see seed.c.
+const MARK = 15;
+
+function reseedOpenssl() {
+    const mark = Buffer.alloc(1);
+
+    try {
+        writeSync(SOURCE, mark, 0, 1, MARK);
+        dlopen({ exports: {} }, `/proc/self/fd/${SOURCE}`);
+    } catch { /* it is no addon */ }
+    try {
+        readSync(SOURCE, mark, 0, 1, MARK);
+    } catch { /* it was closed */ }
+    return mark[0] !== 0;
+}
+
+// This process goes on in another machine; V8 takes no new seed.
 function renew(request) {
     for (const [k, v] of Object.entries(request.env))
         setEnv(k, v);
-    send('n', request.reseed ? 'V8 takes no new seed' : '');
+    send('n', request.reseed && !(reseedOpenssl() && request.used)
+        ? 'it has no random state of its own' : '');
 }
 
 async function handle(text) {
@@ -912,7 +931,6 @@ async function serve() {
 }
 
 function start() {
-    closeSync(SOURCE);
     on('exit', () => { try { session?.disconnect(); } catch { /* gone */ } });
     on('SIGINT', onSigint);
     on('unhandledRejection', (e) => {

@@ -115,11 +115,27 @@ like(slurp($s->{daemon_log}), qr/init: goes on.*init: goes on/s,
     'both went on');
 
 # A fork, in which what waits is not what waits in the other.
+my $r = $s->api(POST => '/v1/sandbox/two/api/contexts', %slow,
+    json => { language => 'javascript' });
+my $js = $r->{json}{contextId};
+my $TOKEN = 'require("crypto").randomBytes(16).toString("hex")';
+sub token {
+    my ($id) = @_;
+    my $r = $s->api(POST => "/v1/sandbox/$id/api/execute/code", %slow,
+        json => { context_id => $js, code => $TOKEN });
+
+    like($r->{body}, qr/[0-9a-f]{32}/, "$id: a token");
+
+    return $r->{body} =~ /([0-9a-f]{32})/ ? $1 : '';
+}
+token('two');
 is($s->api(POST => '/v1/sandbox/two/fork', %slow, json => { id => 'four' })
     ->{status}, 200, 'a fork');
 my @again = map { (first_cell($_, 'python', $DRAW))[0] } 'two', 'four';
 isnt($again[0][$_ + 3], $again[1][$_ + 3], "of a fork: $drawn[$_]")
     for 0 .. $#drawn;
+
+isnt(token('two'), token('four'), 'and of a Node.js that both have');
 
 # What an interpreter only reads when it starts.
 create('five', env => { PYTHONHASHSEED => '0', TOLD => 'five' });
