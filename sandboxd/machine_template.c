@@ -27,7 +27,7 @@
 #include "sandboxd/machine.h"
 
 #define BUILD_WAIT_MS  1000     /* between two looks whether somebody starts */
-#define BUILD_MS       120000   /* for the boot */
+#define BUILD_MS       120000   /* for the boot, at least */
 #define NEW            "new"
 #define TEMPLATE_ROOM  (1ull << 30)     /* that is left free beside it */
 
@@ -35,6 +35,7 @@ struct machine_build {
     machine_driver  *m;
     uint64_t         kind;
     driver_spec      spec;
+    uint64_t         boot_ms;
     char             key[33];
     error           *err;
     bool             counted;   /* with the memory that is nobody's */
@@ -134,13 +135,6 @@ machine_templates_open(machine_driver *m, error **err)
 
     if (box_dir_make(m->templates, 0700, err) == -1) {
         return -1;
-    }
-
-    /* Nobody has seen a memory go on under another cid. */
-    if (m->vmm->cid && m->base.host.templates > 0) {
-        log_warn("%s: no templates are made with the channel %s: machines boot",
-                 m->vmm->driver, m->vmm->channel);
-        m->base.host.templates = 0;
     }
 
     /* What an earlier sandboxd didn't come to an end with. */
@@ -413,7 +407,8 @@ build_look(uv_timer_t *timer)
         build_end(b);
 
     } else if (b->m->starting == 0 && build_admit(b)) {
-        machine_start_run(&b->m->base.d, &b->spec, BUILD_MS, build_started, b);
+        machine_start_run(&b->m->base.d, &b->spec, b->boot_ms, build_started,
+                          b);
 
     } else {
         uv_timer_start(&b->timer, build_look, BUILD_WAIT_MS, 0);
@@ -442,6 +437,7 @@ machine_template_want(const machine_launch *l)
     machine_key_make(b->key);
     b->m = m;
     b->kind = l->kind;
+    b->boot_ms = l->timeout_ms > BUILD_MS ? l->timeout_ms : BUILD_MS;
     b->spec.id = MACHINE_TEMPLATE;
     b->spec.slot = MACHINE_TEMPLATE_SLOT;
     b->spec.key = b->key;

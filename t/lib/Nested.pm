@@ -6,8 +6,8 @@ package Nested;
 #   Nested::run(test => 't/vsock.t', modules => 'vsock_loopback',
 #       least => 15);               # tests that are passed at least
 #
-# packages: more of Debian's; files: of build/, to be there as well; memory,
-# disk (MiB), cpu, timeout (s).
+# packages: more of Debian's; files: of build/, to be there as well; args: for
+# the test; memory, disk (MiB), cpu, timeout (s).
 
 use strict;
 use warnings;
@@ -104,7 +104,7 @@ sub run {
         . 'echo www-data:x:33: >>/etc/group; mkdir -p /var/log/nginx '
         . '/var/lib/nginx');
 
-    $r = $in->("cd /project && perl $o{test} 2>&1");
+    $r = $in->("cd /project && perl $o{test} @{ $o{args} || [] } 2>&1");
     my @lines = split /\n/, $r->{stdout} // '';
     my $count = 0;
 

@@ -2,7 +2,9 @@
 
 # QEMU's machines reached by the kernel's vsock: t/vhost-vsock.t, in a virtual
 # machine whose kernel has vhost_vsock, and which runs QEMU itself.  Slow: it is
-# emulation in emulation.
+# emulation in emulation.  A part of it alone:
+#
+#   prove -It/lib t/long/vhost-vsock.t :: forks
 
 use strict;
 use warnings;
@@ -18,8 +20,9 @@ Vm->plan;
 alarm_after(3600);
 
 diag(grep { s/^# (?=.*after)// } map { "$_\n" } Nested::run(
-    test => 't/vhost-vsock.t', modules => 'vhost_vsock tun', least => 25,
-    packages => ['qemu-system-x86', 'e2fsprogs'], memory => 1400, disk => 1024,
+    test => 't/vhost-vsock.t', args => [@ARGV], modules => 'vhost_vsock tun',
+    least => @ARGV ? 5 : 25,
+    packages => ['qemu-system-x86', 'e2fsprogs'], memory => 1600, disk => 4096,
     cpu => 2, timeout => 3000,
     files => [map { "vm/$_" } qw(kernel test.img)]));
 done_testing();
