@@ -21,7 +21,7 @@ alarm_after(3600);
 
 diag(grep { s/^# (?=.*after)// } map { "$_\n" } Nested::run(
     test => 't/vhost-vsock.t', args => [@ARGV], modules => 'vhost_vsock tun',
-    least => @ARGV ? 5 : 25,
+    least => @ARGV ? 5 : 60,
     packages => ['qemu-system-x86', 'e2fsprogs'], memory => 1600, disk => 4096,
     cpu => 2, timeout => 3000,
     files => [map { "vm/$_" } qw(kernel test.img)]));
