@@ -1,4 +1,4 @@
-/* sources: agent/pattern.c common/utf8.c common/error.c */
+/* sources: agent/pattern.c agent/pattern_parse.c agent/pattern_search.c common/utf8.c common/error.c */
 /* libs: */
 
 #include <stdint.h>
