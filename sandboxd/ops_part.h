@@ -1,7 +1,11 @@
 /*
  * Shared by the files of the workers' operations; the contract is ops.h.
  *
- *   ops.c            the records: create, start, expose, ...
+ *   ops.c            what requests have in common; records read and destroyed
+ *   ops_create.c     a new sandbox
+ *   ops_list.c       the list of them
+ *   ops_start.c      starts
+ *   ops_expose.c     ports
  *   ops_fork.c       a sandbox from another one
  *   ops_lifecycle.c  options, environment, sleep and wake
  *   ops_events.c     sandboxd as a whole: what happens, how it is
@@ -39,6 +43,9 @@ void request_revoked(void *data);
  * revocation of the same thing is through. */
 void request_settle(void *data);
 
+/* ops_create.c */
+void op_create(service *sv, request *req);
+
 /* 507 below the floor of free disk that is kept for records and logs. */
 int ops_disk_check(service *sv, error **err);
 
@@ -51,6 +58,20 @@ json_t *ops_create_result(bool created, json_t *warnings);
 void ops_create_note(service *sv, request *req, const json_t *asked,
     uint64_t seq);
 void ops_create_done(void *data);
+
+/* ops_list.c */
+void op_list(service *sv, request *req);
+
+/* ops_start.c */
+void op_start(service *sv, request *req);
+
+/* Until when a start is waited for. */
+uint64_t ops_start_deadline(service *sv, sandbox *sb);
+
+/* ops_expose.c */
+void op_expose(service *sv, request *req);
+void op_unexpose(service *sv, request *req);
+void op_ports(service *sv, request *req);
 
 /* ops_fork.c */
 void op_fork(service *sv, request *req);
@@ -72,9 +93,6 @@ void op_metrics(service *sv, request *req);
 void op_domains(service *sv, request *req);
 void op_domain_put(service *sv, request *req);
 void op_domain_delete(service *sv, request *req);
-
-/* Until when a start is waited for. */
-uint64_t ops_start_deadline(service *sv, sandbox *sb);
 
 /* ops_lifecycle.c */
 void op_update(service *sv, request *req);
