@@ -77,8 +77,8 @@ void hosts_apply(registry *r, exposure *ex, const expose_options *o,
 /* The names of an exposure go over to the one that takes its place. */
 void hosts_move(exposure *to, exposure *from);
 
-/* For registry.c and registry_load.c: a host name in its places, and out of
- * the lists that it is in. */
+/* For registry_load.c and registry_expose.c: a host name in its places, and
+ * out of the lists that it is in. */
 exposure *host_add(registry *r, exposure *of, const char *name);
 void host_unlink(registry *r, exposure *host);
 
