@@ -26,7 +26,8 @@
  *   _connect.c   connections to agents
  *   _handshake.c first line, and what comes back behind it
  *   _interrupt.c the end of answers that break off
- *   _headers.c   what is taken out of, and put into, requests and responses
+ *   _headers.c   what is taken out of, and put into, requests
+ *   _headers_out.c  the same of responses
  *   _auth.c      who asks
  *   _keys.c _jwt.c _watch.c _failures.c              its parts
  *   _events.c    the stream of state changes       _events_out.c  its clients'
@@ -500,6 +501,11 @@ char *ngx_http_sandbox_keepalive_conf(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_sandbox_request_headers(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx);
 ngx_int_t ngx_http_sandbox_headers_init(ngx_conf_t *cf);
+
+
+/* _headers_out.c */
+
+void ngx_http_sandbox_headers_out_init(void);
 
 
 /* _auth.c */
