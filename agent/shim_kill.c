@@ -28,6 +28,9 @@ typedef struct {
 } shim_kill;
 
 static shim_kill  shim_kills[SHIM_KILLS_MAX];
+static unsigned   shim_nkills;      /* that are active: the table is large, and
+                                     * no shim but one that ends something has
+                                     * to touch it */
 
 
 static size_t
@@ -167,6 +170,7 @@ shim_kill_start(pid_t pid, int sig, int grace)
 
     k = &shim_kills[i];
     job = shim_job_find(pid);
+    shim_nkills += !k->active;      /* the last place may be taken again */
     k->pid = pid;
     k->number = job != NULL ? job->number : 0;
     k->deadline = shim_now() + grace;
@@ -193,6 +197,7 @@ shim_kill_step(shim_kill *k)
     if (shim_kill_ask(k) == 0) {
         shim_reap();
         k->active = 0;
+        shim_nkills--;
         shim_tell(SHIM_GONE, k->pid, 0, k->killed);
         return;
     }
@@ -207,15 +212,7 @@ shim_kill_step(shim_kill *k)
 int
 shim_kill_active(void)
 {
-    int  i;
-
-    for (i = 0; i < SHIM_KILLS_MAX; i++) {
-        if (shim_kills[i].active) {
-            return 1;
-        }
-    }
-
-    return 0;
+    return shim_nkills != 0;
 }
 
 
@@ -224,7 +221,7 @@ shim_kill_steps(void)
 {
     int  i;
 
-    for (i = 0; i < SHIM_KILLS_MAX; i++) {
+    for (i = 0; i < SHIM_KILLS_MAX && shim_nkills != 0; i++) {
         if (shim_kills[i].active) {
             shim_kill_step(&shim_kills[i]);
         }
