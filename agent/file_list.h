@@ -33,8 +33,9 @@ file_list *file_list_open_fd(int fd, const char *path, bool recursive,
 void file_list_describe(buffer *out, const struct stat *st);
 
 /* Appends entries, separated by commas, until about `enough` bytes are in the
- * buffer, or less where many are hidden.  1: there may be more, 0: that was all, -1 with errno: gone wrong
- * (ENOMEM: more directories than may be pending). */
+ * buffer, or less where many are hidden.  1: there may be more, 0: that was
+ * all, -1 with errno: gone wrong (ENOMEM: more directories than may be
+ * pending). */
 int file_list_more(file_list *l, buffer *out, size_t enough);
 
 size_t file_list_count(const file_list *l);

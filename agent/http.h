@@ -126,9 +126,10 @@ void http_end(http_request *r);
 void http_flush(http_request *r);
 
 /* For bodies that a thread sends by itself (in chunks of its own making if
- * http_is_chunked() says so, else bytes of a known length): on_ready is called, once, when all that was written before has left and the socket takes
- * more; until the answer ends or http_write() is called again, nobody else
- * sends.  http_socket() gives a descriptor of the caller's own (close it), and
+ * http_is_chunked() says so, else bytes of a known length): on_ready is called,
+ * once, when all that was written before has left and the socket takes more;
+ * until the answer ends or http_write() is called again, nobody else sends.
+ * http_socket() gives a descriptor of the caller's own (close it), and
  * http_sent() counts what went that way. */
 void http_when_ready(http_request *r, void (*on_ready)(http_request *r));
 int http_socket(http_request *r);

@@ -656,7 +656,9 @@ http_conn_check(http_conn *c, uint64_t now)
             http_conn_abort(c);
         }
 
-    } else if (x->sse && !x->ended && !x->lent && now - c->last_out >= HTTP_BEAT_MS) {
+    } else if (x->sse && !x->ended && !x->lent
+               && now - c->last_out >= HTTP_BEAT_MS)
+    {
         http_write(&x->pub, ": ping\n\n", 8);
     }
 }

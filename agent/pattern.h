@@ -1,8 +1,9 @@
 /*
  * Patterns that lines of output are looked through with: a part of JavaScript's
  * regular expressions that can be matched in time proportional to the line,
- * whatever the pattern (all its ways are followed side by side).  No look-around
- * and no back-references.  Knows neither sockets nor the loop; fuzzed.
+ * whatever the pattern (all its ways are followed side by side).  No
+ * look-around and no back-references.  Knows neither sockets nor the loop;
+ * fuzzed.
  */
 
 #ifndef AGENT_PATTERN_H

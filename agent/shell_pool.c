@@ -12,8 +12,9 @@
 #define POOL_MAX      8
 #define POOL_FILL_MS  2         /* not while a request is waiting, */
 #define POOL_LOOK_MS  20
-#define POOL_WAIT_MS  5000      /* nor while the first one of a shell that nobody
-                                   was ready for is: both take longer then */
+#define POOL_WAIT_MS  5000      /* nor while the first one of a shell that
+                                   nobody was ready for is: both take longer
+                                   then */
 #define POOL_IDLE_MS  10000     /* without use: one less */
 
 static shell       *pool[POOL_MAX];

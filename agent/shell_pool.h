@@ -1,8 +1,9 @@
 /*
  * Shells that are ready before anybody asks, so that a session costs a line of
  * text instead of the start of a bash.  There are none until the first session
- * is made, but in a virtual machine, where a start takes long; how many are kept follows what is asked for, and after a while
- * without use there are none again: a waiting shell is memory.
+ * is made, but in a virtual machine, where a start takes long; how many are
+ * kept follows what is asked for, and after a while without use there are none
+ * again: a waiting shell is memory.
  */
 
 #ifndef AGENT_SHELL_POOL_H

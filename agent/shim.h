@@ -70,8 +70,8 @@ void shim_leave(shim *s, int empty);
 void shim_quit(shim *s);
 
 /* The agent ends: all of them.  shim_stop() has them (but one that is to be
- * spared) end what is below them, with SIGTERM first if there is a grace period, shim_count() tells how many
- * are left, shim_kill_all() doesn't ask. */
+ * spared) end what is below them, with SIGTERM first if there is a grace
+ * period, shim_count() tells how many are left, shim_kill_all() doesn't ask. */
 void shim_stop(int grace_ms, const shim *spared);
 unsigned shim_count(void);
 void shim_kill_all(void);

@@ -386,10 +386,10 @@ void ngx_http_sandbox_take(ngx_http_sandbox_ctx_t *ctx,
 #define NGX_HTTP_SANDBOX_LINK_ARG  "sandbox_link"
 
 /*
- * Whether a request may see a private exposure of a sandbox: NGX_OK, NGX_DECLINED (to be
- * told the same as of an unknown name), NGX_DONE (it has been answered) or
- * NGX_ERROR.  With NULL for a name that isn't known it takes as long, and
- * never says NGX_OK.
+ * Whether a request may see a private exposure of a sandbox: NGX_OK,
+ * NGX_DECLINED (to be told the same as of an unknown name), NGX_DONE (it has
+ * been answered) or NGX_ERROR.  With NULL for a name that isn't known it takes
+ * as long, and never says NGX_OK.
  */
 ngx_int_t ngx_http_sandbox_private(ngx_http_request_t *r,
     ngx_http_sandbox_exposure_t *exposure, ngx_str_t *id);

@@ -193,7 +193,7 @@ ngx_http_sandbox_audit_handler(ngx_http_request_t *r)
     audit = cln->data;
     status = r->err_status ? r->err_status : r->headers_out.status;
 
-    /* whoever is refused, and whatever makes a sandbox, is always of interest */
+    /* who is refused, and whatever makes a sandbox, is always of interest */
 
     if (!(audit->scope & sscf->audit->scopes) && !audit->created
         && status != NGX_HTTP_UNAUTHORIZED && status != NGX_HTTP_FORBIDDEN

@@ -556,7 +556,7 @@ ngx_http_sandbox_interrupt_websocket(ngx_http_request_t *r,
 }
 
 
-/* To visitors it is a gateway's matter: their request conflicts with nothing. */
+/* To visitors it is the gateway's: their request conflicts with nothing. */
 
 void
 ngx_http_sandbox_interrupt_error(ngx_http_sandbox_ctx_t *ctx,

@@ -396,7 +396,7 @@ ngx_http_sandbox_keepalive_fit(ngx_http_request_t *r, ngx_connection_t *c,
 
 #endif
 
-    /* the agent's first line has to be off it, and nothing of ours in its way */
+    /* the agent's first line has to be off it, and nothing of ours on it */
 
     if (c->recv == ngx_http_sandbox_recv || c->pool == NULL) {
         return 0;

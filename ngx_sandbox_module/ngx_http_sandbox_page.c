@@ -189,8 +189,9 @@ ngx_int_t
 ngx_http_sandbox_page_make(ngx_http_request_t *r,
     const ngx_http_sandbox_error_t *err, ngx_str_t *text)
 {
-    u_char                    *p, retry[sizeof("<meta http-equiv=\"refresh\" "
-                                               "content=\"\">") + NGX_INT_T_LEN];
+    u_char                    *p;
+    u_char                     retry[sizeof("<meta http-equiv=\"refresh\" "
+                                            "content=\"\">") + NGX_INT_T_LEN];
     size_t                     size;
     ngx_str_t                  again, message, code;
     ngx_uint_t                 after;

@@ -513,7 +513,10 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
     if (p->keepalive) {
         ngx_http_sandbox_keepalive_free(p->keepalive, pc, p, state);
 
-        /* what was left is at its end: newer nginx keeps it without being told */
+        /*
+         * What was left is at its end: newer nginx keeps it without being
+         * told.
+         */
 
         p->request->upstream->keepalive = 0;
     }

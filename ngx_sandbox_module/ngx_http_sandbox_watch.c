@@ -285,7 +285,7 @@ ngx_http_sandbox_watch_one(ngx_http_sandbox_watch_t *w, ngx_log_t *log)
         return;
     }
 
-    /* another look at what has only just been read changes nothing, as a rule */
+    /* another look at what was read only just changes nothing, as a rule */
 
     racy = !ngx_http_sandbox_watch_changed(w, &st);
 

@@ -65,7 +65,9 @@ sandbox_address_vsock(sandbox_address *dst, long long cid, long long port)
 
     memset(dst, 0, sizeof(*dst));
 
-    if ((cid < 3 && cid != 1) || cid > 0xfffffffeLL || port < 1 || port > 0xfffffffeLL) {
+    if ((cid < 3 && cid != 1) || cid > 0xfffffffeLL
+        || port < 1 || port > 0xfffffffeLL)
+    {
         return -1;
     }
 

@@ -32,7 +32,8 @@ typedef struct {
 /* _table.c; the last one has no pattern. */
 extern const sandbox_route_entry  sandbox_routes[];
 
-/* _path.c: the path that the agent is asked for; -1: route says what is wrong. */
+/* _path.c: the path that the agent is asked for; -1: route says what is
+ * wrong. */
 int sandbox_route_agent_path(sandbox_route *route,
     const sandbox_route_entry *e, const sandbox_route_match *m);
 

@@ -92,8 +92,8 @@ struct net {
 };
 
 
-/* Nobody else has this namespace's sandboxes, as long as it is open; it forwards
- * what isn't its own. */
+/* Nobody else has this namespace's sandboxes, as long as it is open; it
+ * forwards what isn't its own. */
 int net_host_lock(error **err);
 int net_host_forwards(error **err);
 
