@@ -18,6 +18,10 @@ static ngx_http_sandbox_pace_t *ngx_http_sandbox_pace(ngx_http_request_t *r,
     ngx_connection_t *c);
 static ngx_uint_t ngx_http_sandbox_pace_holds(ngx_http_sandbox_pace_t *pace,
     ngx_event_t *ev, size_t bytes);
+static ngx_http_sandbox_pace_t *ngx_http_sandbox_pace_ready(
+    ngx_connection_t *c, ngx_uint_t in);
+static ssize_t ngx_http_sandbox_pace_count(ngx_http_sandbox_pace_t *pace,
+    ngx_event_t *ev, ssize_t n);
 static ssize_t ngx_http_sandbox_paced_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ssize_t ngx_http_sandbox_paced_recv_chain(ngx_connection_t *c,
@@ -26,8 +30,7 @@ static ssize_t ngx_http_sandbox_paced_send(ngx_connection_t *c, u_char *buf,
     size_t size);
 static ngx_chain_t *ngx_http_sandbox_paced_send_chain(ngx_connection_t *c,
     ngx_chain_t *in, off_t limit);
-static void ngx_http_sandbox_pace_read_handler(ngx_event_t *ev);
-static void ngx_http_sandbox_pace_write_handler(ngx_event_t *ev);
+static void ngx_http_sandbox_pace_handler(ngx_event_t *ev);
 
 
 /* NULL where the bytes of a request have no limit. */
@@ -59,11 +62,11 @@ ngx_http_sandbox_pace(ngx_http_request_t *r, ngx_connection_t *c)
 
         pace->held = held;
 
-        pace->read.handler = ngx_http_sandbox_pace_read_handler;
+        pace->read.handler = ngx_http_sandbox_pace_handler;
         pace->read.data = pace;
         pace->read.log = r->connection->log;
 
-        pace->write.handler = ngx_http_sandbox_pace_write_handler;
+        pace->write.handler = ngx_http_sandbox_pace_handler;
         pace->write.data = pace;
         pace->write.log = r->connection->log;
 
@@ -190,39 +193,54 @@ ngx_http_sandbox_pace_holds(ngx_http_sandbox_pace_t *pace, ngx_event_t *ev,
 }
 
 
-static ngx_inline ngx_http_sandbox_pace_t *
-ngx_http_sandbox_pace_of(ngx_connection_t *c)
+/* NULL: what is to be read, or sent, has to wait. */
+
+static ngx_http_sandbox_pace_t *
+ngx_http_sandbox_pace_ready(ngx_connection_t *c, ngx_uint_t in)
 {
     ngx_http_sandbox_ctx_t   *ctx;
     ngx_http_sandbox_held_t  *held;
+    ngx_http_sandbox_pace_t  *pace;
 
     ctx = ngx_http_sandbox_ctx((ngx_http_request_t *) c->data);
     held = ctx->grant;
+    pace = held->pace;
 
-    return held->pace;
+    if (ngx_http_sandbox_pace_holds(pace, in ? &pace->write : &pace->read, 0))
+    {
+        return NULL;
+    }
+
+    if (!in) {
+        ngx_http_sandbox_unasked(c);
+    }
+
+    return pace;
+}
+
+
+static ssize_t
+ngx_http_sandbox_pace_count(ngx_http_sandbox_pace_t *pace, ngx_event_t *ev,
+    ssize_t n)
+{
+    if (n > 0) {
+        (void) ngx_http_sandbox_pace_holds(pace, ev, n);
+    }
+
+    return n;
 }
 
 
 static ssize_t
 ngx_http_sandbox_paced_recv(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    ssize_t                   n;
     ngx_http_sandbox_pace_t  *pace;
 
-    pace = ngx_http_sandbox_pace_of(c);
+    pace = ngx_http_sandbox_pace_ready(c, 0);
 
-    if (ngx_http_sandbox_pace_holds(pace, &pace->read, 0)) {
-        return NGX_AGAIN;
-    }
-
-    ngx_http_sandbox_unasked(c);
-    n = ngx_recv(c, buf, size);
-
-    if (n > 0) {
-        (void) ngx_http_sandbox_pace_holds(pace, &pace->read, n);
-    }
-
-    return n;
+    return pace ? ngx_http_sandbox_pace_count(pace, &pace->read,
+                                              ngx_recv(c, buf, size))
+                : NGX_AGAIN;
 }
 
 
@@ -230,45 +248,26 @@ static ssize_t
 ngx_http_sandbox_paced_recv_chain(ngx_connection_t *c, ngx_chain_t *in,
     off_t limit)
 {
-    ssize_t                   n;
     ngx_http_sandbox_pace_t  *pace;
 
-    pace = ngx_http_sandbox_pace_of(c);
+    pace = ngx_http_sandbox_pace_ready(c, 0);
 
-    if (ngx_http_sandbox_pace_holds(pace, &pace->read, 0)) {
-        return NGX_AGAIN;
-    }
-
-    ngx_http_sandbox_unasked(c);
-    n = ngx_recv_chain(c, in, limit);
-
-    if (n > 0) {
-        (void) ngx_http_sandbox_pace_holds(pace, &pace->read, n);
-    }
-
-    return n;
+    return pace ? ngx_http_sandbox_pace_count(pace, &pace->read,
+                                              ngx_recv_chain(c, in, limit))
+                : NGX_AGAIN;
 }
 
 
 static ssize_t
 ngx_http_sandbox_paced_send(ngx_connection_t *c, u_char *buf, size_t size)
 {
-    ssize_t                   n;
     ngx_http_sandbox_pace_t  *pace;
 
-    pace = ngx_http_sandbox_pace_of(c);
+    pace = ngx_http_sandbox_pace_ready(c, 1);
 
-    if (ngx_http_sandbox_pace_holds(pace, &pace->write, 0)) {
-        return NGX_AGAIN;
-    }
-
-    n = ngx_send(c, buf, size);
-
-    if (n > 0) {
-        (void) ngx_http_sandbox_pace_holds(pace, &pace->write, n);
-    }
-
-    return n;
+    return pace ? ngx_http_sandbox_pace_count(pace, &pace->write,
+                                              ngx_send(c, buf, size))
+                : NGX_AGAIN;
 }
 
 
@@ -280,28 +279,26 @@ ngx_http_sandbox_paced_send_chain(ngx_connection_t *c, ngx_chain_t *in,
     ngx_chain_t              *cl;
     ngx_http_sandbox_pace_t  *pace;
 
-    pace = ngx_http_sandbox_pace_of(c);
+    pace = ngx_http_sandbox_pace_ready(c, 1);
 
-    if (ngx_http_sandbox_pace_holds(pace, &pace->write, 0)) {
+    if (pace == NULL) {
         return in;
     }
 
     sent = c->sent;
-
     cl = ngx_send_chain(c, in, limit);
 
-    if (c->sent > sent) {
-        (void) ngx_http_sandbox_pace_holds(pace, &pace->write,
-                                           (size_t) (c->sent - sent));
-    }
+    (void) ngx_http_sandbox_pace_count(pace, &pace->write,
+                                       (ssize_t) (c->sent - sent));
 
     return cl;
 }
 
 
 static void
-ngx_http_sandbox_pace_read_handler(ngx_event_t *ev)
+ngx_http_sandbox_pace_handler(ngx_event_t *ev)
 {
+    ngx_event_t              *of;
     ngx_connection_t         *c;
     ngx_http_sandbox_pace_t  *pace;
 
@@ -311,23 +308,7 @@ ngx_http_sandbox_pace_read_handler(ngx_event_t *ev)
     ev->timedout = 0;
 
     if (c) {
-        c->read->handler(c->read);
-    }
-}
-
-
-static void
-ngx_http_sandbox_pace_write_handler(ngx_event_t *ev)
-{
-    ngx_connection_t         *c;
-    ngx_http_sandbox_pace_t  *pace;
-
-    pace = ev->data;
-    c = pace->connection;
-
-    ev->timedout = 0;
-
-    if (c) {
-        c->write->handler(c->write);
+        of = ev == &pace->write ? c->write : c->read;
+        of->handler(of);
     }
 }
