@@ -67,12 +67,7 @@ bridge_exec_run(const bridge_exec_params *p, const char *cwd, int foreground)
     of->env = p->env == NULL ? NULL : json_deep_copy(p->env);
 
     if (p->input != NULL) {
-        of->input = malloc(p->input_len + 1);
-        if (of->input == NULL) {
-            abort();
-        }
-        memcpy(of->input, p->input, p->input_len);
-        of->input_len = p->input_len;
+        run_set_input(of, p->input, p->input_len);
     }
 
     return of;

@@ -134,12 +134,7 @@ exec_run(const exec_params *p, int foreground)
         }
 
     } else if (p->input != NULL) {
-        of->input = malloc(p->input_len + 1);
-        if (of->input == NULL) {
-            abort();
-        }
-        memcpy(of->input, p->input, p->input_len);
-        of->input_len = p->input_len;
+        run_set_input(of, p->input, p->input_len);
     }
 
     return of;

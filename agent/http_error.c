@@ -115,6 +115,21 @@ http_text(const char *p)
 }
 
 
+/* Without a body, for want of memory or of text, nothing can be said. */
+
+static void
+http_error_answer(http_request *r, error *err, json_t *body)
+{
+    if (body == NULL) {
+        http_abort(r);
+    } else {
+        http_send_json(r, err->status, body);
+    }
+
+    error_free(err);
+}
+
+
 /* with_field: the bridge of the SDK has no such members; our additions do. */
 
 static void
@@ -140,13 +155,7 @@ bridge_error_send(http_request *r, error *err, int with_field)
         json_object_set_new(body, "limit", json_integer(err->limit));
     }
 
-    if (body == NULL) {
-        http_abort(r);
-    } else {
-        http_send_json(r, err->status, body);
-    }
-
-    error_free(err);
+    http_error_answer(r, err, body);
 }
 
 
@@ -218,13 +227,7 @@ api_error_context(http_request *r, error *err, json_t *context)
 
     http_error_retry(r, err);
 
-    if (body == NULL) {
-        http_abort(r);
-    } else {
-        http_send_json(r, err->status, body);
-    }
-
-    error_free(err);
+    http_error_answer(r, err, body);
 }
 
 

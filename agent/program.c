@@ -69,12 +69,7 @@ program_start(const program_spec *spec, program_done done, void *data,
     of->timeout_ms = spec->timeout_ms;
 
     if (spec->input != NULL) {
-        of->input = malloc(spec->input_len + 1);
-        if (of->input == NULL) {
-            abort();
-        }
-        memcpy(of->input, spec->input, spec->input_len);
-        of->input_len = spec->input_len;
+        run_set_input(of, spec->input, spec->input_len);
     }
 
     p->of = of;

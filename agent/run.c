@@ -58,6 +58,19 @@ run_new(const char *command, size_t len)
 
 
 void
+run_set_input(run *r, const char *p, size_t len)
+{
+    r->input = malloc(len + 1);
+    if (r->input == NULL) {
+        abort();
+    }
+
+    memcpy(r->input, p, len);
+    r->input_len = len;
+}
+
+
+void
 run_hold(run *r)
 {
     r->refs++;

@@ -96,6 +96,7 @@ struct run {
 };
 
 run *run_new(const char *command, size_t len);
+void run_set_input(run *r, const char *p, size_t len);      /* a copy of it */
 void run_hold(run *r);
 void run_release(run *r);
 

@@ -7,6 +7,7 @@
 #include "common/json_get.h"
 #include "sandboxd/idempotency.h"
 #include "sandboxd/op.h"
+#include "sandboxd/options.h"
 
 #define LABEL_TEXT_MAX   253
 #define CURSOR_MAX        20
@@ -369,20 +370,9 @@ parse_expose(op *dst, json_t *frame, error **err)
 static int
 parse_unexpose(op *dst, json_t *frame, error **err)
 {
-    json_t  *port;
-
-    port = json_object_get(frame, "port");
-
-    if (!json_is_integer(port)) {
-        return error_set_field(err, 400, "invalid_port", "port", PORT_MAX,
-                               "port is required and must be an integer");
-    }
-
-    if (port_check(json_integer_value(port), err) < 0) {
+    if (options_port(&dst->port, frame, err) < 0) {
         return -1;
     }
-
-    dst->port = (unsigned) json_integer_value(port);
 
     return parse_sandbox(dst, frame, err);
 }

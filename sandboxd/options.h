@@ -180,4 +180,7 @@ typedef struct {
 int expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     error **err);
 
+/* The member "port", which has to be there. */
+int options_port(unsigned *port, json_t *in, error **err);
+
 #endif

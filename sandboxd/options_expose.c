@@ -161,11 +161,32 @@ expose_hostnames(expose_options *dst, json_t *in, error **err)
 
 
 int
+options_port(unsigned *port, json_t *in, error **err)
+{
+    json_t  *value;
+
+    value = json_object_get(in, "port");
+
+    if (!json_is_integer(value)) {
+        return error_set_field(err, 400, "invalid_port", "port", PORT_MAX,
+                               "port is required and must be an integer");
+    }
+
+    if (port_check(json_integer_value(value), err) < 0) {
+        return -1;
+    }
+
+    *port = (unsigned) json_integer_value(value);
+
+    return 0;
+}
+
+
+int
 expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
     error **err)
 {
     int          got;
-    json_t      *port;
     const char  *text;
 
     memset(dst, 0, sizeof(*dst));
@@ -177,17 +198,9 @@ expose_options_parse(expose_options *dst, json_t *in, json_t *warnings,
 
     options_unknown(in, known_expose, "", warnings);
 
-    port = json_object_get(in, "port");
-    if (!json_is_integer(port)) {
-        return error_set_field(err, 400, "invalid_port", "port", PORT_MAX,
-                               "port is required and must be an integer");
-    }
-
-    if (port_check(json_integer_value(port), err) < 0) {
+    if (options_port(&dst->port, in, err) < 0) {
         return -1;
     }
-
-    dst->port = (unsigned) json_integer_value(port);
 
     got = json_get_string(in, "name", EXPOSURE_NAME_MAX, &text, err);
     if (got < 0) {
