@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "agent/http.h"
 #include "agent/process.h"
+#include "common/clock.h"
 
 static process   process_list = { .next = &process_list,
                                   .prev = &process_list };
@@ -137,7 +137,6 @@ process_make_id(char *out, size_t size)
     size_t             i;
     unsigned char      random[6];
     char               text[7];
-    struct timespec    ts;
     static const char  digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 
     if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
@@ -149,9 +148,8 @@ process_make_id(char *out, size_t size)
     }
     text[6] = '\0';
 
-    clock_gettime(CLOCK_REALTIME, &ts);
-    snprintf(out, size, "proc_%lld_%s", (long long) ts.tv_sec * 1000
-             + ts.tv_nsec / 1000000, text);
+    snprintf(out, size, "proc_%llu_%s",
+             (unsigned long long) clock_ms(CLOCK_REALTIME), text);
 }
 
 

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "agent/agent.h"
 #include "agent/env.h"
 #include "agent/exec.h"
+#include "common/clock.h"
 
 /* A deletion that waits until all of the session is dead. */
 typedef struct {
@@ -20,16 +20,14 @@ typedef struct {
 static void
 session_make_id(char *out, size_t size)
 {
-    uint64_t         random;
-    struct timespec  ts;
+    uint64_t  random;
 
     if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
         abort();
     }
 
-    clock_gettime(CLOCK_REALTIME, &ts);
-    snprintf(out, size, "session_%lld_%012llx", (long long) ts.tv_sec * 1000
-             + ts.tv_nsec / 1000000,
+    snprintf(out, size, "session_%llu_%012llx",
+             (unsigned long long) clock_ms(CLOCK_REALTIME),
              (unsigned long long) (random & 0xffffffffffffULL));
 }
 

@@ -16,11 +16,11 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/shim_internal.h"
 #include "agent/shim_main.h"
+#include "common/clock.h"
 
 #define SHIM_OOM        100
 #define SHIM_STEP_MS    5           /* how often a dying tree is looked at */
@@ -31,11 +31,7 @@ shim_state  shim_self;
 int64_t
 shim_now(void)
 {
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t) clock_ms(CLOCK_MONOTONIC);
 }
 
 

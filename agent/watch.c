@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "agent/watch_internal.h"
 #include "agent/watch_notify.h"
+#include "common/clock.h"
 
 watch_list  watches = TAILQ_HEAD_INITIALIZER(watches);
 
@@ -268,7 +269,7 @@ watch_make(watch_request *q, error **err)
         abort();
     }
 
-    now = watch_clock();
+    now = clock_ms(CLOCK_REALTIME);
 
     if (watch_serial == 0) {
         watch_first_id = now;

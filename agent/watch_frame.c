@@ -6,6 +6,7 @@
 
 #include "agent/watch_internal.h"
 #include "common/base64.h"
+#include "common/clock.h"
 #include "common/json_text.h"
 #include "common/utf8.h"
 
@@ -20,17 +21,6 @@ static const struct {
     { WATCH_MOVE_TO, "move_to" },
     { WATCH_ATTRIB, "attrib" }
 };
-
-
-uint64_t
-watch_clock(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
-}
 
 
 void
@@ -104,5 +94,5 @@ void
 watch_put_lost(buffer *b)
 {
     buffer_puts(b, "data: {\"type\":\"resync\",\"reason\":\"overflow\"");
-    watch_put_time(b, watch_clock());
+    watch_put_time(b, clock_ms(CLOCK_REALTIME));
 }

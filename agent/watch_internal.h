@@ -61,8 +61,6 @@ typedef TAILQ_HEAD(, watch)  watch_list;
 
 extern watch_list  watches;
 
-uint64_t watch_clock(void);         /* ms since 1970 */
-
 /* Frames. */
 void watch_put_text(buffer *b, const char *p, size_t n);
 void watch_put_event(buffer *b, const watch *w, const watch_event *e);

@@ -6,6 +6,7 @@
 #include "agent/agent.h"
 #include "agent/watch_internal.h"
 #include "agent/watch_notify.h"
+#include "common/clock.h"
 
 #define WATCH_PENDING_MAX    1000           /* events: told early from here */
 #define WATCH_PENDING_BYTES  (32 * 1024)    /* of their paths */
@@ -166,7 +167,7 @@ watch_tell_event(watch_tree *t, unsigned type, const char *path, bool is_dir)
     if (e != NULL) {
         TAILQ_REMOVE(&w->events, e, link);
         TAILQ_INSERT_TAIL(&w->events, e, link);
-        e->time = watch_clock();
+        e->time = clock_ms(CLOCK_REALTIME);
         return;
     }
 
@@ -190,7 +191,7 @@ watch_tell_event(watch_tree *t, unsigned type, const char *path, bool is_dir)
     e->next = NULL;
     e->type = type;
     e->is_dir = is_dir;
-    e->time = watch_clock();
+    e->time = clock_ms(CLOCK_REALTIME);
     e->len = len;
     memcpy(e->path, path, len + 1);
     *at = e;

@@ -11,27 +11,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "agent/watch_scan.h"
+#include "common/clock.h"
 
 #define SCAN_OPEN_MAX  4000     /* of a path that is opened in one go */
 
 #ifndef MQUEUE_MAGIC
 #define MQUEUE_MAGIC  0x19800202
 #endif
-
-
-static uint64_t
-scan_now(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
-}
 
 
 /* What the kernel makes up as one looks at it: no place to search for
@@ -217,7 +206,7 @@ scan_names(watch_scan *s, watch_scan_item *it, uint64_t end)
     struct dirent  *e;
 
     for (i = 1; s->names.len < WATCH_SCAN_NAMES; i++) {
-        if (i % 256 == 0 && scan_now() >= end) {
+        if (i % 256 == 0 && clock_ms(CLOCK_MONOTONIC) >= end) {
             return;
         }
 
@@ -252,7 +241,7 @@ watch_scan_run(watch_scan *s)
     uint64_t          end;
     watch_scan_item  *it;
 
-    end = scan_now() + WATCH_SCAN_MS;
+    end = clock_ms(CLOCK_MONOTONIC) + WATCH_SCAN_MS;
 
     for (i = 0; i < s->drop_count; i++) {
         (void) inotify_rm_watch(s->fd, s->drop[i]);
@@ -263,7 +252,9 @@ watch_scan_run(watch_scan *s)
         it->names_at = s->names.len;
         it->wd = -1;
 
-        if (i > 0 && (s->names.len >= WATCH_SCAN_NAMES || scan_now() >= end)) {
+        if (i > 0 && (s->names.len >= WATCH_SCAN_NAMES
+                      || clock_ms(CLOCK_MONOTONIC) >= end))
+        {
             return;
         }
 

@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "sandboxd/domain.h"
 #include "sandboxd/record.h"
 #include "sandboxd/registry.h"
@@ -30,11 +30,7 @@ struct waiter {
 int64_t
 wall_ms(void)
 {
-    struct timespec  now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-
-    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t) clock_ms(CLOCK_REALTIME);
 }
 
 

@@ -4,37 +4,27 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "sandboxd/oci_size.h"
 #include "sandboxd/oci_tree.h"
 
 typedef struct {
     uint64_t  bytes;
     unsigned  entries;
-    int64_t   until;
+    uint64_t  until;
     bool      over;
     bool      partial;
 } size_walk;
-
-
-static int64_t
-now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 
 static bool
 walk_over(size_walk *walk)
 {
     if (walk->entries >= OCI_SIZE_ENTRIES
-        || (walk->entries % 256 == 255 && now_ms() > walk->until))
+        || (walk->entries % 256 == 255
+            && clock_ms(CLOCK_MONOTONIC) > walk->until))
     {
         walk->over = true;
         walk->partial = true;
@@ -100,7 +90,7 @@ oci_tree_size(int dir, bool *partial)
     size_walk  walk;
 
     memset(&walk, 0, sizeof(walk));
-    walk.until = now_ms() + OCI_SIZE_MS;
+    walk.until = clock_ms(CLOCK_MONOTONIC) + OCI_SIZE_MS;
 
     fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

@@ -9,21 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "sandboxd/program.h"
-
-
-static uint64_t
-now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
-}
 
 
 static pid_t
@@ -60,7 +49,7 @@ program_hear(int fd, char out[PROGRAM_TEXT], uint64_t end)
     uint64_t       now;
     struct pollfd  p = { fd, POLLIN, 0 };
 
-    for (len = 0; (now = now_ms()) < end; ) {
+    for (len = 0; (now = clock_ms(CLOCK_MONOTONIC)) < end; ) {
         if (poll(&p, 1, (int) (end - now)) <= 0) {
             continue;
         }
@@ -103,7 +92,7 @@ program_say(const char *path, const char *argument, char out[PROGRAM_TEXT],
     rc = -1;
 
     if (pid != -1) {
-        rc = program_hear(fds[0], out, now_ms() + timeout_ms);
+        rc = program_hear(fds[0], out, clock_ms(CLOCK_MONOTONIC) + timeout_ms);
 
         /* Its end of the pipe may be closed, and the program live on. */
         (void) kill(pid, SIGKILL);

@@ -12,25 +12,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "sandboxd/qemu.h"
 
 #define PROBE_MS  5000
 #define SAID      "sandbox-agent: "
-
-
-static uint64_t
-now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
-}
 
 
 static pid_t
@@ -82,9 +71,11 @@ probe_hear(int console)
     uint64_t       end, now;
     struct pollfd  p;
 
-    end = now_ms() + PROBE_MS;
+    end = clock_ms(CLOCK_MONOTONIC) + PROBE_MS;
 
-    for (len = 0; (now = now_ms()) < end && len < sizeof(text) - 1; ) {
+    for (len = 0;
+         (now = clock_ms(CLOCK_MONOTONIC)) < end && len < sizeof(text) - 1; )
+    {
         p.fd = console;
         p.events = POLLIN;
 
