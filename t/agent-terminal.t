@@ -372,7 +372,8 @@ http_send($busy, "GET /ws/pty?sessionId=busy HTTP/1.1\r\nHost: x\r\n"
     ok(utf8::decode($text), 'whole characters');
     $_->close for $one, $late;
 
-    # At the same moment.
+    # At the same moment: it is made for whichever is read first.
+    my $crowd;
     prepare('crowd');
     prepare('default');
     my @pids;
@@ -388,7 +389,9 @@ http_send($busy, "GET /ws/pty?sessionId=busy HTTP/1.1\r\nHost: x\r\n"
         my $r = answer_of($s);
         is($r->{status}, 101, 'one of five at once');
         my $w = bless { s => $s, in => $r->{rest} // '' }, 'WebSocket';
-        is(types($w, 'stty size'), "24 71\n", '... at the same terminal');
+        my $size = types($w, 'stty size');
+        $crowd //= $size =~ /^24 7[1-5]$/ ? $size : 'a size that one asked for';
+        is($size, $crowd, '... at the same terminal');
         close $s;
     }
 
@@ -401,7 +404,7 @@ http_send($busy, "GET /ws/pty?sessionId=busy HTTP/1.1\r\nHost: x\r\n"
     ok(until_like($same, qr/same\r\n/), 'the bridge without a session');
     $_->close for $w, $same;
     $w = attach('/bridge/pty', headers => [['Session-Id', 'crowd']]);
-    is(types($w, 'stty size'), "24 71\n", 'Session-Id names one as well');
+    is(types($w, 'stty size'), $crowd, 'Session-Id names one as well');
     $w->close;
 }
 
