@@ -664,16 +664,22 @@ ngx_int_t ngx_http_sandbox_send_failure(ngx_http_request_t *r,
 ngx_int_t ngx_http_sandbox_error_init(ngx_conf_t *cf);
 
 
-/* _headers.c: each of a name in lower case, after the last one; `at` is zero
- * at first.  The second one gives the value of the first of them.  Or NULL. */
+/* _headers.c: the one after the last one, of any list; each of a name in lower
+ * case; and, in _headers_out.c, each of the response's that is to be sent.
+ * `at` is zero at first.  Or the value of the first of a name.  NULL: there is
+ * none. */
 
 typedef struct {
     ngx_list_part_t              *part;
     ngx_uint_t                    i;
 } ngx_http_sandbox_header_t;
 
+ngx_table_elt_t *ngx_http_sandbox_list_header(ngx_list_t *headers,
+    ngx_http_sandbox_header_t *at);
 ngx_table_elt_t *ngx_http_sandbox_each_header(ngx_http_request_t *r,
     ngx_http_sandbox_header_t *at, const char *name, size_t len);
+ngx_table_elt_t *ngx_http_sandbox_each_out(ngx_http_request_t *r,
+    ngx_http_sandbox_header_t *at);
 ngx_str_t *ngx_http_sandbox_request_header(ngx_http_request_t *r,
     const char *name, size_t len);
 

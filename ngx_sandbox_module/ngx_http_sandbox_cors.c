@@ -242,31 +242,18 @@ ngx_http_sandbox_cors_preflight(ngx_http_request_t *r,
 static void
 ngx_http_sandbox_cors_clear(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
     static u_char  prefix[] = "access-control-";
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash && h[i].key.len > sizeof(prefix) - 1
-            && ngx_strncasecmp(h[i].key.data, prefix, sizeof(prefix) - 1) == 0)
+    while ((h = ngx_http_sandbox_each_out(r, &at)) != NULL) {
+        if (h->key.len > sizeof(prefix) - 1
+            && ngx_strncasecmp(h->key.data, prefix, sizeof(prefix) - 1) == 0)
         {
-            h[i].hash = 0;
+            h->hash = 0;
         }
     }
 }

@@ -172,33 +172,38 @@ stripped:
 
 
 ngx_table_elt_t *
+ngx_http_sandbox_list_header(ngx_list_t *headers,
+    ngx_http_sandbox_header_t *at)
+{
+    if (at->part == NULL) {
+        at->part = &headers->part;
+    }
+
+    while (at->i >= at->part->nelts) {
+        if (at->part->next == NULL) {
+            return NULL;
+        }
+
+        at->part = at->part->next;
+        at->i = 0;
+    }
+
+    return (ngx_table_elt_t *) at->part->elts + at->i++;
+}
+
+
+ngx_table_elt_t *
 ngx_http_sandbox_each_header(ngx_http_request_t *r,
     ngx_http_sandbox_header_t *at, const char *name, size_t len)
 {
     ngx_table_elt_t  *h;
 
-    if (at->part == NULL) {
-        at->part = &r->headers_in.headers.part;
-    }
+    do {
+        h = ngx_http_sandbox_list_header(&r->headers_in.headers, at);
+    } while (h && (h->key.len != len
+                   || ngx_memcmp(h->lowcase_key, name, len) != 0));
 
-    for ( ;; ) {
-
-        while (at->i >= at->part->nelts) {
-            if (at->part->next == NULL) {
-                return NULL;
-            }
-
-            at->part = at->part->next;
-            at->i = 0;
-        }
-
-        h = at->part->elts;
-        h += at->i++;
-
-        if (h->key.len == len && ngx_memcmp(h->lowcase_key, name, len) == 0) {
-            return h;
-        }
-    }
+    return h;
 }
 
 

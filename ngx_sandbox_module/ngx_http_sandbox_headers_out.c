@@ -40,11 +40,11 @@ static ngx_http_output_header_filter_pt  ngx_http_next_header_filter;
 static ngx_int_t
 ngx_http_sandbox_header_filter(ngx_http_request_t *r)
 {
-    ngx_str_t                value;
-    ngx_uint_t               i, cached;
-    ngx_list_part_t         *part;
-    ngx_table_elt_t         *h;
-    ngx_http_sandbox_ctx_t  *ctx;
+    ngx_str_t                   value;
+    ngx_uint_t                  cached;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_ctx_t     *ctx;
+    ngx_http_sandbox_header_t   at;
 
     cached = 0;
     ctx = ngx_http_sandbox_ctx(r);
@@ -61,27 +61,11 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
         return ngx_http_next_header_filter(r);
     }
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash == 0) {
-            continue;
-        }
-
-        if (ngx_http_sandbox_drop(r, ctx, &h[i])) {
-            h[i].hash = 0;
+    while ((h = ngx_http_sandbox_each_out(r, &at)) != NULL) {
+        if (ngx_http_sandbox_drop(r, ctx, h)) {
+            h->hash = 0;
             continue;
         }
 
@@ -89,24 +73,24 @@ ngx_http_sandbox_header_filter(ngx_http_request_t *r)
             continue;
         }
 
-        if (ctx->proxied && ngx_http_sandbox_out(&h[i], "Set-Cookie")
-            && ngx_http_sandbox_map_cookie(r, ctx, &h[i]) != NGX_OK)
+        if (ctx->proxied && ngx_http_sandbox_out(h, "Set-Cookie")
+            && ngx_http_sandbox_map_cookie(r, ctx, h) != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        if (ctx->private && ngx_http_sandbox_out(&h[i], "Cache-Control")) {
+        if (ctx->private && ngx_http_sandbox_out(h, "Cache-Control")) {
             cached = 1;
 
-            if (ngx_http_sandbox_keep_private(r, &h[i].value) != NGX_OK) {
+            if (ngx_http_sandbox_keep_private(r, &h->value) != NGX_OK) {
                 return NGX_ERROR;
             }
         }
 
         /* headers_out.location is not set for one that begins with a slash */
 
-        if (ngx_http_sandbox_out(&h[i], "Location")
-            && ngx_http_sandbox_map_location(r, ctx, &h[i]) != NGX_OK)
+        if (ngx_http_sandbox_out(h, "Location")
+            && ngx_http_sandbox_map_location(r, ctx, h) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -150,31 +134,17 @@ static ngx_int_t
 ngx_http_sandbox_ticket_answer(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t            *h;
+    ngx_http_sandbox_header_t   at;
 
     if (r->headers_out.status != NGX_HTTP_SWITCHING_PROTOCOLS) {
         return NGX_OK;
     }
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
+    ngx_memzero(&at, sizeof(ngx_http_sandbox_header_t));
 
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash && ngx_http_sandbox_out(&h[i], "Sec-WebSocket-Protocol"))
-        {
+    while ((h = ngx_http_sandbox_each_out(r, &at)) != NULL) {
+        if (ngx_http_sandbox_out(h, "Sec-WebSocket-Protocol")) {
             return NGX_OK;
         }
     }
@@ -317,6 +287,20 @@ ngx_http_sandbox_map_location(ngx_http_request_t *r,
     value->len = p - data;
 
     return NGX_OK;
+}
+
+
+ngx_table_elt_t *
+ngx_http_sandbox_each_out(ngx_http_request_t *r,
+    ngx_http_sandbox_header_t *at)
+{
+    ngx_table_elt_t  *h;
+
+    do {
+        h = ngx_http_sandbox_list_header(&r->headers_out.headers, at);
+    } while (h && h->hash == 0);
+
+    return h;
 }
 
 
