@@ -129,8 +129,8 @@ archive_modules(archive *a, const char *dir, const char *to)
 }
 
 
-/* What not every machine needs.  A kernel's directory that was made before there
- * was one has none. */
+/* What not every machine needs.  A kernel's directory that was made before
+ * there was one has none. */
 static int
 archive_some(archive *a, const char *modules, const char *of)
 {

@@ -215,8 +215,9 @@ start_succeeded(lifecycle *lc, sandbox *sb, const driver_handle *handle)
     log_info("%s: running, slot %08x, epoch %u, pid %d", sb->id, sb->slot,
              sb->now.epoch, (int) handle->pid);
 
-    registry_set_state(lc->r, sb, STATE_RUNNING, handle->forgot ? "it has booted: "
-                       "the memory that was kept couldn't be used" : "");
+    registry_set_state(lc->r, sb, STATE_RUNNING,
+                       handle->forgot ? "it has booted: the memory that was "
+                       "kept couldn't be used" : "");
     waiters_succeed(lc, sb, &sb->run.waiters);
     lifecycle_used(lc, sb);
 
