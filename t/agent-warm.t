@@ -315,10 +315,12 @@ for my $signal ('KILL', 'TIME') {
         'it is there');
     is($i->request(PUT => '/internal/restore', json => { version => 1,
         key => $i->agent->{key}, hostname => $name, epoch => 2,
-        env => { PYTHONPATH => "$dir/site", A => 'new', B => 'b' } })->{status},
-        200, 'it has slept');
+        env => { PYTHONPATH => "$dir/site", A => $_, B => 'b' } })->{status},
+        200, 'it has slept') for qw(new again);
     is(value($i, $i->context('python'), 'import os; os.getpid()'), $pid,
         'what waits stays');
+    is(value($i, $i->context('python'), 'import os; os.environ["A"]'), "'new'",
+        'what it is told twice it takes once');
     $i->agent->stop;
 }
 
