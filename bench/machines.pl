@@ -124,7 +124,7 @@ sub floor_arguments {
         # Its memory is a file that only the keeper makes.
         $value =~ s/,memory-backend=\w+// if $name eq '-M';
         push @kept, $name, $value // ()
-            if $name =~ /^-(?:M|accel|cpu|m|smp|append|plugin|no\S*)$/;
+            if $name =~ /^-(?:M|accel|bios|cpu|m|smp|append|plugin|no\S*)$/;
     }
 
     return (@kept, qw(-display none -monitor none -serial stdio -kernel),

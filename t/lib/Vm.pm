@@ -86,9 +86,10 @@ sub make_all {
 }
 
 
-# The arguments of sandboxd.
+# The arguments of sandboxd.  VM_QEMU: another one than the system's.
 sub arguments {
     return ('--driver', 'qemu', '--accel', 'tcg', '--kernel', kernel(),
+            $ENV{VM_QEMU} ? ('--qemu', $ENV{VM_QEMU}) : (),
             '--image', $ENV{SANDBOX_DRIVER} ? 'base=' . base_image()
                 : 'vm=' . image());
 }
