@@ -11,6 +11,8 @@
 
 #define POOL_MAX      8
 #define POOL_FILL_MS  2         /* not while a request is waiting, */
+#define POOL_RENEW_MS 500       /* nor at once in a machine that is another one
+                                   now, which has been woken for something */
 #define POOL_LOOK_MS  20
 #define POOL_WAIT_MS  5000      /* nor while the first one of a shell that
                                    nobody was ready for is: both take longer
@@ -260,7 +262,7 @@ shell_pool_renew(void)
     pool_drop_all();
 
     if (pool_wanted != 0) {
-        pool_schedule(POOL_FILL_MS);
+        pool_schedule(POOL_RENEW_MS);
     }
 }
 
