@@ -131,6 +131,19 @@ sub floor_arguments {
         $kernel . '/vmlinux', '-initrd', "$dir/initrd");
 }
 
+# The same with the firmware and the processor that QEMU has by itself.
+sub plain {
+    my @kept = @_;
+
+    for my $i (0 .. $#kept) {
+        splice @kept, $i, 2 if ($kept[$i] // '') eq '-bios';
+        $kept[$i + 1] = 'max' if ($kept[$i] // '') eq '-cpu'
+            && $kept[$i + 1] =~ /^max/;
+    }
+
+    return @kept;
+}
+
 sub cpu_of {
     my ($pid) = @_;
     my @f = split ' ', (slurp("/proc/$pid/stat") // '') =~ s/^.*\) //sr;
@@ -266,6 +279,7 @@ $_->destroy(1) for values %d;
 
 for my $round (1 .. $rounds) {
     note('floor', floor_of(@floor));
+    note('plain', floor_of(plain(@floor)));
 
     for my $kind (qw(boot template)) {
         note($kind, first_command($d{$kind}, 2, 1));
@@ -285,9 +299,10 @@ for my $round (1 .. $rounds) {
 }
 
 my %text = (floor => 'QEMU, kernel, an init that says so', boot => 'boot',
+    plain => '... with QEMU\'s own firmware',
     template => 'from a template', wake => 'wake with memory',
     pool => 'from the pool');
-for my $what (qw(floor boot template wake pool)) {
+for my $what (qw(floor plain boot template wake pool)) {
     my $first = median(@{ $took{$what} });
     my $cpu = median(@{ $cpu{$what} });
 
