@@ -214,8 +214,10 @@ sub event {
             if $p->{type} eq 'Document';
     } elsif ($method eq 'Network.requestWillBeSent') {
         push @{ $self->{sent} }, $p;
+    } elsif ($method eq 'Page.frameNavigated') {
+        $self->{shown} = $p->{frame}{loaderId} if !$p->{frame}{parentId};
     } elsif ($method eq 'Page.loadEventFired') {
-        $self->{loaded}++;
+        $self->{loaded} = $self->{shown};
     } elsif ($method eq 'Runtime.consoleAPICalled') {
         push @{ $self->{console} }, join ' ',
             map { $_->{value} // $_->{description} // '' } @{ $p->{args} };
@@ -229,14 +231,16 @@ sub event {
 sub open {
     my ($self, $url) = @_;
 
-    $self->{loaded} = 0;
-
     my $r = $self->call('Page.navigate', url => $url);
 
     $self->{loader} = $r->{loaderId};
     return $r->{errorText} if $r->{errorText};
 
-    $self->wait(sub { $self->{loaded} }) or return 'never loaded';
+    # Within the same document nothing is loaded; and not what was still
+    # loading before.
+    return undef if !defined $self->{loader};
+    $self->wait(sub { ($self->{loaded} // '') eq $self->{loader} })
+        or return 'never loaded';
 
     return undef;
 }
