@@ -4,7 +4,9 @@
 //   node live-preview.mjs PROJECT      (after `npm install` in it)
 
 import { spawn } from 'node:child_process';
-import { readFile, watch } from 'node:fs/promises';
+import { on } from 'node:events';
+import { watch } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { getSandbox } from 'ngx-sandbox';
@@ -18,6 +20,10 @@ const stop = new AbortController();
 
 process.on('SIGINT', () => stop.abort());
 process.on('SIGTERM', () => stop.abort());
+
+// From now on: what is saved while the project is sent is not to be missed.
+const changes = on(watch(project, { recursive: true, signal: stop.signal }),
+  'change', { signal: stop.signal });
 
 try {
   const tar = spawn('tar', ['-C', project, '-cf', '-', '.']);
@@ -35,8 +41,7 @@ try {
 
   console.log(`preview: ${url}`);
 
-  for await (const { filename } of watch(project,
-    { recursive: true, signal: stop.signal })) {
+  for await (const [, filename] of changes) {
     if (!filename || filename.startsWith('node_modules')) continue;
 
     try {
@@ -51,5 +56,6 @@ try {
 } catch (error) {
   if (error.name !== 'AbortError') throw error;
 } finally {
+  stop.abort();
   await sandbox.destroy();
 }
