@@ -39,9 +39,10 @@ check_file(const sandbox_route *r)
     size_t       i, n, start;
     const char  *p;
 
-    must(begins(r, "/bridge/file/workspace"));
-    must(r->path_len == strlen("/bridge/file/workspace")
-         || r->path[strlen("/bridge/file/workspace")] == '/');
+    n = strlen("/bridge/file/workspace") + begins(r, "/bridge/files/");
+    must(begins(r, "/bridge/file/workspace")
+         || begins(r, "/bridge/files/workspace"));
+    must(r->path_len == n || r->path[n] == '/');
 
     p = r->path;
     start = 1;
