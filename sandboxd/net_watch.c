@@ -167,6 +167,12 @@ watch_event(uv_poll_t *poll, int status, int events)
     if (changed || lost) {
         net_jobs_renew(n);
     }
+
+    /* A socket that has lost something has an error until that is read, at
+     * which libuv gives up on it. */
+    if (status != 0) {
+        uv_poll_start(&n->watch, UV_READABLE, watch_event);
+    }
 }
 
 

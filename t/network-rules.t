@@ -112,6 +112,16 @@ $w->sh("nft -f $w->{dir}/many.nft");
 is(rules(), $rules_now, 'nor does a flood of others\' do anything');
 is(made_anew(), $before, '... or is it taken for more');
 
+# Nor is it the end of looking when all of it comes at once.
+kill 'STOP', $s->{daemon};
+$w->sh("nft -f $w->{dir}/many.nft");
+kill 'CONT', $s->{daemon};
+$s->api(GET => '/v1/sandbox/on');
+$w->sh('nft flush ruleset');
+ok(wait_for(sub { made_anew() > $before && rules() eq $rules_now }, 30, 0.1),
+    'a flush after that is undone');
+$before = made_anew();
+
 # In a burst, beside changes of ours.
 for my $i (1..5) {
     $w->sh('nft flush ruleset');
