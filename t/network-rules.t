@@ -116,9 +116,8 @@ is(made_anew(), $before, '... or is it taken for more');
 kill 'STOP', $s->{daemon};
 $w->sh("nft -f $w->{dir}/many.nft");
 kill 'CONT', $s->{daemon};
-$s->api(GET => '/v1/sandbox/on');
 $w->sh('nft flush ruleset');
-ok(wait_for(sub { made_anew() > $before && rules() eq $rules_now }, 30, 0.1),
+ok(wait_for(sub { rules() eq $rules_now }, 30, 0.1),
     'a flush after that is undone');
 $before = made_anew();
 
