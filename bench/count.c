@@ -1,8 +1,9 @@
 /*
  * A plugin of QEMU's (docs/devel/tcg-plugins.rst of its source) that counts the
- * instructions which a machine's processors carry out.  The number is read from
- * the outside, from the memory of the process: see bench/machines.pl.  QEMU's
- * own header is in no package of Debian 12, so what is used of it stands here.
+ * instructions which a machine's processors carry out, and the blocks of them
+ * that are translated.  The numbers are read from the outside, from the memory
+ * of the process: see bench/machines.pl.  QEMU's own header is in no package of
+ * Debian 12, so what is used of it stands here.
  */
 
 #include <stddef.h>
@@ -25,14 +26,15 @@ size_t qemu_plugin_tb_n_insns(const block *b);
 int qemu_plugin_install(plugin_id id, const void *info, int argc,
     char **argv);
 
-uint64_t  sandbox_instructions;
+uint64_t  sandbox_counts[2];     /* instructions, blocks */
 
 
 static void
 count_block(plugin_id id, block *b)
 {
+    __atomic_fetch_add(&sandbox_counts[1], 1, __ATOMIC_RELAXED);
     qemu_plugin_register_vcpu_tb_exec_inline(b, INLINE_ADD_U64,
-                                             &sandbox_instructions,
+                                             &sandbox_counts[0],
                                              qemu_plugin_tb_n_insns(b));
 }
 

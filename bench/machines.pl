@@ -60,10 +60,10 @@ sub prepare_count {
     run(qw(gcc -O2 -shared -fPIC -o), $counter, "$FindBin::Bin/count.c");
     spew($counting, "#!/bin/sh\nexec /usr/bin/qemu-system-x86_64 "
         . "-plugin $counter \"\$@\"\n", 0755);
-    ($offset) = run('nm', $counter) =~ /^(\w+) \w sandbox_instructions$/m;
+    ($offset) = run('nm', $counter) =~ /^(\w+) \w sandbox_counts$/m;
 }
 
-# Millions.
+# Instructions, and blocks of them that were translated.
 sub counted {
     my ($pid) = @_;
     my ($at) = slurp("/proc/$pid/maps") =~ /^(\w+)-.*\Q$counter\E$/m
@@ -73,9 +73,9 @@ sub counted {
     no warnings 'portable';
     open my $memory, '<:raw', "/proc/$pid/mem" or die "memory: $!";
     sysseek $memory, hex($at) + hex $offset, 0;
-    sysread $memory, $number, 8;
+    sysread $memory, $number, 16;
 
-    return unpack('Q', $number) / 1e6;
+    return [unpack('QQ', $number)];
 }
 
 prepare_count() if $count;
@@ -262,10 +262,14 @@ if ($count) {
         $d{boot}->destroy(2);
     }
 
-    my ($floor, $boot) = map { median(@$_) } @counts;
-    printf "instructions until an init says that it is there %.1f million, until "
-        . "the first command of a machine that boots %.1f million, %.3f\n",
-        $floor, $boot, $boot / $floor;
+    for my $i (0, 1) {
+        my ($floor, $boot) = map { median(map { $_->[$i] } @$_) } @counts;
+
+        printf "%s until an init says that it is there %d, until the first "
+            . "command of a machine that boots %d, %.3f\n",
+            ('instructions', 'blocks translated')[$i], $floor, $boot,
+            $boot / $floor;
+    }
     exit;
 }
 

@@ -8,15 +8,16 @@
 #include "sandboxd/config_part.h"
 
 #define STARTS_MAX        256
-#define DISK_RATE_MIN       (1ull << 20)
-#define DISK_RATE_MAX       (1ull << 40)
-#define DISK_OPS_MIN        16
-#define DISK_OPS_MAX        100000000
-#define TEMPLATES_MAX    64
+#define TEMPLATES_MAX     64
+
+#define DISK_RATE_MIN     (1ull << 20)
+#define DISK_RATE_MAX     (1ull << 40)
+#define DISK_OPS_MIN      16
+#define DISK_OPS_MAX      100000000
 
 #define FLOOR_MIN         (16ull << 20)
-#define DISK_LIMIT_MAX  (16ull << 40)     /* more can't be asked for */
 #define FLOOR_DEFAULT     (256ull << 20)
+#define DISK_LIMIT_MAX    (16ull << 40)     /* more can't be asked for */
 
 #define NETWORK_REFRESH_DEFAULT  60
 

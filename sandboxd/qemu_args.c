@@ -139,8 +139,8 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
     arg_add(l, "microvm,rtc=on,pit=on,pic=on,memory-backend=ram%s",
             m->acpi ? "" : ",acpi=off");
 
-    /* What QEMU takes by itself where there is ACPI looks for disks to boot
-     * from, and with QEMU 10 and three devices the kernel finds no tables. */
+    /* With what QEMU 10 takes by itself where there is ACPI, and three devices,
+     * the kernel finds no tables. */
     arg_add(l, "-bios");
     arg_add(l, "qboot.rom");
     arg_add(l, "-accel");
