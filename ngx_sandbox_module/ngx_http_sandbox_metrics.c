@@ -49,6 +49,8 @@ static u_char *ngx_http_sandbox_metrics_counters(u_char *p, u_char *last,
     ngx_http_sandbox_counters_t *n);
 static u_char *ngx_http_sandbox_metrics_starts(u_char *p, u_char *last,
     json_t *told);
+static u_char *ngx_http_sandbox_metrics_promised(u_char *p, u_char *last,
+    json_t *told);
 static u_char *ngx_http_sandbox_metrics_slice(ngx_http_sandbox_metrics_t *m,
     u_char *p, u_char *last);
 static void ngx_http_sandbox_metrics_send(ngx_http_request_t *r,
@@ -215,6 +217,7 @@ ngx_http_sandbox_metrics_start(ngx_http_request_t *r,
     b->last = ngx_http_sandbox_metrics_zone(b->last, b->end, &st);
     b->last = ngx_http_sandbox_metrics_counters(b->last, b->end, &n);
     b->last = ngx_http_sandbox_metrics_starts(b->last, b->end, told);
+    b->last = ngx_http_sandbox_metrics_promised(b->last, b->end, told);
 
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = each ? -1 : b->last - b->pos;
@@ -456,6 +459,55 @@ ngx_http_sandbox_metrics_starts(u_char *p, u_char *last, json_t *told)
                                               ngx_http_sandbox_told("sum"));
 
 #undef ngx_http_sandbox_told
+}
+
+
+/* What it doesn't say, such as a budget where there is none, isn't there. */
+
+static u_char *
+ngx_http_sandbox_metrics_promised(u_char *p, u_char *last, json_t *told)
+{
+    json_t      *value;
+    ngx_uint_t   i;
+
+    static const struct {
+        const char  *of;
+        const char  *what;
+        const char  *name;
+        const char  *help;
+    } gauges[] = {
+        { "disk", "promised", "sandbox_disk_promised_bytes",
+          "Disks of all sandboxes, by their limits." },
+        { "disk", "budget", "sandbox_disk_budget_bytes",
+          "What they may have together." },
+        { "memory", "promised", "sandbox_memory_promised_bytes",
+          "Memory of the sandboxes that run, by their limits." },
+        { "memory", "budget", "sandbox_memory_budget_bytes",
+          "What they may have together." }
+    };
+
+    for (i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
+        value = json_object_get(json_object_get(told, gauges[i].of),
+                                gauges[i].what);
+
+        if (json_is_integer(value)) {
+            p = ngx_http_sandbox_metrics_one(p, last, gauges[i].name, "gauge",
+                                             gauges[i].help, (uint64_t)
+                                             json_integer_value(value));
+        }
+    }
+
+    value = json_object_get(told, "oomKills");
+
+    if (json_is_integer(value)) {
+        p = ngx_http_sandbox_metrics_one(p, last, "sandbox_oom_kills_total",
+                                         "counter", "Processes inside that "
+                                         "were ended for want of memory.",
+                                         (uint64_t)
+                                         json_integer_value(value));
+    }
+
+    return p;
 }
 
 

@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "sandboxd/box.h"
 #include "sandboxd/cgroup_layout.h"
+#include "sandboxd/disk_file.h"
 
 
 box *
@@ -290,10 +291,17 @@ box_driver_init(box_driver *bd, const driver_host *host, const box_ops *ops,
     bd->d.stop = box_stop_run;
     bd->d.destroy = box_destroy_run;
     bd->d.adopt = box_adopt;
+    bd->d.disk = box_disk;
     bd->d.sweep = box_sweep_run;
     bd->d.free = box_free_run;
 
-    return paths_make(bd, err);
+    if (paths_make(bd, err) != 0) {
+        return -1;
+    }
+
+    bd->d.disk_max = disk_file_most(bd->dirs, DRIVER_DISK_MAX);
+
+    return 0;
 }
 
 

@@ -229,6 +229,8 @@ int box_dir_open(const box_driver *bd, uint32_t slot, error **err);
  * nobody runs in it. */
 int box_lock_take(const box_driver *bd, int dir, int *lock, bool *owned,
     error **err);
+/* A member of the driver. */
+bool box_disk(driver *d, uint32_t slot, uint64_t *size);
 /* What the file is called that bounds the writable layer: its size. */
 void box_disk_stats(const box_driver *bd, uint32_t slot, driver_stats *stats);
 /* From errno: what there is no room for isn't a fault. */

@@ -148,6 +148,31 @@ box_lock_take(const box_driver *bd, int dir, int *lock, bool *owned,
 }
 
 
+bool
+box_disk(driver *d, uint32_t slot, uint64_t *size)
+{
+    char         path[BOX_PATH];
+    struct stat  st;
+
+    box_path((box_driver *) d, slot, "disk", path, sizeof(path));
+
+    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+        *size = (uint64_t) st.st_size;
+        return true;
+    }
+
+    box_path((box_driver *) d, slot, "layer", path, sizeof(path));
+
+    if (lstat(path, &st) != 0) {
+        return false;
+    }
+
+    *size = 0;
+
+    return true;
+}
+
+
 void
 box_disk_stats(const box_driver *bd, uint32_t slot, driver_stats *stats)
 {

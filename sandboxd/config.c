@@ -51,6 +51,7 @@ static const struct option  options[] = {
     { "starts", required_argument, NULL, OPT_STARTS },
     { "disk-floor", required_argument, NULL, OPT_DISK_FLOOR },
     { "disk-limit", required_argument, NULL, OPT_DISK_LIMIT },
+    { "disk-budget", required_argument, NULL, OPT_DISK_BUDGET },
     { "memory-floor", required_argument, NULL, OPT_MEMORY_FLOOR },
     { "memory-budget", required_argument, NULL, OPT_MEMORY_BUDGET },
     { "pool", required_argument, NULL, OPT_POOL },
@@ -313,6 +314,11 @@ config_value(config *dst, config_option option, char *value, error **err)
     if (option == OPT_DISK_LIMIT) {
         return config_number("disk-limit", value, FLOOR_MIN,
                              DISK_LIMIT_MAX, true, &dst->disk_limit, err);
+    }
+
+    if (option == OPT_DISK_BUDGET) {
+        return config_number("disk-budget", value, FLOOR_MIN, UINT64_MAX >> 1,
+                             true, &dst->disk_budget, err);
     }
 
     if (option == OPT_MEMORY_FLOOR) {

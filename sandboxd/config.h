@@ -53,6 +53,7 @@ typedef struct {
     unsigned     starts;            /* 0: twice the processors, at least 4 */
     uint64_t     disk_floor;        /* bytes */
     uint64_t     disk_limit;        /* bytes of each sandbox; 0: none */
+    uint64_t     disk_budget;       /* bytes of all of them; 0: none */
     uint64_t     memory_floor;      /* bytes */
     uint64_t     memory_budget;     /* bytes; 0: none */
     const char  *external_dir;      /* NULL: no sockets of others */

@@ -24,6 +24,7 @@ typedef enum {
     OPT_STARTS,
     OPT_DISK_FLOOR,
     OPT_DISK_LIMIT,
+    OPT_DISK_BUDGET,
     OPT_MEMORY_FLOOR,
     OPT_MEMORY_BUDGET,
     OPT_POOL,

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fs.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,8 @@
 #include <unistd.h>
 
 #include "sandboxd/disk_file.h"
+
+#define MIB_SHIFT  20
 
 
 /* 0.4 % of the size for tables; no journal is lost on nobody: a sandbox's
@@ -60,6 +64,59 @@ disk_format(int fd, error **err)
     }
 
     return 0;
+}
+
+
+/* Between 0, which fits, and a limit that doesn't. */
+static uint64_t
+most_find(int fd, uint64_t limit)
+{
+    uint64_t  low, high, mid;
+
+    low = 0;
+    high = limit >> MIB_SHIFT;
+
+    while (high - low > 1) {
+        mid = low + (high - low) / 2;
+
+        if (ftruncate(fd, (off_t) (mid << MIB_SHIFT)) == 0) {
+            low = mid;
+        } else {
+            high = mid;
+        }
+    }
+
+    return low << MIB_SHIFT;
+}
+
+
+uint64_t
+disk_file_most(const char *dir, uint64_t limit)
+{
+    int        fd;
+    char       path[PATH_MAX];
+    uint64_t   most;
+    void     (*old)(int);
+
+    /* One that is there is of a process that was killed just here. */
+    snprintf(path, sizeof(path), "%s/trash-size", dir);
+    (void) unlink(path);
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd == -1) {
+        return 0;
+    }
+
+    (void) unlink(path);
+
+    /* A process's own limit would end it. */
+    old = signal(SIGXFSZ, SIG_IGN);
+    most = ftruncate(fd, (off_t) limit) == 0 || errno != EFBIG
+           ? 0 : most_find(fd, limit);
+    (void) signal(SIGXFSZ, old);
+    close(fd);
+
+    return most;
 }
 
 

@@ -11,6 +11,10 @@
 
 #include "common/error.h"
 
+/* How large a file in the directory can be, in whole MiB, if that is less than
+ * limit; else 0, also where it isn't known.  A sparse one is tried. */
+uint64_t disk_file_most(const char *dir, uint64_t limit);
+
 /* Makes the file of this name in the directory, which appears only when it is
  * complete; returns it open.  -1: error set. */
 int disk_file_create(int dir, const char *name, uint64_t size, error **err);

@@ -22,6 +22,7 @@
 #include "sandboxd/machine_config.h"
 
 #define DRIVER_PROCESS_MAX  32
+#define DRIVER_DISK_MAX     (16ull << 40)   /* more can't be asked for */
 
 typedef struct driver       driver;
 typedef struct driver_host  driver_host;
@@ -149,6 +150,14 @@ struct driver {
     /* With less, in bytes, a sandbox of this driver can't be. */
     uint64_t     memory_min, disk_min;
 
+    /* The largest disk that the host's file system takes, if that is less than
+     * DRIVER_DISK_MAX; else 0. */
+    uint64_t     disk_max;
+
+    /* The disk of one for which neither its limits nor the defaults say any; 0:
+     * then it has none of its own. */
+    uint64_t     disk_default;
+
     /* Creates the writable layer if needed and starts the sandbox: binds the
      * agent's socket, spawns, and waits until the agent answers a ping.
      * Fails with the reason within the given time.  Writable state of an
@@ -182,6 +191,10 @@ struct driver {
      */
     void (*clone)(driver *d, uint32_t from, uint32_t to, driver_slept cb,
         void *data);
+
+    /* What the files of a slot are on: the size of a disk of their own, or 0;
+     * false, and *size stays: there are none.  NULL: it can't tell. */
+    bool (*disk)(driver *d, uint32_t slot, uint64_t *size);
 
     /* Finds a sandbox of an earlier sandboxd: true when PID 1 is the same
      * process and its agent socket exists; exited() then works for it. */

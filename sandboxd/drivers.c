@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/log.h"
 #include "sandboxd/drivers.h"
 
 
@@ -66,6 +67,43 @@ driver_open(driver_host *host, const config *cf, config_driver kind,
 }
 
 
+/* Can its disks be as the command line says? */
+static int
+driver_disks(const driver *d, const config *cf, error **err)
+{
+    if (cf->disk_budget != 0 && cf->disk_limit == 0 && d->disk_default == 0) {
+        log_warn("--disk-budget: sandboxes of the driver \"%s\" that ask for "
+                 "no disk have no bound and don't count; with --disk-limit "
+                 "each has one", d->name);
+    }
+
+    if (cf->disk_limit == 0) {
+        return 0;
+    }
+
+    if (!d->enforces_disk) {
+        return error_set(err, 500, "driver", "--disk-limit: disks of the "
+                         "driver \"%s\" can't be bounded on this host",
+                         d->name);
+    }
+
+    if (cf->disk_limit < d->disk_min) {
+        return error_set(err, 500, "driver", "--disk-limit must be %llu MiB at "
+                         "least with the driver \"%s\"",
+                         (unsigned long long) d->disk_min >> 20, d->name);
+    }
+
+    if (d->disk_max != 0 && cf->disk_limit > d->disk_max) {
+        return error_set(err, 500, "driver", "--disk-limit can be %llu MiB at "
+                         "most: the file system of the state directory takes "
+                         "no larger file",
+                         (unsigned long long) d->disk_max >> 20);
+    }
+
+    return 0;
+}
+
+
 int
 drivers_open(drivers *ds, const config *cf, const driver_host *base,
     error **err)
@@ -93,17 +131,8 @@ drivers_open(drivers *ds, const config *cf, const driver_host *base,
 
         ds->count++;
 
-        if (cf->disk_limit != 0 && !ds->all[i]->enforces_disk) {
-            return error_set(err, 500, "driver", "--disk-limit: disks of the "
-                             "driver \"%s\" can't be bounded on this host",
-                             ds->all[i]->name);
-        }
-
-        if (cf->disk_limit != 0 && cf->disk_limit < ds->all[i]->disk_min) {
-            return error_set(err, 500, "driver", "--disk-limit must be %llu "
-                             "MiB at least with the driver \"%s\"",
-                             (unsigned long long) ds->all[i]->disk_min >> 20,
-                             ds->all[i]->name);
+        if (driver_disks(ds->all[i], cf, err) < 0) {
+            return -1;
         }
     }
 
@@ -185,6 +214,7 @@ drivers_options(const drivers *ds, config *cf, options_host *host)
         runtime->memory_min = ds->all[i]->memory_min;
         runtime->disk_min = ds->all[i]->disk_min;
         runtime->disk_limit = cf->disk_limit;
+        runtime->disk_max = ds->all[i]->disk_max;
     }
 
     /* The driver knows this one without a directory. */

@@ -172,6 +172,10 @@ void lifecycle_destroy(lifecycle *lc, sandbox *sb);
 int lifecycle_spare(void *data, uint64_t memory, error **err);
 void lifecycle_spare_end(void *data, uint64_t memory);
 
+/* The disk of a sandbox of this driver that asks for none; 0: it has none of
+ * its own. */
+uint64_t lifecycle_disk_default(lifecycle *lc, const driver *d);
+
 void lifecycle_on_exited(void *data, uint32_t slot, int status,
     const char *why);
 void lifecycle_on_killed(void *data, uint32_t slot, const driver_kills *kills);

@@ -116,6 +116,9 @@ lifecycle_adopt(lifecycle *lc, error **err)
     unsigned       i;
     journal_node  *node;
 
+    lc->r->disk_of = disk_of;
+    lc->r->disk_data = lc;
+
     if (runfile_each(lc->run_dir, adopt_found, lc, err) < 0) {
         return -1;
     }
@@ -125,6 +128,7 @@ lifecycle_adopt(lifecycle *lc, error **err)
     {
         sb = container_of(node, sandbox, age);
         expire_schedule(lc, sb);
+        disk_adopt(lc, sb);
 
         if (spec_external(sb->spec)) {
             external_adopted(lc, sb);

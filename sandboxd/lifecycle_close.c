@@ -195,6 +195,7 @@ void
 lifecycle_free(lifecycle *lc)
 {
     lc->closing = true;
+    lc->r->disk_of = NULL;
     uv_close((uv_handle_t *) &lc->idle_timer, on_timer_closed);
 }
 

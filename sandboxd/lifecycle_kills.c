@@ -15,7 +15,7 @@ lifecycle_on_killed(void *data, uint32_t slot, const driver_kills *kills)
 
     lc = data;
     sb = registry_find_slot(lc->r, slot);
-    more = sb != NULL && !sb->gone ? registry_killed(lc->r, sb, kills) : 0;
+    more = sb != NULL ? registry_killed(lc->r, sb, kills) : 0;
 
     if (more > 0) {
         log_info("%s: %u of its processes were ended for want of memory, "

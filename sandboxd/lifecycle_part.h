@@ -38,6 +38,11 @@ int admit_check(lifecycle *lc, sandbox *sb, error **err);
 /* It is about to enter the state. */
 void admit_enter(lifecycle *lc, sandbox *sb, run_state state);
 
+/* The disk that a spec asks for, for the registry; and that of a record that
+ * was found (lifecycle_disk.c). */
+uint64_t disk_of(void *data, json_t *spec);
+void disk_adopt(lifecycle *lc, sandbox *sb);
+
 /* When a sandbox is looked at again (lifecycle_idle.c). */
 void idle_used(lifecycle *lc, sandbox *sb);
 void idle_schedule(lifecycle *lc, sandbox *sb);

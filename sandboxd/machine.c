@@ -141,6 +141,7 @@ limits_probe(machine_driver *m)
     d->enforces_disk = true;
     d->memory_min = MACHINE_MEMORY_MIN;
     d->disk_min = MACHINE_DISK_MIN;
+    d->disk_default = MACHINE_DISK;
 
     cpus = sysconf(_SC_NPROCESSORS_ONLN);
     m->cpus = cpus < 1 ? 1 : (unsigned) cpus;

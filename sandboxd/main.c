@@ -346,6 +346,7 @@ daemon_open(daemon_state *d, error **err)
     d->lc->memory_floor = d->cf.memory_floor;
     d->lc->memory_budget = d->cf.memory_budget;
     d->lc->defaults.disk = d->cf.disk_limit;
+    d->r->disks.budget = d->cf.disk_budget;
 
     if (daemon_drivers(d, err) < 0 || daemon_external(d, err) < 0
         || daemon_network(d, err) < 0 || lifecycle_adopt(d->lc, err) < 0)

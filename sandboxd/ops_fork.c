@@ -23,6 +23,7 @@ struct ops_fork {
     tenant          *tenant;
     char             name[QUALIFIED_MAX + 1];
     uint32_t         slot;
+    uint64_t         disk;          /* that it is counted with */
     json_t          *asked;         /* what makes it the same request */
     create_options   options;
 };
@@ -64,21 +65,28 @@ fork_free(ops_fork *f)
 static void
 on_fork_dropped(void *data, error *err)
 {
+    ops_fork  *f;
+
+    f = data;
+
     if (err != NULL) {
         log_error("what a fork has left stays: %s", err->message);
         error_free(err);
     }
+
+    disks_take(&f->sv->r->disks, &f->disk, 0);
+    fork_free(f);
 }
 
 
+/* Its disk counts until it is gone. */
 static void
 fork_failed(ops_fork *f, error *err)
 {
     request  *req;
 
     req = f->req;
-    f->driver->destroy(f->driver, f->slot, on_fork_dropped, NULL);
-    fork_free(f);
+    f->driver->destroy(f->driver, f->slot, on_fork_dropped, f);
     request_fail(req, err);
 }
 
@@ -103,16 +111,22 @@ fork_check(const ops_fork *f, error **err)
 static sandbox *
 fork_add(ops_fork *f, bool memory, error **err)
 {
-    sandbox  *sb;
+    sandbox   *sb;
+    uint64_t   disk;
 
     if (fork_check(f, err) < 0) {
         return NULL;
     }
 
-    sb = registry_add_fork(f->sv->r, f->name, f->options.spec, f->slot,
+    disk = f->disk;
+    disks_take(&f->sv->r->disks, &f->disk, 0);
+    sb = registry_add_fork(f->sv->r, f->name, f->options.spec, f->slot, disk,
                            err);
 
-    if (sb != NULL) {
+    if (sb == NULL) {
+        disks_take(&f->sv->r->disks, &f->disk, disk);
+
+    } else {
         lifecycle_options(f->sv->lc, sb);
         registry_set_state(f->sv->r, sb, STATE_ASLEEP, memory
                            ? "it is a fork, with its memory" : "it is a fork");
@@ -248,6 +262,7 @@ fork_begin(ops_fork *f, sandbox *sb, error **err)
     tenant_qualify(f->tenant, f->options.id, f->name);
 
     return fork_check(f, err) < 0 || fork_pending(f, err) < 0
+           || disks_check(&f->sv->r->disks, 0, sb->disk, err) < 0
            || registry_slot(f->sv->r, &f->slot, err) < 0 ? -1 : 0;
 }
 
@@ -292,5 +307,6 @@ op_fork(service *sv, request *req)
     }
 
     fork_link(f);
+    disks_take(&sv->r->disks, &f->disk, sb->disk);
     lifecycle_fork(sv->lc, sb, f->slot, on_forked, f);
 }

@@ -74,6 +74,7 @@ typedef struct {
     uint64_t            memory_min, disk_min;   /* bytes */
     uint64_t            disk_limit;             /* of each, by default too; 0:
                                                    there is none */
+    uint64_t            disk_max;               /* that can be; 0: any */
 } options_runtime;
 
 /* What this host can do. */

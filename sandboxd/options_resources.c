@@ -8,7 +8,7 @@
 #include "sandboxd/options_part.h"
 
 #define BYTES_MIN  (16ll << 20)
-#define BYTES_MAX  (16ll << 40)
+#define BYTES_MAX  ((json_int_t) DRIVER_DISK_MAX)
 #define CPU_MIN    0.01
 #define CPU_MAX    1024.0
 #define PIDS_MIN   16
@@ -174,7 +174,8 @@ options_resources(json_t *spec, json_t *in, const options_runtime *host,
         || resource_bytes(copy, resources, "memory", host->enforces_memory,
                           host->memory_min, 0, host->name, err) < 0
         || resource_bytes(copy, resources, "disk", host->enforces_disk,
-                          host->disk_min, host->disk_limit, host->name, err)
+                          host->disk_min, host->disk_limit != 0
+                          ? host->disk_limit : host->disk_max, host->name, err)
            < 0)
     {
         return -1;

@@ -62,6 +62,7 @@ entry_remove(pool_entry *e)
 
     if (p->timers == 0) {
         lifecycle_spare_end(p->lc, e->memory);
+        disks_spare_end(&p->r->disks, e->disk);
     }
 
     free(e);
@@ -244,17 +245,19 @@ entry_warm(pool *p, const pool_image *image)
 
 
 static bool
-spec_fits(const pool *p, json_t *spec)
+spec_fits(const pool *p, const driver *of, json_t *spec)
 {
+    uint64_t              disk;
     driver_limits         asked;
     const driver_limits  *d;
 
     d = &p->lc->defaults;
+    disk = lifecycle_disk_default(p->lc, of);
     spec_limits(spec, &asked);
 
     return (asked.cpu == 0 || asked.cpu == d->cpu)
            && (asked.memory == 0 || asked.memory == d->memory)
-           && (asked.disk == 0 || asked.disk == d->disk)
+           && (asked.disk == 0 || asked.disk == disk)
            && (asked.pids == 0 || asked.pids == d->pids);
 }
 
@@ -281,7 +284,7 @@ pool_take(void *data, json_t *spec)
     if (image == NULL || image->target == 0 || p->closing
         || image->driver == NULL
         || strcmp(spec_runtime(spec), image->driver->name) != 0
-        || !spec_fits(p, spec))
+        || !spec_fits(p, image->driver, spec))
     {
         return 0;
     }
@@ -299,6 +302,10 @@ pool_take(void *data, json_t *spec)
 
     image->hits++;
     pool_enter(e, ENTRY_RESERVED);
+
+    /* From now on it is counted as the record's. */
+    disks_spare_end(&p->r->disks, e->disk);
+    e->disk = 0;
     pool_fill_in(p, POOL_BUSY_MS);
 
     return e->spec.slot;
@@ -472,6 +479,8 @@ pool_create(lifecycle *lc, driver *(*of)(void *data, const char *image),
     lc->spare_of = pool_spare_of;
     lc->spare_yield = pool_spare_yield;
     lc->spare_data = p;
+    p->r->disks.yield = pool_disk_yield;
+    p->r->disks.yield_data = p;
 
     return p;
 }
@@ -498,6 +507,7 @@ pool_free(pool *p)
     p->r->slot_source = NULL;
     p->lc->spare_of = NULL;
     p->lc->spare_yield = NULL;
+    p->r->disks.yield = NULL;
     p->timers = 2;
 
     uv_close((uv_handle_t *) &p->look, on_timer_closed);

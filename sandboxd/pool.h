@@ -4,8 +4,8 @@
  * gets the slot of a prepared one; its first start, an ordinary one of the
  * lifecycle, then only has to tell the agent whose it is.
  *
- * What is prepared counts with the memory that all which run may have, but ends
- * as soon as a sandbox needs that.
+ * What is prepared counts with the memory that all which run may have, and with
+ * the disk of all, but ends as soon as a sandbox needs that.
  *
  * One that a record has taken and not started is given up after a while, as
  * are those whose image has changed.  None outlives sandboxd.  The pool is

@@ -12,7 +12,7 @@
 #define PAUSE_MIN_MS           20
 #define RETRY_FIRST_MS       1000
 #define RETRY_MAX_MS        60000
-#define MEMORY_RETRY_MS      5000   /* where there was none for more */
+#define SPARE_RETRY_MS       5000   /* where there was none for more */
 
 
 static void  on_fill(uv_timer_t *timer);
@@ -78,17 +78,22 @@ on_prepared(void *data, const driver_handle *handle, error *err)
 }
 
 
-/* Where there is no memory for more, the pool waits: that is no failure. */
+/* Where there is no memory or disk for more, the pool waits: that is no
+ * failure. */
 static bool
-image_admit(pool *p, pool_image *image)
+image_admit(pool *p, pool_image *image, uint64_t disk)
 {
     error  *err;
 
     err = NULL;
 
-    if (lifecycle_spare(p->lc, p->lc->defaults.memory, &err) == 0) {
-        image->short_of = false;
-        return true;
+    if (disks_spare(&p->r->disks, disk, &err) == 0) {
+        if (lifecycle_spare(p->lc, p->lc->defaults.memory, &err) == 0) {
+            image->short_of = false;
+            return true;
+        }
+
+        disks_spare_end(&p->r->disks, disk);
     }
 
     if (!image->short_of) {
@@ -97,7 +102,7 @@ image_admit(pool *p, pool_image *image)
     }
 
     image->short_of = true;
-    image->retry_at = uv_now(p->lc->loop) + MEMORY_RETRY_MS;
+    image->retry_at = uv_now(p->lc->loop) + SPARE_RETRY_MS;
     error_free(err);
 
     return false;
@@ -110,17 +115,20 @@ image_prepare(pool *p, pool_image *image)
     error       *err;
     driver      *d;
     uint32_t     slot;
+    uint64_t     disk;
     pool_entry  *e;
 
     err = NULL;
     d = image->driver;
+    disk = lifecycle_disk_default(p->lc, d);
 
-    if (!image_admit(p, image)) {
+    if (!image_admit(p, image, disk)) {
         return;
     }
 
     if (registry_slot(p->r, &slot, &err) < 0) {
         lifecycle_spare_end(p->lc, p->lc->defaults.memory);
+        disks_spare_end(&p->r->disks, disk);
         image_failed(image, uv_now(p->lc->loop), err);
         error_free(err);
         return;
@@ -137,6 +145,7 @@ image_prepare(pool *p, pool_image *image)
     p->entries = e;
     image->counts[ENTRY_PREPARING]++;
     e->memory = p->lc->defaults.memory;
+    e->disk = disk;
     e->since = uv_now(p->lc->loop);
 
     e->spec.slot = slot;
@@ -229,27 +238,63 @@ pool_spare_of(void *data, uint32_t slot, bool take)
 }
 
 
-void
-pool_spare_yield(void *data, uint64_t memory)
+/* of: how much of what is needed an entry has.  Those that end already are
+ * enough for as much. */
+static void
+pool_yield(pool *p, uint64_t needed, uint64_t (*of)(const pool_entry *e))
 {
-    pool        *p;
-    uint64_t     now;
+    uint64_t     now, has;
     pool_entry  *e, *next;
 
-    p = data;
     now = uv_now(p->lc->loop);
 
-    for (e = p->entries; e != NULL && memory > 0; e = next) {
-        next = e->next;
+    for (e = p->entries; e != NULL; e = e->next) {
+        if (e->unwanted || e->state == ENTRY_ENDING) {
+            has = of(e);
+            needed = needed > has ? needed - has : 0;
+        }
+    }
 
-        if (e->memory == 0 || e->unwanted
+    for (e = p->entries; e != NULL && needed > 0; e = next) {
+        next = e->next;
+        has = of(e);
+
+        if (has == 0 || e->unwanted
             || (e->state != ENTRY_WARM && e->state != ENTRY_PREPARING))
         {
             continue;
         }
 
-        memory = memory > e->memory ? memory - e->memory : 0;
-        e->image->retry_at = now + MEMORY_RETRY_MS;
+        needed = needed > has ? needed - has : 0;
+        e->image->retry_at = now + SPARE_RETRY_MS;
         pool_end(e);
     }
+}
+
+
+static uint64_t
+entry_memory(const pool_entry *e)
+{
+    return e->memory;
+}
+
+
+static uint64_t
+entry_disk(const pool_entry *e)
+{
+    return e->disk;
+}
+
+
+void
+pool_spare_yield(void *data, uint64_t memory)
+{
+    pool_yield(data, memory, entry_memory);
+}
+
+
+void
+pool_disk_yield(void *data, uint64_t bytes)
+{
+    pool_yield(data, bytes, entry_disk);
 }

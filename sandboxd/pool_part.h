@@ -28,6 +28,7 @@ struct pool_entry {
     bool          unwanted;     /* ends as soon as it is prepared */
     uint64_t      since;
     uint64_t      memory;       /* that is counted with the spare one */
+    uint64_t      disk;         /* the same */
     driver_spec   spec;
 };
 
@@ -38,7 +39,7 @@ struct pool_image {
     unsigned      counts[ENTRY_ENDING + 1];
     unsigned      failures;     /* in a row */
     uint64_t      retry_at;
-    bool          short_of;     /* memory */
+    bool          short_of;     /* memory, or disk */
     uint64_t      hits;         /* records that got one, */
     uint64_t      misses;       /* or could have */
     uint64_t      dropped;      /* prepared in vain */
@@ -78,5 +79,7 @@ void pool_fill_in(pool *p, uint64_t ms);
 /* The lifecycle's (lifecycle.h). */
 uint64_t pool_spare_of(void *data, uint32_t slot, bool take);
 void pool_spare_yield(void *data, uint64_t memory);
+/* The registry's (disks.h). */
+void pool_disk_yield(void *data, uint64_t bytes);
 
 #endif

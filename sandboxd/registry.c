@@ -132,10 +132,37 @@ spec_share(registry *r, json_t *spec)
 }
 
 
+/* Changes the count of what all have together, but not what a disk is that is
+ * there: with that, resources.disk doesn't change any more. */
+static int
+disk_update(registry *r, sandbox *sb, json_t *spec, error **err)
+{
+    uint64_t       disk;
+    driver_limits  old, new;
+
+    spec_limits(sb->spec, &old);
+    spec_limits(spec, &new);
+
+    if (old.disk == new.disk || r->disk_of == NULL) {
+        return 0;
+    }
+
+    disk = r->disk_of(r->disk_data, spec);
+
+    if (disks_check(&r->disks, sb->disk, disk, err) < 0) {
+        return -1;
+    }
+
+    disks_take(&r->disks, &sb->disk, disk);
+
+    return 0;
+}
+
+
 /* slot 0: any, for one that is no fork. */
 static sandbox *
 sandbox_add(registry *r, const char *name, json_t *spec, uint32_t slot,
-    error **err)
+    uint64_t disk, error **err)
 {
     bool           forked;
     char           *text;
@@ -187,6 +214,7 @@ sandbox_add(registry *r, const char *name, json_t *spec, uint32_t slot,
     sb->tenant->count++;
     sb->spec = spec_share(r, json_incref(spec));
     sb->created_at = wall_ms();
+    disks_take(&r->disks, &sb->disk, disk);
 
     sandbox_changed(r, sb, true);
     sb->born = sb->seq;
@@ -207,15 +235,20 @@ sandbox_add(registry *r, const char *name, json_t *spec, uint32_t slot,
 sandbox *
 registry_add(registry *r, const char *name, json_t *spec, error **err)
 {
-    return sandbox_add(r, name, spec, 0, err);
+    uint64_t  disk;
+
+    disk = r->disk_of != NULL ? r->disk_of(r->disk_data, spec) : 0;
+
+    return disks_check(&r->disks, 0, disk, err) < 0
+           ? NULL : sandbox_add(r, name, spec, 0, disk, err);
 }
 
 
 sandbox *
 registry_add_fork(registry *r, const char *name, json_t *spec, uint32_t slot,
-    error **err)
+    uint64_t disk, error **err)
 {
-    return sandbox_add(r, name, spec, slot, err);
+    return sandbox_add(r, name, spec, slot, disk, err);
 }
 
 
@@ -225,7 +258,7 @@ registry_update(registry *r, sandbox *sb, json_t *spec, error **err)
     char           *text;
     store_sandbox   row;
 
-    if (store_check(r->store, err) < 0) {
+    if (store_check(r->store, err) < 0 || disk_update(r, sb, spec, err) < 0) {
         json_decref(spec);
         return -1;
     }
@@ -374,6 +407,7 @@ registry_remove(registry *r, sandbox *sb)
 void
 registry_release(registry *r, sandbox *sb)
 {
+    disks_take(&r->disks, &sb->disk, 0);
     table_remove(&r->by_slot, &sb->by_slot);
     item_unref(&sb->item);
 }

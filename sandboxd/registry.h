@@ -24,6 +24,7 @@
 #include "common/error.h"
 #include "sandboxd/bucket.h"
 #include "sandboxd/deadline.h"
+#include "sandboxd/disks.h"
 #include "sandboxd/driver.h"
 #include "sandboxd/journal.h"
 #include "sandboxd/names.h"
@@ -177,6 +178,7 @@ struct sandbox {
     char            reason[REASON_MAX];
     sandbox_kills  *kills;          /* NULL: there were none */
     json_t         *spec;
+    uint64_t        disk;           /* bytes of one of its own, as counted */
     exposure       *exposures;      /* by port */
     unsigned        exposure_count;
     sandbox_run     run;
@@ -220,6 +222,14 @@ typedef void (*registry_publish)(void *data, uint64_t seq, bool ack,
 /* Called when a change is published. */
 typedef void (*registry_waited)(void *data);
 
+/* Of all sandboxes since sandboxd began: what the disk knows, and what is on
+ * its way there, in two parts, so that there is an end to each. */
+typedef struct {
+    uint64_t  known;
+    uint64_t  coming, coming_seq;
+    uint64_t  later, later_seq;
+} kills_sum;
+
 struct registry {
     store            *store;
     char              incarnation[STORE_INCARNATION_LEN + 1];
@@ -260,6 +270,14 @@ struct registry {
     waiter          **waiters_last;
     bool              pumping;
 
+    kills_sum         kills;
+
+    /* The disks of all records; how large that of a spec is, 0: it has none of
+     * its own. */
+    disks             disks;
+    uint64_t        (*disk_of)(void *data, json_t *spec);
+    void             *disk_data;
+
     /* Where the slot of a new record may come from; 0: from the next number. */
     uint32_t        (*slot_source)(void *data, json_t *spec);
     void             *slot_data;
@@ -286,14 +304,17 @@ exposure *exposure_of_port(const sandbox *sb, unsigned port);
 int registry_slot(registry *r, uint32_t *slot, error **err);
 
 /* A new sandbox by its qualified name; a prefix has to be some tenant's.
- * Takes over nothing of the spec but a reference. */
+ * Takes over nothing of the spec but a reference.  507 if there is no disk left
+ * for it. */
 sandbox *registry_add(registry *r, const char *name, json_t *spec,
     error **err);
-/* The same in a slot of registry_slot()'s, which has files. */
+/* The same in a slot of registry_slot()'s, which has files, on a disk of this
+ * size: whether there is so much left the caller has seen to. */
 sandbox *registry_add_fork(registry *r, const char *name, json_t *spec,
-    uint32_t slot, error **err);
+    uint32_t slot, uint64_t disk, error **err);
 
-/* Other options (a reference to spec is taken over); durable. */
+/* Other options (a reference to spec is taken over); durable.  507 if there is
+ * no disk left for what is more. */
 int registry_update(registry *r, sandbox *sb, json_t *spec, error **err);
 
 /* A change of state; waits for no commit.  reason NULL: keeps the old one. */
@@ -303,6 +324,11 @@ void registry_set_state(registry *r, sandbox *sb, sandbox_state state,
 /* What a driver has counted of its last run; how many of them are new.  Waits
  * for no commit: what is lost of it is told again (registry_kills.c). */
 uint32_t registry_killed(registry *r, sandbox *sb, const driver_kills *now);
+
+/* All of them since sandboxd began, also of sandboxes that are gone.  Only what
+ * is on the disk: what isn't is told to the next sandboxd again, and would be
+ * counted twice by whoever adds up what both have said. */
+uint64_t registry_kills(registry *r);
 
 /* The next epoch and key of a sandbox that is about to start; 503 if the
  * epochs that were reserved are used up. */

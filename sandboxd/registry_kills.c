@@ -40,6 +40,52 @@ kills_of(sandbox *sb)
 }
 
 
+static void
+sum_settle(registry *r)
+{
+    kills_sum  *s;
+
+    s = &r->kills;
+
+    while (s->coming != 0 && r->committed >= s->coming_seq) {
+        s->known += s->coming;
+        s->coming = s->later;
+        s->coming_seq = s->later_seq;
+        s->later = 0;
+    }
+}
+
+
+/* With this change, the disk knows it. */
+static void
+sum_add(registry *r, uint32_t more, uint64_t seq)
+{
+    kills_sum  *s;
+
+    s = &r->kills;
+    sum_settle(r);
+
+    if (s->coming == 0) {
+        s->coming = more;
+        s->coming_seq = seq;
+
+    } else {
+        s->later += more;
+        s->later_seq = seq;
+    }
+}
+
+
+uint64_t
+registry_kills(registry *r)
+{
+    sum_settle(r);
+
+    return r->kills.known;
+}
+
+
+/* Of one that is destroyed nothing is noted any more, but it counts. */
 uint32_t
 registry_killed(registry *r, sandbox *sb, const driver_kills *now)
 {
@@ -58,12 +104,19 @@ registry_killed(registry *r, sandbox *sb, const driver_kills *now)
     }
 
     k = kills_of(sb);
-    k->total += more;
     k->epoch = sb->now.epoch;
     k->counted = now->count;
+
+    if (sb->gone) {
+        sum_add(r, more, sb->seq);
+        return 0;
+    }
+
+    k->total += more;
     k->at = now->at != 0 ? now->at : wall_ms();
     process_set(k, now->process);
     registry_set_state(r, sb, sb->now.state, NULL);
+    sum_add(r, more, sb->seq);
 
     return more;
 }

@@ -136,6 +136,12 @@ is($v->{'sandbox_start_seconds_bucket{le="0.100"}'}, 4, 'and their times');
 is($v->{'sandbox_start_seconds_bucket{le="1.000"}'}, 6, 'add up');
 is($v->{'sandbox_start_seconds_sum'}, '2.500', 'in seconds');
 
+is($v->{sandbox_disk_promised_bytes}, 7 << 40, 'disks that were promised');
+ok(!exists $v->{sandbox_disk_budget_bytes}, 'without a bound');
+is($v->{sandbox_memory_promised_bytes}, 5 << 30, 'memory that was');
+is($v->{sandbox_memory_budget_bytes}, 6 << 30, 'of so much');
+is($v->{sandbox_oom_kills_total}, 12, 'and that was wanting');
+
 # ---- counting -------------------------------------------------------------
 
 my $before = $v;
@@ -230,6 +236,8 @@ close $_ for @parked;
 $d->fault(start_delay => 0, silent => { metrics => 1 });
 ($v) = scrape();
 is($v->{sandbox_daemon_up}, 0, 'sandboxd that says nothing');
+is(join(' ', grep { /promised|budget|oom/ } keys %$v), '',
+    'is said nothing of');
 is($v->{sandbox_zone_complete}, 1, 'takes nothing from the rest');
 $d->fault(silent => {});
 

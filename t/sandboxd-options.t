@@ -32,7 +32,7 @@ is($status, 0, '--help');
 like($out, qr/--$_\b/, "--help tells of --$_") for qw(state-dir run-dir
     secret-file agent driver kernel qemu firecracker accel crun image default-image dev
     socket-group stop-on-exit
-    starts disk-floor disk-limit machine-disk-rate machine-disk-ops memory-floor memory-budget pool pool-batch pool-interval log-level version);
+    starts disk-floor disk-limit disk-budget machine-disk-rate machine-disk-ops memory-floor memory-budget pool pool-batch pool-interval log-level version);
 ($status, $out) = run_command([$sandboxd, '--version']);
 like($out, qr/^sandboxd \d+\.\d+\.\d+$/, '--version');
 
@@ -52,6 +52,8 @@ refused([@base, '--dev', '--machine-disk-ops', '1M'], qr/--machine-disk-ops/,
     'requests are no bytes');
 refused([@base, '--dev', '--disk-limit', '1M'], qr/--disk-limit/,
     'a low limit of disks');
+refused([@base, '--dev', '--disk-budget', '15M'], qr/--disk-budget/,
+    'a low budget of disks');
 refused([@base, '--dev', '--disk-limit', '1G', '--pool', '1'],
     qr/--pool can't be given with --disk-limit/, 'a pool without disks');
 refused([@base, '--dev', '--memory-floor', '1M'], qr/--memory-floor/,

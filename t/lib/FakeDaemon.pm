@@ -557,7 +557,9 @@ sub op_metrics {
 
     return $self->answer($p, $f->{id}, { starts => { ok => 7, failed => 2,
         queued => 1, starting => 3, bounds => [100, 1000],
-        counts => [4, 2, 1], sum => 2500 } });
+        counts => [4, 2, 1], sum => 2500 }, oomKills => 12,
+        disk => { promised => 7 << 40, budget => undef },
+        memory => { promised => 5 << 30, budget => 6 << 30 } });
 }
 
 

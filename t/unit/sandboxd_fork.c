@@ -26,7 +26,7 @@ fork_new(fixture *f, const char *id, uint32_t slot)
 
     err = NULL;
     spec = json_loads(EPHEMERAL, 0, NULL);
-    sb = registry_add_fork(f->r, id, spec, slot, &err);
+    sb = registry_add_fork(f->r, id, spec, slot, 0, &err);
     json_decref(spec);
     registry_set_state(f->r, sb, STATE_ASLEEP, "it is a fork");
 

@@ -108,9 +108,14 @@ test_count(fixture *f)
     ok(shown(registry_find(f->r, "other"), 0, NULL, NULL), "none are none");
     lifecycle_on_killed(f->lc, 250, &(driver_kills) { .count = 1 });
 
+    run_until(f, registry_kills(f->r) == 7);
+    ok(registry_kills(f->r) == 7, "all of them are counted");
     registry_remove(f->r, sb);
     killed(f, sb, 9, 6000, "late");
+    killed(f, sb, 9, 6000, "late");
     ok(sb->kills->total == 7, "of one that is destroyed nothing is noted");
+    run_until(f, registry_kills(f->r) == 15);
+    ok(registry_kills(f->r) == 15, "but it counts, once");
     lifecycle_destroy(f->lc, sb);
     run_until(f, f->lc->cleaning == 0);
     fixture_close(f);
@@ -131,17 +136,25 @@ test_durable(fixture *f)
     lifecycle_start(f->lc, sb, on_outcome, &o);
     run_until(f, o.good == 1);
     killed(f, sb, 3, 1000, "node");
+    ok(registry_kills(f->r) == 0, "before the disk knows it is not counted, "
+       "since the next sandboxd would be told again");
+    killed(f, sb, 4, 1000, "node");
+    run_until(f, registry_kills(f->r) == 4);
+    ok(registry_kills(f->r) == 4, "then it is");
     fixture_close(f);
 
     fixture_open(f, 1);
+    ok(registry_kills(f->r) == 0, "each sandboxd counts from nothing");
     sb = registry_find(f->r, "one");
     ok(sb->now.state == STATE_RUNNING
-       && shown(sb, 3, "1970-01-01T00:00:01.000Z", "node"),
+       && shown(sb, 4, "1970-01-01T00:00:01.000Z", "node"),
        "known to the next sandboxd");
-    killed(f, sb, 3, 1000, "node");
-    ok(sb->kills->total == 3, "who isn't told the same ones as new");
-    killed(f, sb, 4, 2000, "node");
-    ok(sb->kills->total == 4, "but what it has missed");
+    killed(f, sb, 4, 1000, "node");
+    ok(sb->kills->total == 4, "who isn't told the same ones as new");
+    killed(f, sb, 5, 2000, "node");
+    ok(sb->kills->total == 5, "but what it has missed");
+    run_until(f, registry_kills(f->r) == 1);
+    ok(registry_kills(f->r) == 1, "that alone it counts");
     registry_update(f->r, sb, json_pack("{s:s, s:{}}", "image", "y", "env"),
                     NULL);
     fake.up[sb->slot % SLOTS] = false;
@@ -150,7 +163,7 @@ test_durable(fixture *f)
     fixture_open(f, 1);
     sb = registry_find(f->r, "one");
     ok(sb->now.state == STATE_ASLEEP
-       && shown(sb, 4, "1970-01-01T00:00:02.000Z", "node"),
+       && shown(sb, 5, "1970-01-01T00:00:02.000Z", "node"),
        "known after it has ended, and with other options");
     fixture_close(f);
 

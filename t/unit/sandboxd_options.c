@@ -537,6 +537,15 @@ test_runtimes(void)
        && strstr(spec, "\"runtime\":\"qemu\"") != NULL,
        "another one, its first image and its limits");
 
+    here.runtimes[1].disk_max = 100ull << 20;
+    ok(create_field("{\"runtime\":\"qemu\",\"resources\":{\"disk\":"
+                    "\"100M\"}}", &status, spec, sizeof(spec)) != NULL
+       && status == 0
+       && strcmp(create_field("{\"runtime\":\"qemu\",\"resources\":"
+                              "{\"disk\":104857601}}", &status, spec,
+                              sizeof(spec)), "resources.disk") == 0
+       && status == 422, "no disk that its file system couldn't hold");
+
     create_field("{\"runtime\":\"qemu\",\"image\":\"other\"}", &status,
                  spec, sizeof(spec));
     ok(status == 0 && strstr(spec, "\"image\":\"other\"") != NULL,
