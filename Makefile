@@ -213,7 +213,8 @@ DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,adopted.c oci*.c image*.c \
                 cgroup*.c seccomp*.c userns*.c mount*.c agent_call.c agent_log.c \
                 agent_probe.c agent_socket.c box*.c disk_file.c initramfs.c \
                 loop_mount.c machine*.c net_link.c slot_lock.c qemu*.c vm_*.c \
-                vmm*.c fc*.c arg_list.c advisories.c kvm_probe.c program.c))
+                vmm*.c fc*.c arg_list.c advisories.c kvm_probe.c program.c \
+                tsc.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
                 log.o utf8.o)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "agent/init.h"
+#include "common/clock.h"
 #include "common/log.h"
 
 #define INIT_AHEAD_MS    600000     /* no start takes that long */
@@ -225,7 +226,8 @@ init_early(void)
 
 
 /* What was told is from before the machine was started, so a clock can only
- * be right if it is a little ahead. */
+ * be right if it is a little ahead.  One that was read at its start knows whole
+ * seconds, of a time before now: the later of the two is nearer. */
 
 static void
 init_clock(int64_t told)
@@ -341,7 +343,8 @@ init_again(const vm_config *c, const char *hostname)
 void
 init_apply(const vm_config *c, const char *hostname)
 {
-    init_clock(c->time_ms);
+    init_clock(c->time_ms == 0 ? 0
+               : c->time_ms + (int64_t) clock_ms(CLOCK_MONOTONIC));
     init_entropy(c);
     init_processes(c->processes);
     init_names(c, hostname);

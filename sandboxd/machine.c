@@ -13,6 +13,7 @@
 #include "sandboxd/initramfs.h"
 #include "sandboxd/machine.h"
 #include "sandboxd/qemu.h"
+#include "sandboxd/tsc.h"
 
 
 static void
@@ -229,6 +230,7 @@ kvm_probe(machine_driver *m, error **err)
     }
 
     m->base.d.accel = m->kvm ? "kvm" : "tcg";
+    tsc_begin();
 
     log_info("%s: virtual machines run %s; their agents are reached by %s",
              m->vmm->driver, m->kvm ? "with KVM"

@@ -23,6 +23,7 @@
 #include "sandboxd/disk_file.h"
 #include "sandboxd/image_hold.h"
 #include "sandboxd/machine.h"
+#include "sandboxd/tsc.h"
 
 #define BOOT_DISK      (VM_BOOT_MAX + 65536)    /* it ends with zeros */
 #define MEMORY_MORE    (128ull << 20)   /* of a machine, beside its memory */
@@ -163,6 +164,7 @@ order_args(machine_launch *l, vm_order *order, const char *name, error **err)
     machine.cpus = machine_cpus(l->limits.cpu, machine.kvm, l->m->cpus);
     machine.again = l->again;
     machine.acpi = l->m->acpi;
+    machine.tsc_khz = name[0] != '\0' && !machine.kvm ? tsc_khz() : 0;
     machine.uid = name[0] != '\0' ? order->vmm_uid : 0;
     machine.cid = name[0] != '\0' ? l->cid : 0;
     machine.disk_rate = name[0] != '\0' ? l->m->base.host.disk_rate : 0;

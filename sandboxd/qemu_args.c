@@ -10,9 +10,28 @@
 #define STRING_OF(x)  #x
 
 /* Without KVM nothing in the machine can tell how fast its clock is, so it is
- * told; and what protects the kernel from its processes' guesses costs most. */
-#define LINE_TCG      " tsc_early_khz=2500000 no_timer_check nokaslr"       \
-                      " mitigations=off"
+ * told, and that there is no better one: the kernel would compare it with the
+ * ticks that it counts, of which a busy host loses some. */
+#define LINE_TSC      " tsc_early_khz=%u tsc=reliable no_timer_check"
+#define TSC_UNKNOWN   2500000           /* kHz */
+
+/* What a start does that nobody there has use for, and what protects the kernel
+ * from its processes' guesses, takes longest where it is emulated:
+ *
+ *   noreplace-smp                      each of 8,600 locks patched, in an
+ *                                      address space of its own
+ *   ftrace_check_for_weak_functions    looks up the names of 37,000 functions
+ *   trace_eval_init, tracer_init_tracefs   /sys/kernel/tracing
+ *   crypto_kdf108_init                 only a test of itself
+ *   load_system_certificate_list       keys for modules, which have no
+ *                                      signature here
+ *   lsm                                but those that processes use themselves
+ */
+#define LINE_TCG      " nokaslr mitigations=off noreplace-smp"               \
+                      " lsm=landlock,yama initcall_blacklist="               \
+                      "ftrace_check_for_weak_functions,trace_eval_init,"     \
+                      "tracer_init_tracefs,crypto_kdf108_init,"              \
+                      "load_system_certificate_list"
 
 /* Emulated, an instruction that copies byte by byte takes as long as it says:
  * the kernel and the C library have faster ways where there is none of those
@@ -131,6 +150,24 @@ add_vsock(arg_list *l, const vmm_machine *m, channel to)
 
 
 static void
+add_line(arg_list *l, const vmm_machine *m, channel to)
+{
+    const char  *listen;
+
+    listen = to == CHANNEL_TAP ? LISTEN_TCP : LISTEN_VSOCK;
+    arg_add(l, "-append");
+
+    if (m->kvm) {
+        arg_add(l, "%s%s", LINE, listen);
+
+    } else {
+        arg_add(l, "%s%s" LINE_TSC "%s", LINE, listen,
+                m->tsc_khz != 0 ? m->tsc_khz : TSC_UNKNOWN, LINE_TCG);
+    }
+}
+
+
+static void
 args_machine(arg_list *l, const vmm_machine *m, channel to)
 {
     arg_add(l, "%s", m->program);
@@ -193,9 +230,7 @@ args_machine(arg_list *l, const vmm_machine *m, channel to)
     arg_add(l, VM_KERNEL);
     arg_add(l, "-initrd");
     arg_add(l, VM_INITRAMFS);
-    arg_add(l, "-append");
-    arg_add(l, "%s%s%s", LINE, to == CHANNEL_TAP ? LISTEN_TCP : LISTEN_VSOCK,
-            m->kvm ? "" : LINE_TCG);
+    add_line(l, m, to);
 }
 
 

@@ -57,6 +57,18 @@ is($s->run('one', 'echo $TOLD; busybox hostname; cat /etc/hostname; id -u; '
     or diag(slurp($s->{daemon_log}));
 diag(sprintf 'first command after %.1f s', time - $begun);
 
+# Between what this machine's clock was before and after the other was read.
+sub clock_of {
+    my $before = time;
+    my $inside = $s->run('one', 'date +%s.%N');
+
+    return ($before, $inside, time);
+}
+
+my @clock = clock_of();
+cmp_ok($clock[2] - $clock[1], '<', 2 + $clock[2] - $clock[0],
+    'its clock is right');
+
 my $boot = $s->run('one', 'cat /proc/sys/kernel/random/boot_id');
 isnt("$boot\n", slurp('/proc/sys/kernel/random/boot_id'), 'its own kernel');
 is($s->api(PUT => '/v1/sandbox/one/file/workspace/f',
@@ -156,6 +168,17 @@ ok(wait_for(sub { oom()->{kills} == 2 }, 30), 'sandboxd has missed nothing')
 is(oom()->{process}, 'greedy', '... of what happened while it was away');
 is($s->api(GET => '/v1/sandbox/one/stats')->{json}{memory}{oomKills}, 2,
     'nor its statistics');
+
+# ---- its clock, which is told how fast the processor counts
+
+my $rest = $clock[0] + 15 - time;
+sleep $rest if $rest > 0;
+my @later = clock_of();
+my $went = $later[1] - $clock[1];
+cmp_ok($went, '>', 0.99 * ($later[0] - $clock[2]), 'its clock isn\'t slow');
+cmp_ok($went, '<', 1.01 * ($later[2] - $clock[0]), '... nor fast');
+like($s->run('one', 'cat /sys/devices/system/clocksource/clocksource0/'
+    . 'current_clocksource'), qr/^tsc/, '... and counts no ticks');
 
 # ---- a machine that is killed
 
