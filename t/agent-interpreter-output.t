@@ -190,13 +190,16 @@ $i->cells($py, ['a counter', 'n = 0', 'done']);
     my $c = $i->context('python');
     my $s = $i->begun($c, "import os\nopen('$dir/pid', 'w').write(str(os.getpid()))" .
                   "\nwhile True: pass");
-    my $q = $i->begun($c, '1');
     ok(wait_for(sub { -s "$dir/pid" }, 30), 'a cell runs');
+    my $q = $i->begun($c, '1');
+    my $got = $i->waits($q);
+    ok($got, 'another one waits');
     my $pid = slurp("$dir/pid");
     is($i->request('DELETE', "/api/contexts/$c")->{status}, 200,
        'its context is deleted');
     is($i->last_of($i->answer($s))->{ename}, 'ContextDeleted', 'it is told');
-    is($i->last_of($i->answer($q))->{ename}, 'ContextDeleted', 'and who waited');
+    is($i->last_of($i->answer($q, $got))->{ename}, 'ContextDeleted',
+       'and who waited');
     ok(wait_for(sub { !process_alive($pid) }, 30), 'the process is gone');
 }
 {

@@ -138,10 +138,27 @@ sub begun {
 }
 
 
-# Its whole answer.
-sub answer {
+# Waits until the agent has a cell that has to wait for another one: it says so
+# by its status line.  Of requests on two connections either may come first.
+# What was read is answer()'s.
+sub waits {
     my ($self, $s) = @_;
-    my $line = '';
+    my $got = '';
+
+    until ($got =~ m{^OK\nHTTP/1\.1 200 }) {
+        IO::Select->new($s)->can_read(30) or return;
+        sysread($s, $got, 4096, length $got) or return;
+    }
+
+    return $got;
+}
+
+
+# Its whole answer; $line: what has been read of it.
+sub answer {
+    my ($self, $s, $line) = @_;
+
+    $line //= '';
 
     until ($line =~ s/^OK\n//) {
         IO::Select->new($s)->can_read(30) or return;
