@@ -74,7 +74,7 @@
 #define NGX_HTTP_SANDBOX_SLEEPING      4
 #define NGX_HTTP_SANDBOX_ASLEEP        5
 #define NGX_HTTP_SANDBOX_DESTROYING    6
-#define NGX_HTTP_SANDBOX_UNREACHABLE   7       /* one that others run */
+#define NGX_HTTP_SANDBOX_UNREACHABLE   7       /* its agent doesn't answer */
 
 #define NGX_HTTP_SANDBOX_PUBLIC        1       /* access of an exposure */
 #define NGX_HTTP_SANDBOX_TOKEN         2

@@ -97,6 +97,8 @@ ngx_http_sandbox_send_chain(ngx_connection_t *c, ngx_chain_t *in, off_t limit)
 
     c->send_chain = ngx_send_chain;
 
+    ngx_http_sandbox_late_begin(p, 1);
+
     if (ctx->grant) {
         ngx_http_sandbox_pace_send(r, c, (size_t) c->sent);
     }
@@ -153,6 +155,7 @@ ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size)
         }
 
         ngx_http_sandbox_plain_recv(c, ctx);
+        ngx_http_sandbox_late_begin(p, 0);
 
         ngx_http_sandbox_park_done(r);
 
@@ -188,6 +191,8 @@ ngx_http_sandbox_line_failed(ngx_http_request_t *r, ngx_http_sandbox_peer_t *p,
     u = r->upstream;
     ctx = p->ctx;
     safe = 0;
+
+    ngx_http_sandbox_late_end(p);
 
     switch (result) {
 
@@ -308,6 +313,10 @@ ngx_http_sandbox_process_header(ngx_http_request_t *r)
         if (ngx_http_sandbox_next_header(r) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+
+    if (rc != NGX_AGAIN) {
+        ngx_http_sandbox_late_end(p);
     }
 
     if (rc == NGX_HTTP_UPSTREAM_INVALID_HEADER) {

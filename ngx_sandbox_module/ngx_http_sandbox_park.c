@@ -82,8 +82,8 @@ ngx_http_sandbox_park_handler(ngx_http_request_t *r)
 
             return ngx_http_sandbox_reject(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                                            "sandbox_unreachable",
-                                           "The sandbox runs elsewhere, and "
-                                           "can't be reached", 5);
+                                           "The sandbox's agent can't be "
+                                           "reached", 5);
         }
 
         if (!slcf->wake || ctx->wake_off) {

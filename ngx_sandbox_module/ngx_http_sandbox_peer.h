@@ -34,10 +34,14 @@ typedef struct {
 
     ngx_str_t                     name;
     sandbox_line                  line;
+    ngx_event_t                   late;        /* _late.c */
+    ngx_msec_t                    patience;
 
     unsigned                      again:1;     /* to the gate before the next */
     unsigned                      pending:1;   /* not connected yet */
     unsigned                      connecting:1;  /* to an address */
+    unsigned                      unread:1;    /* no line has come yet */
+    unsigned                      told:1;      /* sandboxd was */
 
     uint32_t                      epoch;       /* of the run in sockaddr */
     size_t                        text_len;    /* of what is to be sent yet */
@@ -99,6 +103,17 @@ ssize_t ngx_http_sandbox_recv(ngx_connection_t *c, u_char *buf, size_t size);
 /* Around proxy_pass's own functions of these names. */
 ngx_int_t ngx_http_sandbox_process_header(ngx_http_request_t *r);
 ngx_int_t ngx_http_sandbox_reinit_request(ngx_http_request_t *r);
+
+
+/* _late.c */
+
+/*
+ * From now on the agent's line is waited for, or the header of a response, and
+ * not any more.
+ */
+void ngx_http_sandbox_late_begin(ngx_http_sandbox_peer_t *p,
+    ngx_uint_t unread);
+void ngx_http_sandbox_late_end(ngx_http_sandbox_peer_t *p);
 
 
 /* _interrupt.c */

@@ -418,6 +418,7 @@ ngx_http_sandbox_get_outer(ngx_peer_connection_t *pc, void *data)
 
     if (rc == NGX_DONE) {
         ngx_http_sandbox_park_done(p->request);
+        ngx_http_sandbox_late_begin(p, 0);
 
         if (p->ctx->grant) {
             ngx_http_sandbox_pace_recv(p->request, pc->connection, 0);
@@ -504,6 +505,7 @@ ngx_http_sandbox_free_outer(ngx_peer_connection_t *pc, void *data,
 
     p->pending = 0;
     p->connecting = 0;
+    ngx_http_sandbox_late_end(p);
     ngx_http_sandbox_park_leave(p->ctx);
 
     if (p->ctx->grant) {

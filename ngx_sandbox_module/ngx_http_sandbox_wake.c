@@ -154,6 +154,12 @@ ngx_http_sandbox_wake_request(ngx_http_sandbox_wake_t *wake,
                         "trigger", wake->port ? "preview" : "control",
                         "caller", ngx_http_sandbox_caller_json(ctx->caller));
 
+    /* the run that gave no answer: sandboxd looks whether it would give one */
+
+    if (wake->again) {
+        json_object_set_new(request, "tried", json_integer(wake->ended));
+    }
+
     if (wake->port) {
         json_object_set_new(request, "port", json_integer(wake->port));
         json_object_set_new(request, "wake", json_boolean(!wake->wake_off));

@@ -35,11 +35,18 @@ on_call_closed(uv_handle_t *handle)
 }
 
 
-/* The body of an answer, if the head is one: "OK\nHTTP/1.1 200 OK\r\n...". */
+/* The body of an answer, if the head is one: "OK\nHTTP/1.1 200 OK\r\n...".  An
+ * agent that has no room for another connection has answered, too. */
 static int
 answer_status(const agent_request *a, const char **body)
 {
     static const char  head[] = "OK\nHTTP/1.1 ";
+
+    *body = "";
+
+    if (strcmp(a->in, "ERR limit\n") == 0) {
+        return 503;
+    }
 
     *body = strstr(a->in, "\r\n\r\n");
 

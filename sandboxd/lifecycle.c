@@ -412,7 +412,7 @@ lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb, void *data)
                && waiters_add(&sb->run.waiters, cb, data, &err) == 0)
     {
         if (sb->run.state == RUN_UP || sleep_interrupt(lc, sb)) {
-            waiters_succeed(lc, sb, &sb->run.waiters);
+            silent_start(lc, sb);
 
         } else if (sb->run.state == RUN_NONE && sb->run.forks == 0) {
             lifecycle_enter(lc, sb, RUN_QUEUED);

@@ -11,8 +11,9 @@
  * starts are made at the same time, not counting those that take long (then
  * STARTS_WITH_DRIVER_MAX is the limit); at most STARTS_QUEUED_MAX wait.
  * A start that fails is not tried again before a pause that doubles.
- * Who isn't used goes to sleep: lifecycle_idle.c and lifecycle_sleep.c.  Those
- * that others run are another matter: lifecycle_external.c.
+ * Who isn't used goes to sleep: lifecycle_idle.c and lifecycle_sleep.c.  Whose
+ * agent doesn't answer stays up, but nobody is led to it: lifecycle_silent.c.
+ * Those that others run are another matter: lifecycle_external.c.
  * Event loop's thread only.
  */
 
@@ -64,7 +65,7 @@ struct lifecycle {
     net            *net;            /* NULL: sandboxes have none */
     const net_rules  *network;
     driver         *external;       /* of those that others run, or NULL */
-    unsigned        looks;          /* at them, under way */
+    unsigned        looks;          /* at agents, under way */
     uv_loop_t      *loop;
     uv_timer_t      tick;
     int             run_dir;        /* of the run files */
@@ -121,6 +122,10 @@ int lifecycle_adopt(lifecycle *lc, error **err);
 
 void lifecycle_start(lifecycle *lc, sandbox *sb, lifecycle_started cb,
     void *data);
+
+/* Somebody has asked its run of this epoch for something, and got no answer: if
+ * that still runs, it is looked at before the next start of it is answered. */
+void lifecycle_tried(lifecycle *lc, sandbox *sb, uint32_t epoch);
 
 /* Puts it to sleep; calls back once it is asleep, or as it never ran. */
 void lifecycle_sleep(lifecycle *lc, sandbox *sb, lifecycle_started cb,

@@ -142,6 +142,10 @@ on_processes(void *data, int status, json_t *result)
         } else {
             /* An agent that gives no answer may be busy with just those. */
             lifecycle_used(lc, sb);
+
+            if (status == 0) {
+                lifecycle_tried(lc, sb, e->epoch);
+            }
         }
     }
 
@@ -149,11 +153,12 @@ on_processes(void *data, int status, json_t *result)
 }
 
 
-/* Idle by its traffic: its processes may be another matter. */
+/* Idle by its traffic: its processes may be another matter, unless nobody can
+ * tell. */
 void
 sleep_prepare(lifecycle *lc, sandbox *sb)
 {
-    if (!spec_processes(sb->spec) || lc->run_path == NULL) {
+    if (!spec_processes(sb->spec) || lc->run_path == NULL || silent_is(sb)) {
         sleep_begin(lc, sb, false);
         return;
     }

@@ -56,7 +56,7 @@ idle_leave(lifecycle *lc, sandbox *sb)
 void
 idle_schedule(lifecycle *lc, sandbox *sb)
 {
-    uint64_t  after;
+    uint64_t  at, after;
 
     if (sb->run.state != RUN_UP || sb->run.polled
         || spec_external(sb->spec))
@@ -65,13 +65,31 @@ idle_schedule(lifecycle *lc, sandbox *sb)
     }
 
     after = spec_sleep_after(sb->spec);
+    at = after != 0 ? sb->run.used + after : UINT64_MAX;
 
-    if (after == 0 || sb->gone) {
+    if (silent_is(sb) && sb->run.silent_until < at) {
+        at = sb->run.silent_until;
+    }
+
+    if (at == UINT64_MAX || sb->gone) {
         idle_leave(lc, sb);
 
     } else {
-        idle_wait(lc, sb, sb->run.used + after);
+        idle_wait(lc, sb, at);
     }
+}
+
+
+/* It isn't to sleep yet, but to be looked at. */
+static bool
+idle_silent(lifecycle *lc, sandbox *sb)
+{
+    uint64_t  after;
+
+    after = spec_sleep_after(sb->spec);
+
+    return sb->run.state == RUN_UP && silent_is(sb)
+           && (after == 0 || uv_now(lc->loop) < sb->run.used + after);
 }
 
 
@@ -191,6 +209,11 @@ on_idle_timer(uv_timer_t *timer)
 
         if (sb->run.state == RUN_SLEEPING) {
             sleep_ask(lc, sb);
+            continue;
+        }
+
+        if (idle_silent(lc, sb)) {
+            silent_look_at(lc, sb);
             continue;
         }
 

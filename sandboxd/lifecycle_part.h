@@ -64,6 +64,13 @@ void sleepers_look(lifecycle *lc, sandbox *sb);
 void expire_init(lifecycle *lc);
 void expire_schedule(lifecycle *lc, sandbox *sb);
 
+/* Of one that runs and isn't others' (lifecycle_silent.c): its agent is known
+ * not to answer; who waits for it is answered, now or after a look; a look that
+ * nobody waits for. */
+bool silent_is(const sandbox *sb);
+void silent_start(lifecycle *lc, sandbox *sb);
+void silent_look_at(lifecycle *lc, sandbox *sb);
+
 /* Its network (lifecycle_net.c): begun after the driver has started it, 1: it
  * is being made, and lifecycle_run_started() is called then; of one that was
  * taken over. */

@@ -49,7 +49,8 @@ sleep_take_back(lifecycle *lc, sandbox *sb)
     log_debug("%s: stays awake", sb->id);
 
     lifecycle_enter(lc, sb, RUN_UP);
-    registry_set_state(lc->r, sb, STATE_RUNNING, NULL);
+    registry_set_state(lc->r, sb, silent_is(sb) ? STATE_UNREACHABLE
+                                                : STATE_RUNNING, NULL);
     idle_schedule(lc, sb);
 }
 

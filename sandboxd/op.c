@@ -323,23 +323,26 @@ parse_domain_put(op *dst, json_t *frame, error **err)
 static int
 parse_start(op *dst, json_t *frame, error **err)
 {
-    json_int_t   port;
+    json_int_t   port, tried;
     const char  *trigger;
 
     trigger = "control";
     port = 0;
+    tried = 0;
     dst->wake = true;
 
     if (parse_caller(dst, frame, err) < 0
         || json_get_bool(frame, "create", &dst->create, err) < 0
         || json_get_integer(frame, "port", 1, PORT_MAX, &port, err) < 0
         || json_get_bool(frame, "wake", &dst->wake, err) < 0
+        || json_get_integer(frame, "tried", 0, UINT32_MAX, &tried, err) < 0
         || json_get_string(frame, "trigger", 16, &trigger, err) < 0)
     {
         return -1;
     }
 
     dst->port = (unsigned) port;
+    dst->tried = (uint32_t) tried;
     dst->preview = strcmp(trigger, "preview") == 0;
 
     if (!dst->preview && strcmp(trigger, "control") != 0) {

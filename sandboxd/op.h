@@ -90,6 +90,7 @@ typedef struct {
     bool         create;                /* start */
     bool         preview;               /* start */
     bool         wake;                  /* start: what doesn't run, too */
+    uint32_t     tried;                 /* start: the run that gave no answer */
     bool         patch;                 /* expose: only one that there is */
     uint64_t     cursor;                /* list: born above */
     unsigned     limit;                 /* list */

@@ -135,5 +135,6 @@ op_start(service *sv, request *req)
     log_debug("%s: start asked for by %s", sb->id,
               req->op.preview ? "a preview" : "the API");
 
+    lifecycle_tried(sv->lc, sb, req->op.tried);
     lifecycle_start(sv->lc, sb, start_done, req);
 }

@@ -306,9 +306,11 @@ registry_set_state(registry *r, sandbox *sb, sandbox_state state,
 
     sb->now.state = state;
 
-    /* Until it is asleep it may be taken back. */
+    /* Until it is asleep it may be taken back; one of ours whose agent doesn't
+     * answer may do so again. */
     if (state != STATE_RUNNING && state != STATE_STARTING
-        && state != STATE_SLEEPING)
+        && state != STATE_SLEEPING
+        && (state != STATE_UNREACHABLE || spec_external(sb->spec)))
     {
         sb->now.key[0] = '\0';
     }

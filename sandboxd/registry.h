@@ -56,7 +56,8 @@ typedef enum {
     STATE_SLEEPING,
     STATE_ASLEEP,
     STATE_DESTROYING,
-    STATE_UNREACHABLE           /* others run it, and it doesn't answer */
+    STATE_UNREACHABLE           /* its agent doesn't answer, for all that is
+                                   known */
 } sandbox_state;
 
 typedef enum {
@@ -130,6 +131,10 @@ typedef struct {
     bool           dropped;     /* an ephemeral one's files are gone */
     bool           kept;        /* its memory is */
     bool           lost;        /* it ran, or was started, without us */
+    uint32_t       look_epoch;      /* whose agent is being looked at */
+    uint32_t       silent_epoch;    /* whose agent doesn't answer; 0: none */
+    unsigned       silences;    /* looks in a row without an answer since, */
+    uint64_t       silent_until;    /* and loop time of the next one */
     uint64_t       env_seq;     /* of the last time that it was told */
     json_t        *env;         /* that its start has got; a reference */
     json_t        *network;     /* that its run has; NULL: none; a reference */

@@ -24,6 +24,10 @@
 #define BUFFER_BYTES  32768     /* and so many are kept of one at most */
 #define SYN_TRIES     4
 
+/* For as long as the machine may stand still to be copied, and twice that. */
+#define SILENCE_S     (2 * VM_CONTROL_S)
+#define PROBE_S       20
+
 #define CLIENT        0
 #define GUEST         1
 
@@ -320,10 +324,37 @@ side_event(side *s, uint32_t events)
 }
 
 
+/* A guest may take its network away: then nothing says that its connections
+ * are over. */
+static void
+connect_tune(int fd)
+{
+    size_t  i;
+
+    static const struct {
+        int  level;
+        int  name;
+        int  value;
+    } options[] = {
+        { IPPROTO_TCP, TCP_NODELAY, 1 },
+        { IPPROTO_TCP, TCP_SYNCNT, SYN_TRIES },
+        { IPPROTO_TCP, TCP_USER_TIMEOUT, SILENCE_S * 1000 },
+        { IPPROTO_TCP, TCP_KEEPIDLE, SILENCE_S / 2 },
+        { IPPROTO_TCP, TCP_KEEPINTVL, PROBE_S },
+        { SOL_SOCKET, SO_KEEPALIVE, 1 }
+    };
+
+    for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        (void) setsockopt(fd, options[i].level, options[i].name,
+                          &options[i].value, sizeof(int));
+    }
+}
+
+
 int
 vm_forward_connect(void)
 {
-    int                 fd, on, tries;
+    int                 fd;
     struct sockaddr_in  in;
 
     if (forward_way.connect != NULL) {
@@ -335,10 +366,7 @@ vm_forward_connect(void)
         return -1;
     }
 
-    on = 1;
-    tries = SYN_TRIES;
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    (void) setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &tries, sizeof(tries));
+    connect_tune(fd);
 
     memset(&in, 0, sizeof(in));
     in.sin_family = AF_INET;

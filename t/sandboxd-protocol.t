@@ -140,6 +140,8 @@ is($w->call('start', sandbox => 'nobody')->{code}, 'not_found',
     'start without create of what is not there');
 is($w->call('start', sandbox => 'x', trigger => 'moon')->{field}, 'trigger',
     'an unknown trigger');
+is($w->call('start', sandbox => 'x', tried => -1)->{field}, 'tried',
+    'a run that can be none');
 is($w->call('list', limit => 0)->{limit}, 500, 'list: the limit is told');
 is($w->call('list', cursor => 'abc')->{field}, 'cursor', 'list: bad cursor');
 is_deeply($w->call('list'), { sandboxes => [], cursor => undef },
