@@ -138,6 +138,9 @@ for my $case (['a program', Accept => '*/*'],
 }
 $r = shown('9001-box1-tok.preview.test', method => 'HEAD');
 is("$r->{status} $r->{body}", '502 ', 'HEAD has no body');
+my %of = map { my %h = %{ shown('9001-box1-tok.preview.test', method => $_)
+    ->{headers} }; delete $h{date}; ($_ => \%h) } 'GET', 'HEAD';
+is_deeply($of{HEAD}, $of{GET}, '... and the headers of GET');
 $r = shown('8000-box1-tok.preview.test');
 is($r->{json}{name}, 'box1', 'what works is not touched');
 
