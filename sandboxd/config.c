@@ -408,14 +408,6 @@ config_complete(config *dst, error **err)
                          "NAME=DIR, or --dev for development");
     }
 
-    if (dst->disk_limit != 0 && dst->pool.count > 0
-        && config_has_driver(dst, CONFIG_OCI))
-    {
-        return error_set(err, 400, "usage", "--pool can't be given with "
-                         "--disk-limit: containers are prepared without a "
-                         "disk of their own");
-    }
-
     return config_images_complete(dst, err);
 }
 

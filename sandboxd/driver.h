@@ -46,6 +46,9 @@ typedef struct {
     json_t        *env;         /* object of strings; borrowed */
     driver_limits  limits;      /* asked for explicitly: enforce or fail */
     driver_limits  defaults;    /* enforce where possible */
+    bool           first;       /* nobody has run in it: files that its slot has
+                                   were prepared, or are of a start that
+                                   failed */
     const endpoint  *endpoint;  /* of one that others run; else NULL */
 } driver_spec;
 

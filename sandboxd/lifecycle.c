@@ -293,12 +293,14 @@ on_started(void *data, const driver_handle *handle, error *err)
 static void
 start_dispatch(lifecycle *lc, sandbox *sb)
 {
+    bool          first;
     error        *err;
     driver       *d;
     driver_spec  *spec;
 
     err = NULL;
     d = lifecycle_driver(lc, sb);
+    first = sb->now.epoch == 0 && !sb->forked;
 
     if (registry_next_run(lc->r, sb, &err) < 0) {
         lifecycle_enter(lc, sb, RUN_NONE);
@@ -322,6 +324,7 @@ start_dispatch(lifecycle *lc, sandbox *sb)
     spec->image = spec_image(sb->spec);
     spec->env = sb->run.env;
     spec->defaults = lc->defaults;
+    spec->first = first;
     spec_limits(sb->spec, &spec->limits);
 
     lifecycle_enter(lc, sb, RUN_STARTING);

@@ -99,6 +99,7 @@ typedef struct {
     bool                   booted;          /* or could have */
     bool                   forget;  /* what was kept is of no use */
     bool                   unused;  /* it is nobody's yet */
+    bool                   first;   /* as in the driver_spec */
 
     /* out; the descriptors are the caller's, whether it failed or not */
     bool                   again;   /* it goes on with a memory, */

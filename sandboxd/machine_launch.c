@@ -62,18 +62,29 @@ dir_open(machine_launch *l, error **err)
 static int
 disk_open(machine_launch *l, int dir, error **err)
 {
-    int       fd;
-    uint64_t  size;
+    int          fd;
+    uint64_t     size;
+    struct stat  st;
 
+    size = l->limits.disk < MACHINE_DISK_MIN ? MACHINE_DISK_MIN
+                                             : l->limits.disk;
+    size &= ~0xfffffull;
     fd = openat(dir, "disk", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
-    if (fd == -1 && errno == ENOENT) {
-        size = l->limits.disk < MACHINE_DISK_MIN ? MACHINE_DISK_MIN
-                                                 : l->limits.disk;
-        return disk_file_create(dir, "disk", size & ~0xfffffull, err);
+    if (fd == -1 && errno != ENOENT) {
+        return box_failed(err, "disk");
     }
 
-    return fd != -1 ? fd : box_failed(err, "disk");
+    /* One that was prepared may be of another size than it was to be in the
+     * end: the new one takes its place. */
+    if (fd != -1 && l->first && fstat(fd, &st) == 0
+        && (uint64_t) st.st_size != size)
+    {
+        close(fd);
+        fd = -1;
+    }
+
+    return fd != -1 ? fd : disk_file_create(dir, "disk", size, err);
 }
 
 

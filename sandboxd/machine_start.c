@@ -252,6 +252,7 @@ machine_start_create(machine_driver *m, const driver_spec *spec,
     m->starting += s->counted;
     s->launch.m = m;
     s->launch.slot = spec->slot;
+    s->launch.first = spec->first;
     snprintf(s->launch.key, sizeof(s->launch.key), "%s", spec->key);
     s->launch.timeout_ms = timeout_ms;
     machine_launch_init(&s->launch);

@@ -114,6 +114,10 @@ assign_named(uv_poll_t *handle, int status, int events)
         return;
     }
 
+    if (start_box(s)->limits.disk != 0) {
+        oci_prepare_used(start_driver(s), s->base.slot);
+    }
+
     if (boot_write(s) == -1) {
         box_start_abort(&s->base);
         return;
@@ -136,6 +140,7 @@ name_send(oci_start *s)
 
     memset(&r, 0, sizeof(r));
     r.op = OCI_OP_NAME;
+    r.disk = start_box(s)->limits.disk != 0;
     box_slot_name(s->base.slot, r.dir);
     memcpy(r.hostname, s->hostname, sizeof(r.hostname));
 

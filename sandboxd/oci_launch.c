@@ -537,9 +537,9 @@ oci_launch_name(const oci_request *request, int answer, int pidfd)
     memset(&a, 0, sizeof(a));
     a.type = OCI_DONE;
 
-    layer = layer_open(request->dir);
+    layer = request->disk ? -1 : layer_open(request->dir);
 
-    if (layer == -1 || setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == -1
+    if ((layer == -1 && !request->disk) || setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == -1
         || sethostname(request->hostname, strlen(request->hostname)) == -1)
     {
         oci_launch_failed(answer, "can't give the sandbox its name: %s",
@@ -553,7 +553,11 @@ oci_launch_name(const oci_request *request, int answer, int pidfd)
         layer_name(root, request->hostname);
     }
 
-    (void) unlinkat(layer, "unused", 0);
+    /* Beside a disk its owner removes it. */
+    if (layer != -1) {
+        (void) unlinkat(layer, "unused", 0);
+    }
+
     (void) oci_wire_send(answer, &a, sizeof(a), NULL, 0, NULL, 0);
     _exit(0);
 }

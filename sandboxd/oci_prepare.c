@@ -72,21 +72,86 @@ layer_make(oci_prepare *p, int dir, error **err)
 }
 
 
+/* One that was prepared may be of another size than it was to be in the end. */
+static bool
+disk_is(const oci_prepare *p, int dir)
+{
+    uint64_t     size;
+    struct stat  st;
+
+    if (fstatat(dir, "disk", &st, AT_SYMLINK_NOFOLLOW) == -1) {
+        return false;
+    }
+
+    size = p->limits.disk == 0 ? 0
+           : p->limits.disk < OCI_DISK_MIN ? OCI_DISK_MIN : p->limits.disk;
+
+    if (!p->first || (uint64_t) st.st_size == size) {
+        return true;
+    }
+
+    return unlinkat(dir, "disk", 0) == -1;
+}
+
+
+/* As "layer/unused", but beside the disk, which isn't mounted when somebody
+ * wants to know. */
+static int
+disk_mark(int dir, error **err)
+{
+    int  fd;
+
+    fd = openat(dir, "unused", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                0600);
+
+    if (fd == -1) {
+        return box_failed(err, "can't make the writable layer");
+    }
+
+    close(fd);
+
+    return 0;
+}
+
+
 /* Files stay where they are, whatever the limit is by now. */
 static int
 disk_make(oci_prepare *p, int dir, error **err)
 {
-    if (faccessat(dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW) == -1
+    bool  is;
+
+    is = disk_is(p, dir);
+
+    if (!is
         && (p->limits.disk == 0
-            || faccessat(dir, "layer/upper", F_OK, AT_SYMLINK_NOFOLLOW) == 0))
+            || (!p->first && faccessat(dir, "layer/upper", F_OK,
+                                       AT_SYMLINK_NOFOLLOW) == 0)))
     {
         return layer_make(p, dir, err);
+    }
+
+    if (!is && disk_mark(dir, err) == -1) {
+        return -1;
     }
 
     p->disk = oci_disk_open(dir, p->limits.disk, p->o->map.uid,
                             p->o->map.gid, &p->fresh, err);
 
+    if (faccessat(dir, "unused", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        p->fresh = true;
+    }
+
     return p->disk == -1 ? -1 : 0;
+}
+
+
+void
+oci_prepare_used(const oci_driver *o, uint32_t slot)
+{
+    char  path[BOX_PATH];
+
+    box_path(&o->base, slot, "unused", path, sizeof(path));
+    (void) unlink(path);
 }
 
 

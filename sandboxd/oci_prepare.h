@@ -15,6 +15,7 @@ typedef struct {
     const oci_driver  *o;
     uint32_t           slot;
     driver_limits      limits;      /* those that will be enforced */
+    bool               first;       /* as in the driver_spec */
 
     /* out; the descriptors are the caller's, whether it failed or not */
     int                lock;
@@ -27,5 +28,8 @@ typedef struct {
 void oci_prepare_init(oci_prepare *p);
 /* err: set if it failed. */
 void oci_prepare_work(oci_prepare *p, error **err);
+
+/* A disk has the name of the sandbox that runs in it. */
+void oci_prepare_used(const oci_driver *o, uint32_t slot);
 
 #endif

@@ -171,9 +171,14 @@ answer_started(oci_start *s, const oci_answer *a, int pidfd)
 
     if (s->unused) {
         start_unused(s);
-    } else {
-        box_start_probe(&s->base);
+        return;
     }
+
+    if (s->prepare.fresh) {
+        oci_prepare_used(start_driver(s), b->slot);
+    }
+
+    box_start_probe(&s->base);
 }
 
 
@@ -502,6 +507,7 @@ oci_start_fresh(oci_driver *o, const driver_spec *spec, bool unused,
     s->unused = unused;
     s->prepare.o = o;
     s->prepare.slot = spec->slot;
+    s->prepare.first = spec->first;
     oci_spec_limits(o, spec, &s->prepare.limits);
 
     start_check(s, spec);

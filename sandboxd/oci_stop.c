@@ -108,6 +108,7 @@ trash_rest_work(box_stop *base)
         (void) unlinkat(dir, "lock", 0);
         (void) unlinkat(dir, "disk", 0);
         (void) unlinkat(dir, "disk.new", 0);
+        (void) unlinkat(dir, "unused", 0);
         (void) unlinkat(dir, "layer", AT_REMOVEDIR);
         close(dir);
 

@@ -28,7 +28,8 @@ typedef struct {
     uint32_t  op;
     uint32_t  image;        /* its number */
     uint8_t   fresh;        /* nobody has run in the layer yet */
-    uint8_t   disk;         /* a detached mount for the layer comes along */
+    uint8_t   disk;         /* the layer is on a disk: a start has a detached
+                               mount of it */
     char      dir[30];      /* the sandbox's directory, a plain name */
     char      hostname[64]; /* "": not known yet */
     uint32_t  config_len;   /* of config.json, which follows */

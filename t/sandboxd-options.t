@@ -54,8 +54,6 @@ refused([@base, '--dev', '--disk-limit', '1M'], qr/--disk-limit/,
     'a low limit of disks');
 refused([@base, '--dev', '--disk-budget', '15M'], qr/--disk-budget/,
     'a low budget of disks');
-refused([@base, '--dev', '--disk-limit', '1G', '--pool', '1'],
-    qr/--pool can't be given with --disk-limit/, 'a pool without disks');
 refused([@base, '--dev', '--memory-floor', '1M'], qr/--memory-floor/,
     'a low floor of memory');
 refused([@base, '--dev', '--memory-budget', 'much'], qr/--memory-budget/,

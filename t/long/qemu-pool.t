@@ -115,6 +115,19 @@ is(-s sprintf('%s/machines/%08x/disk', $s->{state}, Vm::slot($s, 'changed')),
     256 << 20, 'with a disk of its own size');
 is($s->api(DELETE => '/v1/sandbox/changed')->{status}, 204, 'it goes');
 
+ok(warm(1), 'one waits again');
+$s->api(POST => '/v1/sandbox', json => { id => 'orphan' });
+kill 'KILL', map { Vm::keepers($s)->{$_} }
+    grep { $_ != Vm::slot($s, 'one') } keys %{ Vm::keepers($s) };
+ok(wait_for(sub { stats()->{images}{vm}{reserved} == 0 }, 30),
+    'one that a sandbox has dies before its start');
+$s->api(PATCH => '/v1/sandbox/orphan', json => {
+    resources => { disk => '256M' } });
+is($s->run('orphan', 'echo here'), 'here', 'that starts from the beginning');
+is(-s sprintf('%s/machines/%08x/disk', $s->{state}, Vm::slot($s, 'orphan')),
+    256 << 20, 'with a disk of the size that it is to have by now');
+is($s->api(DELETE => '/v1/sandbox/orphan')->{status}, 204, 'it goes');
+
 # ---- images
 
 ok(warm(1), 'one waits again');
