@@ -17,6 +17,7 @@
 
 #define SAY_MS      5000
 #define PLACES_MAX  4
+#define STATE_DIR   "/var/lib/sandboxd"
 
 /* A program, and the driver or channel that needs it ("": none in
  * particular). */
@@ -48,6 +49,7 @@ typedef struct {
     bool         json;
     const char  *drivers;           /* "oci,qemu"; NULL: what is there */
     const char  *channel;           /* of QEMU's machines; NULL: any */
+    const char  *state_dir;
     json_t      *report;
     json_t      *programs, *advisories, *problems;
 } doctor;
@@ -65,6 +67,8 @@ usage(FILE *f)
 "  --driver NAME[,NAME]  these have to work: oci, qemu, firecracker (default:\n"
 "                        what is installed is looked at)\n"
 "  --qemu-channel NAME   so has this: tap, vhost-user-vsock or vhost-vsock\n"
+"  --state-dir DIR       sandboxd's, for the disks in it (default:\n"
+"                        " STATE_DIR ")\n"
 "  --json                as a JSON object\n"
 "  --nginx PATH, --crun PATH, --qemu PATH, --firecracker PATH,\n"
 "  --jailer PATH, --vhost-device-vsock PATH\n"
@@ -87,6 +91,7 @@ parse(doctor *d, int argc, char **argv)
         { "vhost-device-vsock", required_argument, NULL, 5 },
         { "qemu-channel", required_argument, NULL, 'c' },
         { "driver", required_argument, NULL, 'd' },
+        { "state-dir", required_argument, NULL, 's' },
         { "json", no_argument, NULL, 'j' },
         { "help", no_argument, NULL, 'h' },
         { NULL, 0, NULL, 0 }
@@ -106,6 +111,9 @@ parse(doctor *d, int argc, char **argv)
                 return 2;
             }
             d->channel = optarg;
+            break;
+        case 's':
+            d->state_dir = optarg;
             break;
         case 'j':
             d->json = true;
@@ -258,6 +266,7 @@ look_at_host(doctor *d)
     json_object_set_new(host, "cgroup", doctor_cgroup());
     json_object_set_new(host, "network", doctor_network());
     json_object_set_new(host, "vsock", doctor_vsock());
+    json_object_set_new(host, "disk", doctor_disk(d->state_dir));
 
     machines = wanted(d, "qemu") || wanted(d, "firecracker");
     part = json_object_get(host, "kvm");
@@ -356,6 +365,7 @@ doctor_main(int argc, char **argv)
     doctor   d;
 
     memset(&d, 0, sizeof(d));
+    d.state_dir = STATE_DIR;
     rc = parse(&d, argc, argv);
 
     if (rc != -1) {

@@ -4,6 +4,7 @@
  *
  *   doctor.c       the command line, the report, the judgement
  *   doctor_host.c  KVM, groups, networks
+ *   doctor_disk.c  disks of sandboxes, and what there is room for
  */
 
 #ifndef SANDBOXD_DOCTOR_H
@@ -20,5 +21,8 @@ json_t *doctor_kvm(void);
 json_t *doctor_cgroup(void);
 json_t *doctor_network(void);
 json_t *doctor_vsock(void);
+
+/* Of sandboxd's state directory. */
+json_t *doctor_disk(const char *state_dir);
 
 #endif

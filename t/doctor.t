@@ -42,7 +42,7 @@ like($has{$_}{version}, qr/^\d+\.\d+/, "the version of $_")
     for qw(sandboxd kernel sqlite libuv openssl nginx crun);
 ok(exists $has{$_}, "a word on $_")
     for qw(qemu firecracker jailer vhost-device-vsock);
-for (qw(kvm cgroup network vsock)) {
+for (qw(kvm cgroup network vsock disk)) {
     like($all->{host}{$_}{state}, qr/^(absent|closed|no guests|partly|works)$/,
         "what there is of $_: $all->{host}{$_}{state}");
     ok($all->{host}{$_}{detail}, '... in a sentence');
@@ -54,6 +54,56 @@ is($all->{host}{network}{state}, 'works', 'networks')
 ($status, $out) = doctor();
 like($out, qr/^nginx +\Q$has{nginx}{version}\E  \S+nginx$/m, 'as text');
 like($out, qr/^kvm +\Q$all->{host}{kvm}{state}\E \(/m, '... of the host too');
+
+# ---- disks
+
+sub disk {
+    my ($state) = @_;
+
+    ($status, $out) = doctor('--state-dir', $state, '--json');
+    is($status, 0, 'disks are no problem');
+
+    return @{ json_decode($out)->{host}{disk} }{qw(state detail)};
+}
+
+sub sparse {
+    my ($path, $size) = @_;
+
+    spew($path, 'x' x 4096);
+    truncate $path, $size or die "$path: $!";
+}
+
+my ($state, $detail) = disk("$dir/nothing");
+is("$state, $detail", "absent, $dir/nothing: No such file or directory",
+    'no state directory');
+mkdir "$dir/$_" for qw(state state/sandboxes state/machines state/microvms
+    state/sandboxes/0000000a state/machines/0000000b state/machines/0000000c
+    state/microvms/0000000d state/machines/trash-0000000e-1
+    state/sandboxes/0000000f state/sandboxes/0000000f/layer);
+($state, $detail) = disk("$dir/state");
+is($state, 'works', 'no disks');
+like($detail, qr/^0 disks of 0\.0 GiB in all, of which 0\.0 GiB are written; [0-9.]+ of [0-9.]+ GiB are free$/,
+    '... is said');
+sparse("$dir/state/sandboxes/0000000a/disk", 512 << 20);
+sparse("$dir/state/machines/0000000b/disk", 1 << 30);
+sparse("$dir/state/microvms/0000000d/disk", 512 << 20);
+sparse("$dir/state/machines/trash-0000000e-1/disk", 1 << 30);
+symlink "$dir/state/machines/0000000b/disk",
+    "$dir/state/machines/0000000c/disk";
+($state, $detail) = disk("$dir/state");
+like($detail, qr/^3 disks of 2\.0 GiB in all/, 'disks are added up');
+
+my ($free) = `df --output=avail -B 1 '$dir'` =~ /(\d+)\s*$/;
+SKIP: {
+    skip 'a file can\'t be as large as all that is free', 3
+        if !eval { sparse("$dir/state/machines/0000000c/big", $free * 2); 1 };
+    rename "$dir/state/machines/0000000c/big",
+        "$dir/state/machines/0000000c/disk";
+    ($state, $detail) = disk("$dir/state");
+    is($state, 'partly', 'more than is free');
+    like($detail, qr/^4 disks .*, which is not enough for all of them: see --disk-budget$/,
+        '... is said');
+}
 
 # ---- what is known
 
