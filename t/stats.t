@@ -15,6 +15,7 @@ use Time::HiRes qw(sleep time);
 use EventStream;
 use Harness;
 use System;
+use WorkerClient;
 
 alarm_after(180);
 
@@ -28,6 +29,17 @@ sub events {
     $e->next;
 
     return $e;
+}
+
+# All of them, of all sandboxes, since sandboxd began.
+sub counted {
+    my $w = worker({ sock => "$s->{run}/control.sock",
+        secret => slurp($s->{secret}) =~ s/\n\z//r }) or return -1;
+    my $n = $w->call('metrics')->{oomKills};
+
+    $w->close;
+
+    return $n;
 }
 
 sub oom { return $s->api(GET => '/v1/sandbox/busy')->{json}{oom} }
@@ -93,6 +105,8 @@ SKIP: {
     $e->close;
     cmp_ok(oom()->{kills}, '>', 0, 'and the record says it');
     like(oom()->{at}, qr/^20\d\d-.*Z$/, '... and when');
+    ok(wait_for(sub { counted() == oom()->{kills} }, 30),
+        '... and the metrics of all') or diag(counted());
 
     # Those that sandboxd didn't see, and then those of another run.
     my $pid = $s->sandbox_pid('busy');
@@ -103,6 +117,8 @@ SKIP: {
     $s->start_daemon;
     ok(wait_for(sub { oom()->{kills} == $kills + 1 }, 30),
         'one that happened while sandboxd was away') or diag(oom()->{kills});
+    ok(wait_for(sub { counted() == 1 }, 30),
+        '... which is all that this sandboxd has counted') or diag(counted());
     is($s->sandbox_pid('busy'), $pid, '... in a sandbox that runs on');
     kill 'KILL', $pid;
     ok(wait_for(sub { stats('busy')->{state} eq 'asleep' }, 20), 'asleep');
