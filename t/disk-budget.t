@@ -26,9 +26,16 @@ my ($d, $w);
 sub up {
     my (%o) = @_;
 
-    $d = daemon_start(dir => $o{dir} // $d->{dir}, args => $o{args},
+    $d = daemon_start(dir => $o{dir} // $d->{dir},
+        args => ['--stop-on-exit', @{ $o{args} || [] }],
         env => is_san() ? { ASAN_OPTIONS => 'detect_leaks=1' } : {});
     $w = worker($d);
+}
+
+# With all that runs.
+sub down {
+    is(daemon_stop($d), 0, 'the end');
+    is(scalar(() = glob "$d->{run}/r/*"), 0, '... of all that ran');
 }
 
 sub create {
@@ -87,7 +94,7 @@ my $bounded = ($w->call('create', options => { id => 'probe',
 destroy('probe');
 
 SKIP: {
-    skip 'no bounded disks on this host', 31 if !$bounded;
+    skip 'no bounded disks on this host', 33 if !$bounded;
 
     promised_is(0, 'nothing is promised');
     is(disk()->{budget}, 1000 * $MIB, 'of so much');
@@ -154,14 +161,14 @@ SKIP: {
         'less is no more');
     destroy(@more, 'next');
     promised_is(192 * $MIB, 'without the rest');
-    daemon_stop($d);
+    down();
 }
 
 # ---- sandboxd killed in the middle of creations: what there is then is what
 # has a record
 
 SKIP: {
-    skip 'no bounded disks on this host', 10 if !$bounded;
+    skip 'no bounded disks on this host', 12 if !$bounded;
 
     my @budget = ('--disk-budget', '4000M');
     up(dir => tmp_dir(), args => \@budget);
@@ -185,13 +192,13 @@ SKIP: {
         cmp_ok($sum, '<=', 4000 * $MIB, '... and no more than may be');
     }
 
-    daemon_stop($d);
+    down();
 }
 
 # ---- with a limit each has a disk, and counts
 
 SKIP: {
-    skip 'no bounded disks on this host', 4 if !$bounded;
+    skip 'no bounded disks on this host', 6 if !$bounded;
 
     up(dir => tmp_dir(), args => ['--disk-budget', '100M', '--disk-limit',
         '40M']);
@@ -203,7 +210,7 @@ SKIP: {
         create => JSON::PP::true())), left(40, 100),
         'a third one is not made by its first use');
     is(scalar(sandboxes()), 2, '... there is none');
-    daemon_stop($d);
+    down();
 }
 
 # ---- larger than any file
@@ -226,8 +233,8 @@ my $most = do {
 };
 
 SKIP: {
-    skip 'no bounded disks on this host', 5 if !$bounded;
-    skip 'files can be as large as any disk', 5 if $most == 16 << 20;
+    skip 'no bounded disks on this host', 7 if !$bounded;
+    skip 'files can be as large as any disk', 7 if $most == 16 << 20;
 
     up(dir => $dir);
     my $r = create('large', '16T');
@@ -238,7 +245,7 @@ SKIP: {
         'the largest that one can');
     is(patch('large', ($most + 1) * $MIB)->{code}, 'unenforceable',
         'it can\'t grow');
-    daemon_stop($d);
+    down();
 
     my ($status, $out, $err) = run_command([build_dir() . '/sandboxd',
         '--state-dir', "$dir/state", '--run-dir', "$dir/run", '--secret-file',
@@ -253,7 +260,7 @@ SKIP: {
 # has as much.  None of them is started.
 
 SKIP: {
-    skip 'virtual machines need root, and a device for TAPs', 15
+    skip 'virtual machines need root, and a device for TAPs', 17
         if $> != 0 || !-e '/dev/net/tun'
            || !-x '/usr/bin/qemu-system-x86_64';
     Vm->make_all;
@@ -306,7 +313,7 @@ SKIP: {
     is(create('four', undef, runtime => 'qemu')->{sandbox}{resources}{disk},
         4 * $GIB, 'that is in the record of a new one');
     is(disk()->{promised}, (11 + 2 * $n) * $GIB, '... and counts');
-    daemon_stop($d);
+    down();
 }
 
 done_testing();
