@@ -217,7 +217,7 @@ DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,adopted.c oci*.c image*.c \
                 tsc.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
-                log.o utf8.o)
+                log.o small_file.o utf8.o)
 
 driver: $(B)/driver-shell $(B)/driver-agent $(B)/stub/firecracker \
         $(B)/stub/jailer

@@ -16,6 +16,7 @@
 
 #include "agent/init.h"
 #include "common/log.h"
+#include "common/small_file.h"
 
 #define ROOT_IMAGE   INIT_DISKS "/root"
 #define ROOT_DISK    INIT_DISKS "/disk"
@@ -30,27 +31,17 @@
 static int
 root_serial(const char *name, char serial[SERIAL_MAX + 1])
 {
-    int      fd;
-    char     path[512];
-    size_t   i;
-    ssize_t  n;
+    char    path[512];
+    size_t  i;
 
     snprintf(path, sizeof(path), "/sys/block/%s/serial", name);
+    (void) small_file_text(path, serial, SERIAL_MAX + 1);
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    n = fd == -1 ? -1 : read(fd, serial, SERIAL_MAX);
-
-    if (fd != -1) {
-        close(fd);
+    for (i = 0; serial[i] >= 'a' && serial[i] <= 'z'; i++) {
+        /* void */
     }
 
-    for (i = 0; n > 0 && i < (size_t) n; i++) {
-        if (serial[i] < 'a' || serial[i] > 'z') {
-            break;
-        }
-    }
-
-    serial[n > 0 ? i : 0] = '\0';
+    serial[i] = '\0';
 
     return serial[0] != '\0' ? 0 : -1;
 }

@@ -1,42 +1,12 @@
 /* The tree of processes; see proctree.h. */
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "agent/proctree.h"
-
-
-static ssize_t
-proctree_read(const char *path, char *out, size_t size)
-{
-    int      fd;
-    size_t   len;
-    ssize_t  n;
-
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return -1;
-    }
-
-    len = 0;
-
-    while (len < size - 1) {
-        n = read(fd, out + len, size - 1 - len);
-        if (n <= 0) {
-            break;
-        }
-        len += (size_t) n;
-    }
-
-    close(fd);
-    out[len] = '\0';
-
-    return (ssize_t) len;
-}
+#include "common/small_file.h"
 
 
 /* State, parent and process group; 0 if there is no such process. */
@@ -48,7 +18,7 @@ proctree_stat(pid_t pid, int *parent, int *group)
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
 
-    if (proctree_read(path, text, sizeof(text)) <= 0) {
+    if (small_file_text(path, text, sizeof(text)) <= 0) {
         return 0;
     }
 
@@ -95,7 +65,7 @@ proctree_catches(pid_t pid, int sig)
 
     snprintf(path, sizeof(path), "/proc/%d/status", (int) pid);
 
-    if (proctree_read(path, text, sizeof(text)) <= 0) {
+    if (small_file_text(path, text, sizeof(text)) <= 0) {
         return 0;
     }
 
@@ -132,7 +102,7 @@ proctree_children(pid_t pid, pid_t *out, size_t n, size_t max)
         snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children",
                  (int) pid, e->d_name);
 
-        if (proctree_read(path, text, sizeof(text)) <= 0) {
+        if (small_file_text(path, text, sizeof(text)) <= 0) {
             continue;
         }
 
@@ -199,7 +169,7 @@ proctree_env_has(pid_t pid, const char *entry)
 
     snprintf(path, sizeof(path), "/proc/%d/environ", (int) pid);
 
-    n = proctree_read(path, text, sizeof(text));
+    n = small_file_text(path, text, sizeof(text));
     if (n <= 0) {
         return 0;
     }

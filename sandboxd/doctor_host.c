@@ -11,6 +11,7 @@
 
 #include <nftables/libnftables.h>
 
+#include "common/small_file.h"
 #include "sandboxd/cgroup_layout.h"
 #include "sandboxd/doctor.h"
 #include "sandboxd/kvm_probe.h"
@@ -40,28 +41,14 @@ doctor_kvm(void)
 static char *
 file_read(const char *path)
 {
-    int       fd;
-    char     *text;
-    size_t    len;
-    ssize_t   n;
+    char  *text;
 
-    text = calloc(1, FILE_MAX_BYTES + 1);
+    text = malloc(FILE_MAX_BYTES + 1);
     if (text == NULL) {
         abort();
     }
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    for (len = 0; fd != -1 && len < FILE_MAX_BYTES; len += (size_t) n) {
-        n = read(fd, text + len, FILE_MAX_BYTES - len);
-        if (n <= 0) {
-            break;
-        }
-    }
-
-    if (fd != -1) {
-        close(fd);
-    }
+    (void) small_file_text(path, text, FILE_MAX_BYTES + 1);
 
     return text;
 }

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "sandboxd/fc.h"
 #include "sandboxd/fc_client.h"
 
@@ -55,17 +55,6 @@ static bool       fc_again;             /* it starts from what was kept */
 static int        fc_set = -1, fc_timer = -1, fc_polled = -1;
 
 
-static uint64_t
-now_ms(void)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (uint64_t) ts.tv_sec * 1000 + (uint64_t) ts.tv_nsec / 1000000;
-}
-
-
 static void
 timer_set(long ms)
 {
@@ -95,7 +84,7 @@ do_begin(fc_doing what, fc_plan *plan)
 {
     fc_now = what;
     fc_polled = -1;
-    fc_client_begin(&fc, FC_API, plan, now_ms());
+    fc_client_begin(&fc, FC_API, plan, clock_ms(CLOCK_MONOTONIC));
     timer_set(LOOK_MS);
 }
 
@@ -316,7 +305,7 @@ fc_event(error **err)
         return VMM_NOTHING;
     }
 
-    rc = fc_client_go(&fc, now_ms(), err);
+    rc = fc_client_go(&fc, clock_ms(CLOCK_MONOTONIC), err);
 
     if (rc == -1) {
         return do_failed(err);

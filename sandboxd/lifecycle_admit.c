@@ -6,12 +6,10 @@
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/lifecycle_part.h"
 
 #define ADMIT_RETRY_S  5
@@ -56,19 +54,10 @@ admit_enter(lifecycle *lc, sandbox *sb, run_state state)
 static uint64_t
 memory_available(void)
 {
-    int                 fd;
     char                text[1024], *p;
-    ssize_t             n;
     unsigned long long  kib;
 
-    fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return UINT64_MAX;
-    }
-
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    (void) small_file_text("/proc/meminfo", text, sizeof(text));
     p = strstr(text, "\nMemAvailable:");
 
     return p != NULL && sscanf(p, "\nMemAvailable: %llu kB", &kib) == 1

@@ -7,12 +7,12 @@
 #include <fcntl.h>
 #include <linux/vhost.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/small_file.h"
 #include "sandboxd/machine.h"
 #include "sandboxd/qemu.h"
 
@@ -169,20 +169,9 @@ cid_note(int dir, uint32_t cid, error **err)
 uint32_t
 machine_cid_noted(int dir)
 {
-    int            fd;
-    char           text[16];
-    ssize_t        n;
-    unsigned long  cid;
+    int64_t  cid;
 
-    fd = openat(dir, "cid", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
-    text[n > 0 ? n : 0] = '\0';
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    cid = strtoul(text, NULL, 10);
+    (void) small_file_number_at(dir, "cid", O_NOFOLLOW, &cid);
 
     return cid >= CID_FIRST && cid <= (CID_FIRST | CID_MASK) ? (uint32_t) cid
                                                              : 0;

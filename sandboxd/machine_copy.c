@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/disk_file.h"
 #include "sandboxd/machine.h"
 
@@ -102,8 +103,7 @@ control_holds(int fd)
 static int
 asleep_lock(int dir, char word[VM_END_MAX], error **err)
 {
-    int      fd, lock;
-    ssize_t  n;
+    int  lock;
 
     lock = openat(dir, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
@@ -116,13 +116,7 @@ asleep_lock(int dir, char word[VM_END_MAX], error **err)
         return -1;
     }
 
-    fd = openat(dir, "end", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd == -1 ? -1 : read(fd, word, VM_END_MAX - 1);
-    word[n > 0 ? n : 0] = '\0';
-
-    if (fd != -1) {
-        close(fd);
-    }
+    (void) small_file_text_at(dir, "end", O_NOFOLLOW, word, VM_END_MAX);
 
     return lock;
 }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/machine.h"
 
 #define HASH_BEGIN  14695981039346656037ULL
@@ -168,30 +169,13 @@ word_fits(const char *text, const char *word, const char *boot_id)
 }
 
 
-static void
-word_read(int dir, char text[VM_END_MAX])
-{
-    int      fd;
-    ssize_t  n;
-
-    fd = openat(dir, "end", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd == -1 ? -1 : read(fd, text, VM_END_MAX - 1);
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    text[n > 0 ? n : 0] = '\0';
-}
-
-
 bool
 machine_kept_any(int dir)
 {
     bool  kept;
     char  text[VM_END_MAX];
 
-    word_read(dir, text);
+    (void) small_file_text_at(dir, "end", O_NOFOLLOW, text, sizeof(text));
     kept = strncmp(text, MACHINE_KEPT, sizeof(MACHINE_KEPT) - 1) == 0;
     explicit_bzero(text, sizeof(text));
 
@@ -206,7 +190,7 @@ machine_kept_open(int dir, const char *word, const char *boot_id,
     int   memory;
     char  text[VM_END_MAX];
 
-    word_read(dir, text);
+    (void) small_file_text_at(dir, "end", O_NOFOLLOW, text, sizeof(text));
     memory = -1;
 
     if (word_fits(text, word, boot_id)) {

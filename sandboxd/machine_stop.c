@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/log.h"
+#include "common/small_file.h"
 #include "sandboxd/machine.h"
 #include "sandboxd/net_link.h"
 
@@ -25,24 +25,16 @@ typedef struct {
 void
 machine_clean(box *b)
 {
-    int      fd;
-    char     path[BOX_PATH];
-    size_t   i;
-    ssize_t  n;
+    char    path[BOX_PATH];
+    size_t  i;
 
     if (b->foreign || b->pid == 0) {
         return;
     }
 
     box_path(b->bd, b->slot, "end", path, sizeof(path));
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd == -1 ? -1 : read(fd, b->why, sizeof(b->why) - 1);
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    b->why[n > 0 ? n : 0] = '\0';
+    (void) small_file_text_at(AT_FDCWD, path, O_NOFOLLOW, b->why,
+                              sizeof(b->why));
 
     /* That is no reason, and holds a key. */
     if (strncmp(b->why, MACHINE_KEPT, sizeof(MACHINE_KEPT) - 1) == 0) {
@@ -62,20 +54,11 @@ machine_clean(box *b)
 bool
 machine_kills(box_driver *bd, uint32_t slot, driver_kills *kills)
 {
-    int        fd;
     char       path[BOX_PATH], text[129], *name, *end;
-    ssize_t    n;
     long long  at;
 
     box_path(bd, slot, VM_KILLS, path, sizeof(path));
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
-    text[n > 0 ? n : 0] = '\0';
-
-    if (fd != -1) {
-        close(fd);
-    }
-
+    (void) small_file_text_at(AT_FDCWD, path, O_NOFOLLOW, text, sizeof(text));
     memset(kills, 0, sizeof(*kills));
 
     if (sscanf(text, "%u %lld", &kills->count, &at) != 2) {

@@ -2,12 +2,12 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/net_part.h"
 
 #define LOCK_NAME  "sandboxd-network"   /* abstract: of this namespace */
@@ -48,17 +48,12 @@ net_host_lock(error **err)
 int
 net_host_forwards(error **err)
 {
-    int    c;
-    FILE  *f;
+    char  text[16];
 
-    f = fopen("/proc/sys/net/ipv4/ip_forward", "re");
-    c = f != NULL ? fgetc(f) : EOF;
+    (void) small_file_text("/proc/sys/net/ipv4/ip_forward", text,
+                           sizeof(text));
 
-    if (f != NULL) {
-        fclose(f);
-    }
-
-    if (c != '1') {
+    if (text[0] != '1') {
         return error_set(err, 500, "network", "--network-pool: this host "
                          "forwards nothing (net.ipv4.ip_forward is not 1)");
     }

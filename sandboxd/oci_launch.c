@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/mount.h"
 #include "sandboxd/oci_launch.h"
 #include "sandboxd/oci_size.h"
@@ -57,9 +58,7 @@ kill_each(pid_t keep)
     bool            found;
     long            ppid;
     char            path[64], text[512], *p;
-    int             fd;
     pid_t           pid;
-    ssize_t         n;
     struct dirent  *entry;
 
     found = false;
@@ -73,14 +72,7 @@ kill_each(pid_t keep)
         }
 
         snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
-
-        if (fd != -1) {
-            close(fd);
-        }
-
-        text[n > 0 ? n : 0] = '\0';
+        (void) small_file_text(path, text, sizeof(text));
         p = strrchr(text, ')');
 
         if (p != NULL && sscanf(p, ") %*c %ld", &ppid) == 1
@@ -373,16 +365,13 @@ wait_for_go(const oci_launch *l)
 static void
 crun_failed(const oci_launch *l, int status)
 {
-    int      fd;
-    char     text[2048], *line, *p;
-    ssize_t  n;
+    char    text[2048], *line, *p;
+    size_t  n;
 
-    fd = open("/b/log", O_RDONLY | O_CLOEXEC);
-    n = fd == -1 ? 0 : read(fd, text, sizeof(text) - 1);
-    n = n < 0 ? 0 : n;
+    (void) small_file_text("/b/log", text, sizeof(text));
 
-    while (n > 0 && text[n - 1] == '\n') {
-        n--;
+    for (n = strlen(text); n > 0 && text[n - 1] == '\n'; n--) {
+        /* void */
     }
 
     text[n] = '\0';
@@ -456,23 +445,17 @@ crun_wait(const oci_launch *l, pid_t pid)
 static void
 hand_over(const oci_launch *l)
 {
-    int         fd, pidfd;
-    char        text[32];
-    ssize_t     n;
+    int         pidfd;
+    int64_t     pid;
     oci_answer  a;
 
-    fd = open("/b/pid", O_RDONLY | O_CLOEXEC);
-    n = fd == -1 ? -1 : read(fd, text, sizeof(text) - 1);
-
-    if (n <= 0) {
+    if (small_file_number("/b/pid", &pid) == -1) {
         give_up(l, "crun has written no pid");
     }
 
-    text[n] = '\0';
-
     memset(&a, 0, sizeof(a));
     a.type = OCI_STARTED;
-    a.pid = (int32_t) strtol(text, NULL, 10);
+    a.pid = (int32_t) pid;
 
     /* It can't be another process by now: it is a child of this one, which
      * has not waited for it. */

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/small_file.h"
 #include "sandboxd/runfile.h"
+#include "sandboxd/slot_lock.h"
 
 #define NAME_LEN      8
 #define BOOT_ID_LEN  36
@@ -18,21 +20,11 @@
 
 
 static int
-boot_id(char dst[BOOT_ID_LEN + 1])
+boot_id(char dst[BOOT_ID_SIZE])
 {
-    int      fd;
-    ssize_t  n;
+    boot_id_read(dst);
 
-    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return -1;
-    }
-
-    n = read(fd, dst, BOOT_ID_LEN);
-    close(fd);
-    dst[n > 0 ? n : 0] = '\0';
-
-    return n == BOOT_ID_LEN ? 0 : -1;
+    return strlen(dst) == BOOT_ID_LEN ? 0 : -1;
 }
 
 
@@ -41,7 +33,7 @@ runfile_write(int dir, const runfile *run, error **err)
 {
     int      fd, len;
     char     name[NAME_LEN + 1], temp[NAME_LEN + 5], text[CONTENT_MAX];
-    char     boot[BOOT_ID_LEN + 1];
+    char     boot[BOOT_ID_SIZE];
     ssize_t  n;
 
     if (boot_id(boot) < 0) {
@@ -100,9 +92,8 @@ runfile_name(const char *name)
 static bool
 runfile_read(int dir, const char *name, const char *boot, runfile *run)
 {
-    int      fd, pid, version;
-    char     text[CONTENT_MAX], id[BOOT_ID_LEN + 1], *end;
-    ssize_t  n;
+    int   pid, version;
+    char  text[CONTENT_MAX], id[BOOT_ID_LEN + 1], *end;
 
     memset(run, 0, sizeof(*run));
 
@@ -111,19 +102,9 @@ runfile_read(int dir, const char *name, const char *boot, runfile *run)
         return false;
     }
 
-    fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd == -1) {
+    if (small_file_text_at(dir, name, O_NOFOLLOW, text, sizeof(text)) <= 0) {
         return false;
     }
-
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-
-    if (n <= 0) {
-        return false;
-    }
-
-    text[n] = '\0';
 
     if (sscanf(text, "%d %36s %d %" SCNu64 " %u %" SCNd64 " %32s", &version,
                id, &pid, &run->handle.start_time, &run->epoch,
@@ -147,7 +128,7 @@ runfile_each(int dir, void (*found)(void *data, const runfile *run),
 {
     int             fd;
     DIR            *d;
-    char            boot[BOOT_ID_LEN + 1];
+    char            boot[BOOT_ID_SIZE];
     runfile         run;
     struct dirent  *entry;
 

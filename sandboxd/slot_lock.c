@@ -1,29 +1,20 @@
 /* Who runs in a sandbox's directory; see slot_lock.h. */
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/slot_lock.h"
 
 
 void
 boot_id_read(char boot_id[BOOT_ID_SIZE])
 {
-    int      fd;
-    ssize_t  n;
-
-    fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    n = fd == -1 ? -1 : read(fd, boot_id, BOOT_ID_SIZE - 1);
-
-    if (fd != -1) {
-        close(fd);
-    }
-
-    boot_id[n > 0 ? n : 0] = '\0';
+    (void) small_file_text("/proc/sys/kernel/random/boot_id", boot_id,
+                           BOOT_ID_SIZE);
     boot_id[strcspn(boot_id, "\n")] = '\0';
 }
 
@@ -31,25 +22,14 @@ boot_id_read(char boot_id[BOOT_ID_SIZE])
 uint64_t
 process_start_time(pid_t pid)
 {
-    int       fd, field;
-    char      path[40], text[1024], *p;
-    ssize_t   n;
+    int   field;
+    char  path[40], text[1024], *p;
 
     snprintf(path, sizeof(path), "/proc/%d/stat", (int) pid);
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
+    if (small_file_text(path, text, sizeof(text)) <= 0) {
         return 0;
     }
-
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    text[n] = '\0';
 
     /* The name in parentheses is the guest's to choose, spaces and all. */
     p = strrchr(text, ')');

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/small_file.h"
 #include "sandboxd/userns.h"
 
 /* Fewer subordinate ids than this aren't worth having: Debian's static users
@@ -26,25 +27,10 @@ static bool
 subid_read(const char *path, const char *name, uid_t uid, uint32_t *start,
     uint32_t *count)
 {
-    int      fd;
-    char     text[65536];
-    ssize_t  n;
+    char  text[65536];
 
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return false;
-    }
-
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-
-    if (n <= 0) {
-        return false;
-    }
-
-    text[n] = '\0';
-
-    return userns_subid_find(text, name, uid, SUBID_MIN, start, count);
+    return small_file_text(path, text, sizeof(text)) > 0
+           && userns_subid_find(text, name, uid, SUBID_MIN, start, count);
 }
 
 
