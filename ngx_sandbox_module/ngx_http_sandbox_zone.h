@@ -182,8 +182,8 @@ void ngx_http_sandbox_zone_stale(ngx_http_sandbox_zone_t *zone,
 
 
 /*
- * _sync.c: reads a record of docs/protocol.md, section 1.3, whose strings stay
- * the object's; NGX_ERROR if it is none.
+ * _record.c: reads a record of docs/protocol.md, section 1.3, whose strings
+ * stay the object's; NGX_ERROR if it is none.
  */
 ngx_int_t ngx_http_sandbox_record_read(json_t *object,
     ngx_http_sandbox_record_t *record);
