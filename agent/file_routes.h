@@ -10,6 +10,7 @@
 
 void file_read_routes(router *t);       /* read, read/stream */
 void file_list_routes(router *t);       /* list-files */
+void file_write_routes(router *t);      /* write */
 void file_raw_routes(router *t);        /* raw files */
 
 #endif
