@@ -20,6 +20,7 @@
 #include "agent/init.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/small_file.h"
 
 #define INIT_AHEAD_MS    600000     /* no start takes that long */
 #define INIT_LAST_MS     2000       /* for processes after SIGTERM */
@@ -145,20 +146,6 @@ init_limits(void)
 }
 
 
-static void
-init_write(const char *path, const char *text)
-{
-    int  fd;
-
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd != -1) {
-        (void) !write(fd, text, strlen(text));
-        close(fd);
-    }
-}
-
-
 /* Programs are read from a disk again and again where nothing is left but their
  * pages, and nobody gets anywhere for minutes.  With a working set that is kept
  * (the kernel's Documentation/admin-guide/mm/multigen_lru.rst), what takes too
@@ -167,8 +154,9 @@ init_write(const char *path, const char *text)
 static void
 init_memory(void)
 {
-    init_write("/sys/kernel/mm/lru_gen/enabled", "y");
-    init_write("/sys/kernel/mm/lru_gen/min_ttl_ms", INIT_WORKING_SET);
+    (void) small_file_write("/sys/kernel/mm/lru_gen/enabled", "y");
+    (void) small_file_write("/sys/kernel/mm/lru_gen/min_ttl_ms",
+                            INIT_WORKING_SET);
 }
 
 

@@ -18,6 +18,7 @@
 
 #include "agent/init.h"
 #include "common/log.h"
+#include "common/small_file.h"
 
 #define MODULES     "/lib/sandbox-modules"
 #define INIT        "/init"     /* this program, there */
@@ -94,23 +95,15 @@ init_modules(const char *of)
 void
 init_modules_later(void)
 {
-    int  fd;
-
     if (access(MODULES "/" FUSE, F_OK) != 0) {
         return;
     }
 
-    fd = open("/proc/sys/kernel/modprobe", O_WRONLY | O_CLOEXEC);
-
-    modules_fuse = fd != -1 && write(fd, INIT, sizeof(INIT) - 1) > 0
+    modules_fuse = small_file_write("/proc/sys/kernel/modprobe", INIT) == 0
                    && unshare(CLONE_FS) == 0;
 
     if (!modules_fuse) {
         log_warn("init: no modules for later: %s", strerror(errno));
-    }
-
-    if (fd != -1) {
-        close(fd);
     }
 }
 

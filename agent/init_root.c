@@ -210,7 +210,6 @@ init_root(void)
 void
 init_processes(unsigned more)
 {
-    int    fd, n;
     char   text[32];
     FILE  *f;
     long   threads;
@@ -229,13 +228,11 @@ init_processes(unsigned more)
         fclose(f);
     }
 
-    n = snprintf(text, sizeof(text), "%ld", threads + (long) more);
-    fd = open("/proc/sys/kernel/threads-max", O_WRONLY | O_CLOEXEC);
+    snprintf(text, sizeof(text), "%ld", threads + (long) more);
 
-    if (threads == 0 || fd == -1 || write(fd, text, (size_t) n) != n) {
+    if (threads == 0
+        || small_file_write("/proc/sys/kernel/threads-max", text) != 0)
+    {
         log_error("init: processes can't be limited: %s", strerror(errno));
-    }
-    if (fd != -1) {
-        close(fd);
     }
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "common/small_file.h"
@@ -127,4 +128,26 @@ int
 small_file_number(const char *path, int64_t *number)
 {
     return small_file_number_at(AT_FDCWD, path, 0, number);
+}
+
+
+int
+small_file_write(const char *path, const char *text)
+{
+    int      fd, saved;
+    size_t   len;
+    ssize_t  n;
+
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd == -1) {
+        return -1;
+    }
+
+    len = strlen(text);
+    n = write(fd, text, len);
+    saved = n >= 0 && (size_t) n < len ? EIO : errno;
+    close(fd);
+    errno = saved;
+
+    return n == (ssize_t) len ? 0 : -1;
 }

@@ -1,8 +1,8 @@
 /*
- * Small files that are read at once: those of /proc and /sys, and what is
- * noted in a state directory.  They are read to their end, so it's nothing for
- * what may be a pipe that stays open.  Nothing is allocated: a child may call
- * these right after fork().
+ * Small files that are read or written at once: those of /proc and /sys, and
+ * what is noted in a state directory.  They are read to their end, so it's
+ * nothing for what may be a pipe that stays open.  Nothing is allocated: a
+ * child may call these right after fork().
  */
 
 #ifndef COMMON_SMALL_FILE_H
@@ -32,5 +32,11 @@ ssize_t small_file_text_at(int dir, const char *path, int flags, char *text,
 int small_file_number(const char *path, int64_t *number);
 int small_file_number_at(int dir, const char *path, int flags,
     int64_t *number);
+
+/*
+ * Writes a text to a file that is there, in one piece, as those of /proc and
+ * /sys want it.  -1 and errno: it can't be opened, or doesn't take it.
+ */
+int small_file_write(const char *path, const char *text);
 
 #endif

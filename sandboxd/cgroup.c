@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/small_file.h"
 #include "sandboxd/cgroup_part.h"
 
 #define CPU_PERIOD_US      100000
@@ -22,23 +23,11 @@
 static int
 file_write(const char *dir, const char *name, const char *text)
 {
-    int      fd, saved;
-    char     path[CGROUP_FILE_MAX + 64];
-    ssize_t  n;
+    char  path[CGROUP_FILE_MAX + 128];
 
     snprintf(path, sizeof(path), "%s/%s", dir, name);
 
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return -1;
-    }
-
-    n = write(fd, text, strlen(text));
-    saved = errno;
-    close(fd);
-    errno = saved;
-
-    return n == -1 ? -1 : 0;
+    return small_file_write(path, text);
 }
 
 

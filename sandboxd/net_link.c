@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/net_link.h"
 #include "sandboxd/slot_lock.h"
 
@@ -206,7 +207,6 @@ route_add(int fd, const char *name, uint32_t to, uint32_t mask,
 static void
 sys_set(const char *fmt, const char *name, const char *value)
 {
-    int   fd;
     char  path[128];
 
 #pragma GCC diagnostic push
@@ -214,12 +214,7 @@ sys_set(const char *fmt, const char *name, const char *value)
     snprintf(path, sizeof(path), fmt, name);
 #pragma GCC diagnostic pop
 
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd != -1) {
-        (void) !write(fd, value, strlen(value));
-        close(fd);
-    }
+    (void) small_file_write(path, value);
 }
 
 

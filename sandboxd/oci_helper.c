@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/oci_helper.h"
 #include "sandboxd/oci_launch.h"
 #include "sandboxd/oci_root.h"
@@ -173,14 +174,7 @@ helper_isolate(int sock)
 static void
 oom_score_raise(void)
 {
-    int  fd;
-
-    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-    if (fd != -1) {
-        (void) !write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1);
-        close(fd);
-    }
+    (void) small_file_write("/proc/self/oom_score_adj", OOM_SCORE);
 }
 
 

@@ -74,26 +74,6 @@ userns_map_choose(userns_map *map)
 }
 
 
-static int
-write_text(const char *path, const char *text)
-{
-    int      fd, saved;
-    ssize_t  n;
-
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return -1;
-    }
-
-    n = write(fd, text, strlen(text));
-    saved = errno;
-    close(fd);
-    errno = saved;
-
-    return n == (ssize_t) strlen(text) ? 0 : -1;
-}
-
-
 /* The kernel counts what processes in a namespace use up (inotify instances,
  * pending signals, message queues) against who has made it as well: that is to
  * be the sandboxes' own user, not the host's root. */
@@ -143,13 +123,13 @@ userns_create(const userns_map *map, error **err)
     if (done) {
         snprintf(path, sizeof(path), "/proc/%d/uid_map", (int) pid);
         snprintf(text, sizeof(text), "0 %u %u\n", map->uid, map->count);
-        done = write_text(path, text) == 0;
+        done = small_file_write(path, text) == 0;
     }
 
     if (done) {
         snprintf(path, sizeof(path), "/proc/%d/gid_map", (int) pid);
         snprintf(text, sizeof(text), "0 %u %u\n", map->gid, map->count);
-        done = write_text(path, text) == 0;
+        done = small_file_write(path, text) == 0;
     }
 
     if (done) {
@@ -268,18 +248,18 @@ map_single(const userns_map *map, error **err)
     char  text[64];
 
     /* Fails where setgroups was denied already, which is as good. */
-    (void) write_text("/proc/self/setgroups", "deny");
+    (void) small_file_write("/proc/self/setgroups", "deny");
 
     snprintf(text, sizeof(text), "0 %u 1\n", map->uid);
 
-    if (write_text("/proc/self/uid_map", text) == -1) {
+    if (small_file_write("/proc/self/uid_map", text) == -1) {
         return error_set(err, 500, "no_userns", "uid_map: %s",
                          strerror(errno));
     }
 
     snprintf(text, sizeof(text), "0 %u 1\n", map->gid);
 
-    if (write_text("/proc/self/gid_map", text) == -1) {
+    if (small_file_write("/proc/self/gid_map", text) == -1) {
         return error_set(err, 500, "no_userns", "gid_map: %s",
                          strerror(errno));
     }

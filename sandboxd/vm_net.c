@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/small_file.h"
 #include "sandboxd/vm.h"
 
 
@@ -25,20 +26,6 @@ net_failed(const char *what, error **err)
 {
     return error_set(err, 500, "start_failed", "network: %s: %s", what,
                      strerror(errno));
-}
-
-
-static void
-net_set(const char *path, const char *value)
-{
-    int  fd;
-
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd != -1) {
-        (void) !write(fd, value, strlen(value));
-        close(fd);
-    }
 }
 
 
@@ -143,15 +130,16 @@ vm_net(error **err)
 {
     int  fd, tap;
 
-    net_set("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
-    net_set("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
-    net_set("/proc/sys/net/ipv4/ip_forward", "0");
+    (void) small_file_write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+    (void) small_file_write("/proc/sys/net/ipv6/conf/default/disable_ipv6",
+                            "1");
+    (void) small_file_write("/proc/sys/net/ipv4/ip_forward", "0");
 
     /* Who asks for us is noted as a neighbour, of which the host has so many
      * for all of its namespaces: a guest that asks in many names must be none
      * of them. */
-    net_set("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
-    net_set("/proc/sys/net/ipv4/conf/default/rp_filter", "1");
+    (void) small_file_write("/proc/sys/net/ipv4/conf/all/rp_filter", "1");
+    (void) small_file_write("/proc/sys/net/ipv4/conf/default/rp_filter", "1");
 
     tap = net_tap(err);
     if (tap == -1) {

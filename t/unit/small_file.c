@@ -216,6 +216,30 @@ errors(void)
 }
 
 
+static void
+writes(void)
+{
+    char  path[64];
+
+    snprintf(path, sizeof(path), "%s/file", dir);
+    put("12", 2);
+
+    ok(small_file_write(path, "3") == 0 && reads(8, 2, "32"),
+       "a text is written, and nothing cut off");
+    ok(small_file_write(path, "") == 0 && reads(8, 2, "32"), "an empty one");
+
+    errno = 0;
+    ok(small_file_write("/dev/full", "1") == -1 && errno == ENOSPC,
+       "one that isn't taken");
+
+    snprintf(path, sizeof(path), "%s/none", dir);
+    errno = 0;
+    ok(small_file_write(path, "1") == -1 && errno == ENOENT
+       && faccessat(dir_fd, "none", F_OK, 0) == -1,
+       "a file that isn't there stays away");
+}
+
+
 int
 main(void)
 {
@@ -228,6 +252,7 @@ main(void)
     texts();
     numbers();
     errors();
+    writes();
 
     unlinkat(dir_fd, "link", 0);
     unlinkat(dir_fd, "file", 0);
