@@ -47,7 +47,8 @@ COMMON_SRC   := $(wildcard common/*.c)
 AGENT_SRC    := $(wildcard agent/*.c)
 SANDBOXD_SRC := $(wildcard sandboxd/*.c)
 MODULE_SRC   := $(wildcard ngx_sandbox_module/*.c) config \
-                $(wildcard ngx_sandbox_module/*.h common/*.h) common/frame.c \
+                $(wildcard ngx_sandbox_module/*.h common/*.h) \
+                $(addprefix common/,frame.c process_start.c small_file.c) \
                 $(wildcard ngx_sandbox_module/openapi/*.json)
 UNIT_SRC     := $(wildcard t/unit/*.c)
 FUZZ_SRC     := $(wildcard t/fuzz/*.c)
@@ -217,7 +218,7 @@ DRIVER_SRC   := $(wildcard $(addprefix sandboxd/,adopted.c oci*.c image*.c \
                 tsc.c))
 DRIVER_OBJ   := $(DRIVER_SRC:%.c=$(B)/obj/%.o) \
                 $(addprefix $(B)/obj/common/,base64.o error.o json_text.o \
-                log.o small_file.o utf8.o)
+                log.o process_start.o small_file.o utf8.o)
 
 driver: $(B)/driver-shell $(B)/driver-agent $(B)/stub/firecracker \
         $(B)/stub/jailer

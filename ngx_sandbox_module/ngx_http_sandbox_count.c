@@ -6,10 +6,11 @@
 #include "ngx_http_sandbox_count.h"
 #include "ngx_http_sandbox_node.h"
 
+#include "common/process_start.h"
+
 
 static ngx_uint_t ngx_http_sandbox_worker_dead(
     ngx_http_sandbox_worker_t *worker);
-static uint64_t ngx_http_sandbox_process_started(ngx_pid_t pid);
 
 
 /* Until there is a block, and where there is no place for one. */
@@ -94,7 +95,7 @@ ngx_http_sandbox_count_init(ngx_cycle_t *cycle)
     if (w) {
         w->generation = ++sh->worker_generation;
         w->pid = ngx_pid;
-        w->started = ngx_http_sandbox_process_started(ngx_pid);
+        w->started = process_start_time(ngx_pid);
         w->looked = 0;
         w->counters.parked = 0;
         w->counters.connected = 0;
@@ -148,44 +149,6 @@ ngx_http_sandbox_worker(void)
 }
 
 
-/* In clock ticks since the boot; 0: that can't be read. */
-
-static uint64_t
-ngx_http_sandbox_process_started(ngx_pid_t pid)
-{
-    char       *p, path[sizeof("/proc//stat") + NGX_INT64_LEN], text[1024];
-    ssize_t     n;
-    ngx_fd_t    fd;
-    ngx_uint_t  field;
-
-    (void) ngx_sprintf((u_char *) path, "/proc/%P/stat%Z", pid);
-
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1) {
-        return 0;
-    }
-
-    n = read(fd, text, sizeof(text) - 1);
-    (void) close(fd);
-
-    if (n <= 0) {
-        return 0;
-    }
-
-    text[n] = '\0';
-
-    /* the name in parentheses may have spaces */
-
-    p = strrchr(text, ')');
-
-    for (field = 2; p && field < 22; field++) {
-        p = strchr(p + 1, ' ');
-    }
-
-    return p ? strtoull(p + 1, NULL, 10) : 0;
-}
-
-
 /* Its number may be another process's by now. */
 
 static ngx_uint_t
@@ -198,7 +161,7 @@ ngx_http_sandbox_worker_other(ngx_http_sandbox_worker_t *w)
     }
 
     w->looked = ngx_time();
-    started = ngx_http_sandbox_process_started(w->pid);
+    started = process_start_time(w->pid);
 
     return started && started != w->started;
 }

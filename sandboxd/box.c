@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/process_start.h"
 #include "sandboxd/box.h"
 #include "sandboxd/cgroup_layout.h"
 #include "sandboxd/disk_file.h"

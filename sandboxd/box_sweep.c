@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/process_start.h"
 #include "sandboxd/box.h"
 
 #define KILL_WAIT_MS  5000

@@ -20,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/process_start.h"
 #include "sandboxd/disk_file.h"
 #include "sandboxd/image_hold.h"
 #include "sandboxd/machine.h"

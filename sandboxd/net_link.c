@@ -19,9 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/process_start.h"
 #include "common/small_file.h"
 #include "sandboxd/net_link.h"
-#include "sandboxd/slot_lock.h"
 
 #define MESSAGE_MAX       1024
 #define COUNT_ANSWER_MAX  16384

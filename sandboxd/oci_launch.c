@@ -21,12 +21,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/process_start.h"
 #include "common/small_file.h"
 #include "sandboxd/mount.h"
 #include "sandboxd/oci_launch.h"
 #include "sandboxd/oci_size.h"
 #include "sandboxd/oci_tree.h"
-#include "sandboxd/slot_lock.h"
 
 
 #define REAP_TRIES  1000        /* of a millisecond */

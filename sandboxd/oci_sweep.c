@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/process_start.h"
 #include "sandboxd/oci.h"
 
 /* A listening or connected socket with one of our paths. */

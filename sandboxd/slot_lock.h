@@ -14,9 +14,6 @@
 /* Of this boot of the host: process numbers mean nothing in another. */
 void boot_id_read(char boot_id[BOOT_ID_SIZE]);
 
-/* The start time of a process; 0 if there is none. */
-uint64_t process_start_time(pid_t pid);
-
 /* Notes in the lock file who runs. */
 void slot_lock_write(int lock, const char *boot_id, pid_t pid,
     uint64_t start_time);

@@ -1,4 +1,4 @@
-/* sources: sandboxd/machine_copy.c sandboxd/disk_file.c sandboxd/box_dir.c sandboxd/slot_lock.c common/small_file.c common/error.c */
+/* sources: sandboxd/machine_copy.c sandboxd/disk_file.c sandboxd/box_dir.c sandboxd/slot_lock.c common/small_file.c common/process_start.c common/error.c */
 /* libs: -luv -ljansson */
 
 /* Copies of a machine's files: complete, and on the disk before anybody is told
