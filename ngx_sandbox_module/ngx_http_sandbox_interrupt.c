@@ -55,7 +55,7 @@ static ssize_t ngx_http_sandbox_interrupt_recv(ngx_connection_t *c,
 static ngx_uint_t ngx_http_sandbox_interrupt_is_websocket(
     ngx_http_request_t *r, ngx_int_t rc);
 static ngx_http_sandbox_interrupt_e ngx_http_sandbox_interrupt_state(
-    ngx_http_request_t *r);
+    ngx_http_request_t *r, ngx_uint_t *sleeping);
 static ngx_int_t ngx_http_sandbox_interrupt_hold(ngx_http_request_t *r,
     ngx_http_sandbox_interrupt_kind_e kind);
 static void ngx_http_sandbox_interrupt_handler(ngx_event_t *ev);
@@ -119,7 +119,11 @@ static void
 ngx_http_sandbox_interrupt_note(ngx_http_request_t *r,
     ngx_http_sandbox_ctx_t *ctx)
 {
-    if (ngx_http_sandbox_interrupt_state(r) == sandbox_interrupt_destroyed) {
+    ngx_uint_t  sleeping;
+
+    if (ngx_http_sandbox_interrupt_state(r, &sleeping)
+        == sandbox_interrupt_destroyed)
+    {
         ctx->failure = NGX_HTTP_SANDBOX_FAIL_DESTROYED;
         return;
     }
@@ -271,8 +275,10 @@ ngx_http_sandbox_interrupt_is_stream(ngx_http_request_t *r, ngx_int_t rc)
 }
 
 
+/* Sleeping: it is on its way to sleep, and has not got there. */
+
 static ngx_http_sandbox_interrupt_e
-ngx_http_sandbox_interrupt_state(ngx_http_request_t *r)
+ngx_http_sandbox_interrupt_state(ngx_http_request_t *r, ngx_uint_t *sleeping)
 {
     ngx_http_sandbox_ctx_t        *ctx;
     ngx_http_sandbox_info_t        info;
@@ -280,6 +286,7 @@ ngx_http_sandbox_interrupt_state(ngx_http_request_t *r)
 
     ctx = ngx_http_sandbox_ctx(r);
     smcf = ngx_http_get_module_main_conf(r, ngx_http_sandbox_module);
+    *sleeping = 0;
 
     switch (ngx_http_sandbox_zone_slot(smcf->zone, ctx->slot, &info)) {
 
@@ -300,6 +307,8 @@ ngx_http_sandbox_interrupt_state(ngx_http_request_t *r)
 
     case NGX_HTTP_SANDBOX_RUNNING:
     case NGX_HTTP_SANDBOX_SLEEPING:
+        *sleeping = info.state == NGX_HTTP_SANDBOX_SLEEPING;
+
         return info.epoch == ctx->epoch ? sandbox_interrupt_unknown
                                         : sandbox_interrupt_ended;
 
@@ -383,13 +392,14 @@ static void
 ngx_http_sandbox_interrupt_look(ngx_http_sandbox_interrupt_t *i)
 {
     json_t                        *request;
+    ngx_uint_t                     sleeping;
     ngx_http_request_t            *r;
     ngx_http_sandbox_ctx_t        *ctx;
     ngx_http_sandbox_interrupt_e   state;
 
     r = i->request;
     ctx = ngx_http_sandbox_ctx(r);
-    state = ngx_http_sandbox_interrupt_state(r);
+    state = ngx_http_sandbox_interrupt_state(r, &sleeping);
 
     if (i->kind == sandbox_interrupt_answer && i->delay == 0) {
 
@@ -405,8 +415,11 @@ ngx_http_sandbox_interrupt_look(ngx_http_sandbox_interrupt_t *i)
     if (state == sandbox_interrupt_unknown) {
         i->delay = i->delay ? 2 * i->delay : NGX_HTTP_SANDBOX_INTERRUPT_FIRST;
 
-        if (i->delay <= (ctx->control ? NGX_HTTP_SANDBOX_INTERRUPT_LAST
-                                      : NGX_HTTP_SANDBOX_INTERRUPT_APP))
+        /* an app that goes before the rest of a sandbox that is put to sleep */
+
+        if (i->delay <= (ctx->control || sleeping
+                         ? NGX_HTTP_SANDBOX_INTERRUPT_LAST
+                         : NGX_HTTP_SANDBOX_INTERRUPT_APP))
         {
             ngx_add_timer(&i->event, i->delay);
             return;
@@ -447,6 +460,7 @@ ngx_http_sandbox_interrupt_reason(ngx_http_request_t *r, void *data,
 
     json_t                  *record;
     json_int_t               epoch;
+    ngx_uint_t               sleeping;
     const char              *reason;
     ngx_http_sandbox_ctx_t  *ctx;
 
@@ -455,7 +469,9 @@ ngx_http_sandbox_interrupt_reason(ngx_http_request_t *r, void *data,
     ngx_http_sandbox_interrupt_calls -= i->asking;
     i->asking = 0;
 
-    if (ngx_http_sandbox_interrupt_state(r) == sandbox_interrupt_destroyed) {
+    if (ngx_http_sandbox_interrupt_state(r, &sleeping)
+        == sandbox_interrupt_destroyed)
+    {
         ngx_http_sandbox_interrupt_end(i, sandbox_interrupt_destroyed, NULL);
         return;
     }

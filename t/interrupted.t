@@ -228,6 +228,35 @@ is($r->{json}{error}, 'The sandbox was destroyed', 'why');
 ($got) = frames($held);
 is_deeply($got->[-1], [8, 1001, 'The sandbox was destroyed'],
     'and so is the WebSocket');
+
+# On its way to sleep a sandbox is left by one thing after the other: what was
+# kept of it is written before anybody is told that it sleeps.
+for my $case (['asleep', 'OPERATION_INTERRUPTED', 1012],
+    ['running', 'SERVICE_NOT_RESPONDING', undef])
+{
+    my ($state, $code, $close) = @$case;
+    my $slot = $state eq 'asleep' ? 2 : 3;
+    my $gone = $e->agent($slot);
+    my $at = "8000-box$slot-tok.preview.test";
+
+    $visit = http_connect(port => $e->{port});
+    http_send($visit, "POST /slow?60 HTTP/1.1\r\nHost: $at\r\n"
+        . "Content-Length: 0\r\n\r\n");
+    $held = ws($e->{port}, $at, '/hold');
+    ok(wait_for(sub { $gone->log =~ m{^POST /slow}m }, 10),
+        'an app that is slow');
+    $held->receive(10);
+    my %box = (slot => $slot, id => "box$slot", key => $e->key($slot));
+    $e->daemon->sandbox(%box, state => 'sleeping');
+    is($e->api(GET => "/v1/sandbox/box$slot")->{status}, 200, '(it is known)');
+    $gone->stop;
+    sleep 0.4;
+    $e->daemon->sandbox(%box, state => $state);
+    is(http_read($visit)->{json}{code}, $code, "$state in the end");
+    ($got) = frames($held);
+    is($got->[-1] && $got->[-1][0] == 8 ? $got->[-1][1] : undef, $close,
+        '... and so for a WebSocket');
+}
 $e->stop;
 $e->no_alerts;
 
@@ -361,7 +390,7 @@ ok(wait_for(sub {
 is($s->api(DELETE => '/v1/sandbox/one')->{status}, 204, 'destroyed meanwhile');
 ends(qr/^The sandbox was destroyed$/, 1001, %open);
 $r = http_read($waiting->{s});
-is($r->{status}, 409, 'who waited is told');
+is($r->{status}, 409, 'who waited is told') or diag($r->{body});
 is($r->{json}{code}, 'operation_interrupted', 'by a code');
 is($r->{json}{error}, 'The sandbox was destroyed', 'and a reason');
 is($r->{json}{httpStatus}, 409, 'in the form of its API');
@@ -403,14 +432,19 @@ is($s->exec('two', 'echo again')->{stdout}, 'again', 'and it starts afresh');
 %open = under_way('three');
 @visitors = visitors('three');
 is($s->api(POST => '/v1/sandbox/three/sleep')->{status}, 200, 'put to sleep');
-ends(qr/^The sandbox has stopped: it was put to sleep$/, 1012,
-    watch => delete $open{watch});
-visits_end(qr/^The sandbox has stopped: it was put to sleep$/, @visitors);
-my ($slept) = frames(delete $open{terminal});
-is($slept->[-1][0], 8, 'a terminal is closed');
+my $slept = $s->machines
+    ? qr/^The sandbox has stopped: it was put to sleep, its memory is kept$/
+    : qr/^The sandbox has stopped: it was put to sleep$/;
+ends($slept, 1012, watch => delete $open{watch});
+visits_end($slept, @visitors);
+
+# A machine's processes sleep, too, and none of them has ended.
+ends($slept, 1012, %open) if $s->machines;
+my ($closed) = $s->machines ? () : frames(delete $open{terminal});
+is($closed->[-1][0], 8, 'a terminal is closed') if $closed;
 
 # What is asked to end first has an exit code to tell.
-for (sort keys %open) {
+for ($s->machines ? () : sort keys %open) {
     my $r = http_read($open{$_}{s}, buffer => $open{$_}{text});
 
     ok($r->{complete}, "$_ ends in order");

@@ -93,7 +93,7 @@ sub arguments {
 
     return ('--driver', 'firecracker', '--firecracker',
             $ENV{SANDBOX_FIRECRACKER} // '/usr/bin/firecracker',
-            '--kernel', Vm::kernel(), '--image', 'base=' . Vm::base_image())
+            '--kernel', Vm::kernel(), '--image', 'base=' . Vm::suite_image())
         if ($ENV{SANDBOX_DRIVER} // '') eq 'firecracker';
 
     return ('--driver', 'firecracker', '--firecracker', program('firecracker'),

@@ -22,7 +22,7 @@ our @EXPORT = qw(
     build_dir top_dir is_san tmp_dir free_port wait_for run_command
     start_process stop_process process_alive slurp spew
     http http_connect http_send http_read json_decode json_encode
-    descendants san_env alarm_after path_hash kept_in
+    descendants san_env alarm_after path_hash kept_in slower
 );
 
 my $OWNER = $$;
@@ -44,6 +44,11 @@ sub build_dir {
 
 
 sub is_san { return build_dir() =~ m{/san$} ? 1 : 0 }
+
+
+# How many times as long as a container a sandbox may take: a virtual machine
+# is emulated where there is no KVM.
+sub slower { return ($ENV{SANDBOX_DRIVER} // 'oci') eq 'oci' ? 1 : 4 }
 
 
 # The environment in which an uninstrumented program (nginx) can load an
@@ -312,6 +317,8 @@ sub json_encode { return $JSON->encode($_[0]) }
 sub alarm_after {
     my ($seconds) = @_;
 
+    $seconds *= slower();
+
     $SIG{ALRM} = sub {
         print "Bail out!  no end after $seconds s\n" if $$ == $OWNER;
         die "no end after $seconds s\n";
@@ -366,7 +373,7 @@ sub http_send {
 # if it returns 0, reading stops there.
 sub http_read {
     my ($s, %o) = @_;
-    my $end = time() + ($o{timeout} // 30);
+    my $end = time() + ($o{timeout} // 30 * slower());
     my $sel = IO::Select->new($s);
     my $in = $o{buffer} // '';
     my $eof = 0;
@@ -521,7 +528,7 @@ sub http {
     my $preface;
 
     if (defined $o{preface}) {
-        my $end = time() + ($o{timeout} // 30);
+        my $end = time() + ($o{timeout} // 30 * slower());
         my $sel = IO::Select->new($s);
         until ($buffer =~ s/^([^\n]*)\n//) {
             last if time() > $end;

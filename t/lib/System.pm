@@ -67,6 +67,38 @@ sub new {
 }
 
 
+sub driver { return $_[0]{driver} // $ENV{SANDBOX_DRIVER} // 'oci' }
+
+
+# Whether sandboxes are virtual machines.
+sub machines { return $_[0]->driver ne 'oci' }
+
+
+# In a SKIP block: leaves out the next $n tests, since only containers can do
+# that ("of a machine ..." says why), or only machines.
+sub only_containers {
+    my ($self, $why, $n) = @_;
+
+    Test::More::skip("only containers: $why", $n) if $self->machines;
+}
+
+
+sub only_machines {
+    my ($self, $why, $n) = @_;
+
+    Test::More::skip("only machines: $why", $n) if !$self->machines;
+}
+
+
+# Where the host keeps what sandboxes have written, below the state directory.
+sub layers {
+    my ($self) = @_;
+    my %layers = (qemu => 'machines', firecracker => 'microvms');
+
+    return $layers{ $self->driver } // 'sandboxes';
+}
+
+
 sub start {
     my $self = ref $_[0] ? shift : shift()->new(@_);
 
@@ -80,8 +112,8 @@ sub start {
 sub start_daemon {
     my ($self) = @_;
     my @group = $> == 0 ? ('--socket-group', 'www-data') : ();
-    my $driver = $self->{driver} // $ENV{SANDBOX_DRIVER} // 'oci';
-    my $vm = $self->{vm} = $driver ne 'oci';
+    my $driver = $self->driver;
+    my $vm = $self->{vm} = $self->machines;
     my @what = $driver eq 'qemu' ? Vm::arguments()
         : $vm ? Firecracker::arguments($self) : '--dev';
 
@@ -236,11 +268,16 @@ sub api {
 
     return http(port => $self->{port}, host => "localhost:$self->{port}",
         method => $method, path => $path, headers => \@headers,
-        $self->patience, %o);
+        %o, $self->patience(%o));
 }
 
 
-sub patience { return $_[0]{timeout} ? (timeout => $_[0]{timeout}) : () }
+sub patience {
+    my ($self, %o) = @_;
+    my $seconds = $o{timeout} // $self->{timeout};
+
+    return $seconds ? (timeout => $seconds * slower()) : ();
+}
 
 
 # Runs a command in the sandbox's default session, for its stdout.
@@ -349,7 +386,7 @@ sub preview {
         or die "not a URL: $url";
 
     return http(port => $self->{port}, host => $host,
-        path => $path || '/', $self->patience, %o);
+        path => $path || '/', %o, $self->patience(%o));
 }
 
 

@@ -47,8 +47,20 @@ sub code_image {
     return $image;
 }
 
-# With what other tests' sandboxes run (make image): for SANDBOX_DRIVER=qemu.
-sub base_image { return "$DIR/base.img" }
+# For SANDBOX_DRIVER, where all tests are to run that containers run on this
+# machine's own files: with all that they start inside.
+my $SUITE = 'host:bash,coreutils,libc-bin,procps,python3,curl,git,file,'
+    . 'findutils,grep,sed,tar,gzip,hostname,iproute2,ca-certificates,perl,'
+    . 'busybox-static,squashfs-tools,nodejs,node-ws,esbuild,python3-django,'
+    . 'python3-ipython,python3-matplotlib,python3-pandas';
+
+sub suite_image {
+    my $image = "$DIR/suite.img";
+
+    make($image, top_dir() . '/scripts/image.sh', $image, $SUITE);
+
+    return $image;
+}
 
 # What runs in a guest has to be static, and the instrumented one isn't.
 sub agent { return top_dir() . '/build/sandbox-agent' }
@@ -58,7 +70,7 @@ sub make {
     my ($what, @cmd) = @_;
 
     return if -s $what;
-    my ($status, $out, $err) = run_command(\@cmd, timeout => 300);
+    my ($status, $out, $err) = run_command(\@cmd, timeout => 600);
     die "@cmd: $out$err" if $status != 0 || !-s $what;
 }
 
@@ -90,7 +102,7 @@ sub make_all {
 sub arguments {
     return ('--driver', 'qemu', '--accel', 'tcg', '--kernel', kernel(),
             $ENV{VM_QEMU} ? ('--qemu', $ENV{VM_QEMU}) : (),
-            '--image', $ENV{SANDBOX_DRIVER} ? 'base=' . base_image()
+            '--image', $ENV{SANDBOX_DRIVER} ? 'base=' . suite_image()
                 : 'vm=' . image());
 }
 
