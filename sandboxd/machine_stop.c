@@ -138,6 +138,11 @@ stats_work(uv_work_t *work)
     }
 
     box_disk_stats(&s->m->base, s->slot, &s->stats);
+
+    /* Made with its first start. */
+    if (s->stats.disk == -1) {
+        s->stats.disk = 0;
+    }
 }
 
 

@@ -93,7 +93,7 @@ host_root() {
         2>/dev/null | tar -C "$root" -xpf -
 
     # Links that packages make when they are set up.
-    (cd / && find usr/bin usr/sbin -maxdepth 1 -type l \
+    (cd / && find usr/bin usr/sbin usr/lib -maxdepth 2 -type l \
         -lname '/etc/alternatives/*') | while IFS= read -r name; do
         local to
         to=$(readlink -f "/$name") || continue

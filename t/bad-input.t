@@ -177,11 +177,14 @@ for my $route ('mount', 'unmount', 'tunnel/8000') {
 
 is($s->api(POST => '/v1/sandbox/never-seen/fork', json => {})->{status}, 404,
     'a fork of nothing');
-$r = $s->api(POST => '/v1/sandbox/victim/fork', json => { id => 'fork' });
-is_deeply([$r->{status}, $r->{json}{code}], [501, 'unsupported'],
-    'of a container') or diag json_encode($r);
-like($r->{json}{error}, qr/"oci"/, 'whose driver it names');
-is($s->api(GET => '/v1/sandbox/fork')->{status}, 404, 'makes nothing');
+SKIP: {
+    $s->only_containers('of machines there are forks (long/fork.t)', 3);
+    $r = $s->api(POST => '/v1/sandbox/victim/fork', json => { id => 'fork' });
+    is_deeply([$r->{status}, $r->{json}{code}], [501, 'unsupported'],
+        'of a container') or diag join ' ', $r->{status}, $r->{body};
+    like($r->{json}{error}, qr/"oci"/, 'whose driver it names');
+    is($s->api(GET => '/v1/sandbox/fork')->{status}, 404, 'makes nothing');
+}
 is($s->api(POST => '/v1/sandbox/victim/fork', body => '{', headers =>
     [['Content-Type', 'application/json']])->{status}, 400, 'a broken body');
 

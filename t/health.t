@@ -30,7 +30,8 @@ sub errors {
 ok(wait_for(sub { errors() eq '' }, 10), 'all is well') or diag(errors());
 
 # A directory that is gone is as good as one on a disk that is read-only.
-for (['state/sandboxes', qr/^the directory of the sandboxes' layers can't be written: No such file/],
+for (['state/' . $s->layers,
+    qr/^the directory of the sandboxes' layers can't be written: No such file/],
     ['run/s', qr/^the directory of the sandboxes' sockets can't be written/])
 {
     my ($path, $re) = ("$s->{dir}/$_->[0]", $_->[1]);

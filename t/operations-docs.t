@@ -90,6 +90,8 @@ is($s->api(PUT => '/v1/sandbox/kept/file/workspace/f', body => 'kept')
 my $url = $s->api(POST => '/v1/sandbox/kept/ports',
     json => { port => 8000 })->{json}{url};
 ok($url, 'and an exposed port');
+# As the page says of their disks.
+$s->api(POST => '/v1/sandbox/kept/sleep') if $s->machines;
 $run->('backup-records');
 $run->('backup-layers');
 
