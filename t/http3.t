@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
 use Edge;
 use Harness;
+use IO::Socket::INET;
 use Test::More;
 
 my $nginx = $ENV{SANDBOX_NGINX} || '/usr/sbin/nginx';
@@ -23,7 +24,11 @@ my $nginx = $ENV{SANDBOX_NGINX} || '/usr/sbin/nginx';
 alarm_after(120);
 
 my $dir = tmp_dir();
-my $port = free_port();
+# One that is free for both protocols: free_port() looks at TCP.
+my $port;
+do { $port = free_port() } until IO::Socket::INET->new(Proto => 'udp',
+    LocalAddr => '127.0.0.1', LocalPort => $port);
+
 my ($status, undef, $err) = run_command(['openssl', 'req', '-x509', '-newkey',
     'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', 2,
     '-subj', '/CN=test', '-addext', 'subjectAltName=DNS:*.preview.test',
@@ -45,7 +50,7 @@ sub curl {
         '\n%{http_code} %{http_version}', '--resolve',
         "$host:$port:127.0.0.1", @args, "https://$host:$port$path"]);
 
-    diag($why) if $st != 0;
+    diag($why, substr slurp($e->{error_log}), -2000) if $st != 0;
     $out =~ s/\n(\d+) (\S+)\z//;
 
     return { status => $1 || 0, version => $2 || '', body => $out,
