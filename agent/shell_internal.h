@@ -16,7 +16,8 @@
 #define SHELL_GIVE_UP_MS   5000     /* then SIGKILL, then the shell itself */
 #define SHELL_STALL_MS     200      /* a longer gap isn't the shell's */
 #define SHELL_LOOK_MS      1000     /* the watchdog's first look and pace */
-#define SHELL_JOB_MS       5000     /* for a background job to appear */
+#define SHELL_START_MS     5000     /* the same of a background job's start */
+#define SHELL_JOB_MS       15000    /* from its report until the job appears */
 #define SHELL_CONTROL_MAX  (32 * 1024 * 1024)
 #define SHELL_WRITE_MAX    (1024 * 1024)
 #define SHELL_PAST         8        /* tokens whose late reports are ignored */

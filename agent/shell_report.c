@@ -145,9 +145,14 @@ shell_report(shell *sh, char **field)
 
         if (status != 0 && !sh->job_known) {
             shell_start_failed(sh);
-        } else {
-            shell_settle_background(sh);
+            return;
         }
+
+        if (!sh->job_known) {
+            shell_timer_set(sh, SHELL_JOB_MS, shell_look);
+        }
+
+        shell_settle_background(sh);
         return;
     }
 
@@ -184,6 +189,19 @@ shell_report(shell *sh, char **field)
 
     r->exit_code = status;
     shell_finished(sh);
+}
+
+
+/* A job that was given up, and has come to life after all: whoever wanted it
+ * was told that it didn't start. */
+
+static void
+shell_job_late(shell *sh, pid_t pid)
+{
+    if (pid > 1) {
+        log_info("a job has begun too late; ended");
+        shim_end(sh->sh, pid, SIGKILL, 0);
+    }
 }
 
 
@@ -229,6 +247,8 @@ shell_record(shell *sh, char *p, size_t n)
             len = -1;
         } else if (p[0] == 'R') {
             sh->up = 1;
+        } else if (p[0] == 'J') {
+            shell_job_late(sh, atoi(field[2]));
         }
 
     } else if (p[0] == 'R') {
@@ -241,6 +261,9 @@ shell_record(shell *sh, char *p, size_t n)
         sh->current->pid = atoi(field[2]);
         sh->job_known = 1;
         shell_settle_background(sh);
+
+    } else if (p[0] == 'J' && sh->current == NULL) {
+        shell_job_late(sh, atoi(field[2]));
 
     } else if (p[0] == 'E' && sh->current != NULL) {
         shell_restore_env(sh, field + 2);

@@ -360,7 +360,7 @@ shell_feed(shell *sh)
     sh->since = uv_now(agent.loop);
     sh->probed = 0;
     sh->looks = 0;
-    shell_timer_set(sh, r->foreground ? SHELL_LOOK_MS : SHELL_JOB_MS,
+    shell_timer_set(sh, r->foreground ? SHELL_LOOK_MS : SHELL_START_MS,
                     shell_look);
 
     if (r->foreground) {
@@ -522,6 +522,7 @@ shell_in_left(shell *sh)
 void
 shell_look(uv_timer_t *timer)
 {
+    run     *r;
     char     state;
     shell   *sh;
     buffer   b;
@@ -532,11 +533,16 @@ shell_look(uv_timer_t *timer)
         return;
     }
 
-    if (!sh->current->foreground) {
-        if (sh->reported) {
+    if (!sh->current->foreground && sh->reported) {
+        r = sh->current;
+
+        /* After a time in which nobody ran it may be there. */
+        shell_control_read(sh);
+
+        if (sh->state == SHELL_RUNNING && sh->current == r) {
             shell_start_failed(sh);
-            return;
         }
+        return;
     }
 
     state = proctree_state(sh->pid, NULL);
