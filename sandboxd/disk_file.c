@@ -206,10 +206,9 @@ room_check(int fd, uint64_t bytes, uint64_t floor, error **err)
     return available >= floor && available - floor >= bytes ? 0
            : error_set_field(err, 507, "insufficient_storage", "",
                              (long long) floor, "a copy takes %llu MiB of "
-                             "disk: only %llu MiB are free, %llu MiB are kept "
-                             "for records and logs",
+                             "disk, which are not left beside the %llu MiB "
+                             "that are kept for records and logs",
                              (unsigned long long) bytes >> 20,
-                             (unsigned long long) available >> 20,
                              (unsigned long long) floor >> 20);
 }
 

@@ -76,12 +76,12 @@ admit_host(lifecycle *lc, error **err)
 
     available = memory_available();
 
+    /* How much there is, is others' business. */
     if (available < lc->memory_floor) {
         error_set_field(err, 503, "insufficient_memory", "memory",
-                        (long long) lc->memory_floor, "only %llu MiB of this "
-                        "host's memory are left, %llu MiB are kept for what "
-                        "runs", (unsigned long long) available >> 20,
-                        (unsigned long long) lc->memory_floor >> 20);
+                        (long long) lc->memory_floor, "this host has less "
+                        "memory left than the %llu MiB that are kept for what "
+                        "runs", (unsigned long long) lc->memory_floor >> 20);
         (*err)->retry_after = ADMIT_RETRY_S;
         return -1;
     }

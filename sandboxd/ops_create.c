@@ -29,12 +29,12 @@ ops_disk_check(service *sv, error **err)
 
     available = (uint64_t) fs.f_bavail * fs.f_frsize;
 
+    /* How much there is, is others' business. */
     if (available < sv->disk_floor) {
         return error_set_field(err, 507, "insufficient_storage", "",
                                (long long) sv->disk_floor,
-                               "only %llu MiB of disk are free, %llu MiB are "
-                               "kept for records and logs",
-                               (unsigned long long) available >> 20,
+                               "this host has less disk left than the %llu MiB "
+                               "that are kept for records and logs",
                                (unsigned long long) sv->disk_floor >> 20);
     }
 

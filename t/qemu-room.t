@@ -61,6 +61,8 @@ my $r = $s->api(POST => '/v1/sandbox/one/fork', %slow, json => { id => 'two' });
 
 is_deeply([$r->{status}, $r->{json}{code}], [507, 'insufficient_storage'],
     'no room for a copy of its memory') or diag $r->{body};
+unlike($r->{json}{message} // $r->{json}{error} // 'none', qr/free|none/,
+    '... nor is it said how much there is');
 is($s->exec('one', 'echo on', %slow)->{stdout}, 'on', 'it goes on');
 is(record()->{epoch}, $epoch, 'as the same');
 

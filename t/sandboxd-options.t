@@ -165,6 +165,9 @@ my $w = worker($second);
 my $r = $w->call('create', options => { id => 'big' });
 is($r->{status}, 507, 'below the floor of free disk: 507');
 is($r->{code}, 'insufficient_storage', 'its code');
+my $floor = 4096 << 20;     # MiB
+like($r->{message}, qr/^\D*\b$floor MiB\D*$/, 'which is said, but not how much '
+    . 'there is: that is others\' use');
 is($w->call('start', sandbox => 'big', create => JSON::PP::true)->{status},
     507, 'an implicit creation too');
 is(daemon_stop($second), 0, 'the end');
@@ -208,7 +211,8 @@ $w = worker($fifth);
 $r = $w->call('start', sandbox => 'm2');
 is("$r->{status} $r->{code}", '503 insufficient_memory',
     'below the floor of free memory');
-like($r->{message}, qr/kept for what runs/, 'which is said');
+like($r->{message}, qr/^\D*\b$floor MiB\D* kept for what runs$/,
+    'which is said, likewise');
 is(daemon_stop($fifth), 0, 'the end');
 
 done_testing();
