@@ -11,8 +11,8 @@
  *                            and its name, if it is another one's: of a
  *                            memory that others have as well, but for
  *                            "unique": true
- *   POST /internal/warm      {"copies"}: interpreters for whoever gets this
- *                            machine, or copies of it
+ *   POST /internal/warm      {"copies", "javascript"}: interpreters for whoever
+ *                            gets this machine, or copies of it
  *   POST /internal/sync      what was written is on the disk
  *   POST /internal/stop      as SIGTERM does: the end, in order
  */

@@ -45,6 +45,9 @@ void pool_start(void);
 executor *pool_take(language lang, const json_t *env_vars, executor_cb cb,
     void *data, error **err);
 
+/* It is ready, for the first time or after it has become another one's. */
+void pool_is_ready(executor *x);
+
 /* The executor of a context is gone. */
 void pool_left(language lang);
 
@@ -52,9 +55,9 @@ void pool_left(language lang);
 
 /* Machines that are nobody's yet (interpreter_warm.c). */
 
-/* POST /internal/warm {"copies"}: interpreters are started for whoever gets
- * this machine, or a copy of it; the answer comes at once, or when a copy can
- * be made. */
+/* POST /internal/warm {"copies", "javascript"}: interpreters are started for
+ * whoever gets this machine, or a copy of it, a Node.js unless javascript is
+ * false; the answer comes at once, or when a copy can be made. */
 void warm_handler(struct http_request *r);
 
 /*

@@ -564,6 +564,7 @@ context_event(executor *x, executor_what what, const char *p, size_t n)
 
     switch (what) {
     case EXECUTOR_READY:
+        pool_is_ready(x);
         context_set_up(c);
         break;
 

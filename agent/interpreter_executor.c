@@ -85,6 +85,7 @@ executor_free(executor *x)
     executor_close_fd(&x->orphans_fd);
     buffer_free(&x->pending);
     buffer_free(&x->in);
+    json_decref(x->renewal);
     free(x);
 }
 

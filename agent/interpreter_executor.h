@@ -43,6 +43,9 @@ struct executor {
     int           ready;            /* READY was told */
     int           renewing;         /* it isn't any more, until it says so */
     int           copied;           /* others have begun as the same */
+    int           tried;            /* what each copy does was done once */
+    json_t       *renewal;          /* to be taken before it is given away */
+    uint64_t      begun;            /* by the loop's clock */
     uint64_t      wait_ms;          /* for READY, and for OPENED */
 
     shim         *sh;

@@ -23,6 +23,8 @@
 #define POOL_LIMIT      64              /* of what can be configured */
 #define POOL_IDLE_MS    300000
 #define POOL_REFILL_MS  50
+#define POOL_LATER_MS   10000
+#define POOL_FAILED     3
 #define POOL_START_MS   60000
 
 pool  pools[POOL_COUNT] = {
@@ -186,6 +188,39 @@ pool_unlink(pool *p, executor *x)
 
 
 static void
+pool_took(pool *p, executor *x)
+{
+    if (x->begun != 0) {
+        p->start_ms = uv_now(agent.loop) - x->begun;
+        x->begun = 0;
+    }
+}
+
+
+/* After as long as a start takes: where that is much, it is not in the way of
+ * a first cell. */
+
+void
+pool_refill(pool *p)
+{
+    pool_plan(p, p->start_ms < POOL_REFILL_MS ? POOL_REFILL_MS
+                 : p->start_ms > POOL_LATER_MS ? POOL_LATER_MS
+                 : p->start_ms);
+}
+
+
+void
+pool_is_ready(executor *x)
+{
+    pool  *p;
+
+    p = &pools[x->node];
+    pool_took(p, x);
+    pool_refill(p);
+}
+
+
+static void
 pool_event(executor *x, executor_what what, const char *text, size_t n)
 {
     pool  *p;
@@ -197,12 +232,17 @@ pool_event(executor *x, executor_what what, const char *text, size_t n)
         pool_unlink(p, x);
         p->failed++;
 
-        if (x->renewing) {
+        if (x->renewing && x->tried && !x->copied) {
+            /* In no copy would another one be of use, either. */
+            p->failed = POOL_FAILED;
+
+        } else if (x->renewing) {
             pool_plan(p, 1);
         }
 
     } else if (what == EXECUTOR_READY) {
         p->failed = 0;
+        pool_took(p, x);
         pool_plan(p, 1);
 
     } else {
@@ -221,7 +261,7 @@ pool_fill(pool *p)
     char       program[4096];
     executor  *x;
 
-    if (agent.stopping || p->count >= p->wanted || p->failed >= 3
+    if (agent.stopping || p->count >= p->wanted || p->failed >= POOL_FAILED
         || (p->count != 0 && !p->idle.next->ready)
         || !pool_program(p, agent.env, program, sizeof(program)))
     {
@@ -366,7 +406,7 @@ pool_begin(pool *p)
 void
 pool_plan(pool *p, uint64_t ms)
 {
-    if (p->count < p->wanted && p->failed < 3) {
+    if (p->count < p->wanted && p->failed < POOL_FAILED) {
         uv_timer_start(&p->fill, pool_tick, ms, 0);
     }
 
@@ -520,13 +560,18 @@ pool_take(language lang, const json_t *env_vars, executor_cb cb, void *data,
     if (x != NULL) {
         x->cb = cb;
         x->data = data;
+        warm_give(x);
     } else {
         x = pool_start_own(p, env_vars, cb, data, err);
     }
 
     if (x != NULL) {
         pool_used[lang]++;
-        pool_plan(p, POOL_REFILL_MS);
+    }
+
+    /* While one starts for somebody, no other one does. */
+    if (x != NULL && (x->ready || x->renewing)) {
+        pool_refill(p);
     }
 
     return x;

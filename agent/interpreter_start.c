@@ -165,6 +165,7 @@ executor_start(int node, const char *program, const char *cwd,
 
     x->node = node;
     x->wait_ms = wait_ms;
+    x->begun = uv_now(agent.loop);
     x->stop_fd = -1;
     x->kids_fd = -1;
     x->orphans_fd = -1;

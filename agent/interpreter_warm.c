@@ -1,12 +1,13 @@
 /*
  * Interpreters of a machine that is nobody's yet.
  *
- * One whose memory goes on once keeps one of each ready.  One that is to be
- * copied, a template, keeps a Python, whose random state can be made anew in
- * each copy, and no Node.js: V8 has no way to seed again what runs.
+ * One of each is kept ready.  In a machine that is to be copied, a template, a
+ * Node.js has to show first that it can have random state of its own, as it has
+ * to in each copy: not every one can, and its ways are in memory then.
  *
  * When the machine is somebody's, each that waits is told what is different
- * now, and is given away only after it has said that it is.
+ * now, and is given away only after it has said that it is.  In a copy it is told
+ * when somebody wants it: what that costs, a first command would wait for.
  */
 
 #include <inttypes.h>
@@ -108,6 +109,21 @@ warm_replace(pool *p)
 }
 
 
+static void
+warm_try(pool *p)
+{
+    executor  *x;
+
+    x = p->idle.prev;
+
+    if (p->node && warm_is_ready(p) && !x->tried) {
+        x->tried = 1;
+        executor_renew(x, json_pack("{s:{}, s:b}", "env", "reseed", 1),
+                       WARM_RENEW_MS);
+    }
+}
+
+
 void
 warm_look(void)
 {
@@ -117,11 +133,14 @@ warm_look(void)
         warm_replace(&pools[i]);
     }
 
+    /* Who waits makes a copy. */
     if (warm_request == NULL) {
         return;
     }
 
     for (i = 0; i < POOL_COUNT; i++) {
+        warm_try(&pools[i]);
+
         if (pools[i].count != 0 && !warm_is_ready(&pools[i])) {
             return;
         }
@@ -153,8 +172,7 @@ warm_pool(pool *p, int copies)
 
     pool_begin(p);
 
-    if ((copies && p->node)
-        || !pool_program(p, agent.env, program, sizeof(program))
+    if (!pool_program(p, agent.env, program, sizeof(program))
         || warm_available() < (p->node ? WARM_NODE : WARM_PYTHON))
     {
         return;
@@ -176,7 +194,7 @@ warm_pool(pool *p, int copies)
 static void
 warm_body(http_request *r, char *body, size_t len)
 {
-    int      copies;
+    int      copies, node;
     size_t   i;
     error   *err;
     json_t  *o;
@@ -186,6 +204,7 @@ warm_body(http_request *r, char *body, size_t len)
     }
 
     copies = json_is_true(json_object_get(o, "copies"));
+    node = !json_is_false(json_object_get(o, "javascript"));
     json_decref(o);
 
     if (warm_request != NULL) {
@@ -201,7 +220,9 @@ warm_body(http_request *r, char *body, size_t len)
     }
 
     for (i = 0; i < POOL_COUNT; i++) {
-        warm_pool(&pools[i], copies);
+        if (node || !pools[i].node) {
+            warm_pool(&pools[i], copies);
+        }
     }
 
     warm_request = r;
@@ -225,6 +246,43 @@ warm_handler(http_request *r)
 }
 
 
+/* With what it has to take already. */
+
+static void
+warm_later(executor *x, json_t *request)
+{
+    json_t  *env;
+
+    if (x->renewal == NULL) {
+        x->renewal = request;
+        return;
+    }
+
+    env = json_object_get(x->renewal, "env");
+    json_object_update(env, json_object_get(request, "env"));
+
+    if (json_is_true(json_object_get(request, "reseed"))) {
+        json_object_set_new(x->renewal, "reseed", json_true());
+    }
+
+    json_decref(request);
+}
+
+
+void
+warm_give(executor *x)
+{
+    json_t  *request;
+
+    request = x->renewal;
+    x->renewal = NULL;
+
+    if (request != NULL) {
+        executor_renew(x, request, WARM_RENEW_MS);
+    }
+}
+
+
 static void
 warm_renew_pool(pool *p, const json_t *changed, int reseed)
 {
@@ -239,17 +297,21 @@ warm_renew_pool(pool *p, const json_t *changed, int reseed)
             continue;
         }
 
-        if (!x->ready || changed == NULL || pool_needs_own(changed)
-            || (reseed && p->node))
-        {
+        if (!x->ready || changed == NULL || pool_needs_own(changed)) {
             pool_unlink(p, x);
             executor_end(x);
             continue;
         }
 
-        request = json_pack("{s:O, s:b}", "env", changed, "reseed", reseed);
+        request = json_pack("{s:o, s:b}", "env", json_copy((json_t *) changed),
+                            "reseed", reseed);
         x->copied |= reseed;
-        executor_renew(x, request, WARM_RENEW_MS);
+
+        if (x->renewal != NULL || reseed) {
+            warm_later(x, request);
+        } else {
+            executor_renew(x, request, WARM_RENEW_MS);
+        }
     }
 
     n = p->count;

@@ -41,6 +41,33 @@ added = []
 _ssl.RAND_add = lambda b, n: added.append((len(set(b)) > 16, n))
 EOP
 
+# And every Node.js: V8's generator begins at a known place, and is asked from
+# then on, as in a copy.
+mkdir "$dir/bin";
+my ($node) = grep { -x } map { "$_/node" } split /:/, "/usr/bin:$ENV{PATH}";
+spew("$dir/bin/node", "#!/bin/sh\nexec $node --random-seed=1 \"\$@\"\n");
+chmod 0755, "$dir/bin/node";
+
+my $JS_DRAWS = <<'EOJ';
+require('v8').setFlagsFromString('--random-seed=0');
+const vm = require('vm'), crypto = require('crypto');
+const { Worker } = require('worker_threads');
+const worker = new Worker("require('worker_threads').parentPort.postMessage("
+    + 'Math.random())', { eval: true });
+const drawn = [Math.random(), vm.runInNewContext('Math.random()'),
+    vm.runInContext('Math.random()', vm.createContext()),
+    new vm.Script('Math.random()').runInNewContext(),
+    await new Promise((done) => worker.on('message', done)),
+    crypto.randomBytes(8).toString('hex'), crypto.randomUUID(),
+    crypto.randomInt(2 ** 40)];
+drawn
+EOJ
+my @js_drawn = ('Math.random', 'that of a new context', 'of a made one',
+    "of a script's", "of a worker's", 'bytes', 'an id', 'a number');
+my $JS_WHERE = '[process.pid, process.env.A, process.env.B, process.env.GONE '
+    . '?? null, require("os").hostname(), process.cwd(), '
+    . 'Math.abs(performance.timeOrigin + performance.now() - Date.now()) < 500]';
+
 my $DRAWS = 'import sys, random, tempfile, uuid, multiprocessing.process as m, '
     . 'sitecustomize as s, os; [random.random(), '
     . 'next(tempfile._get_candidate_names()), uuid._node == 1, '
@@ -57,7 +84,7 @@ sub agent {
         'Interpreter';
 
     told($i, PYTHONPATH => $o{site} // "$dir/site", A => 'old', GONE => 'x',
-        %{ $o{told} || {} });
+        PATH => "$dir/bin:/usr/bin:/bin", %{ $o{told} || {} });
 
     return $i;
 }
@@ -71,8 +98,8 @@ sub told {
 }
 
 sub warm {
-    my ($i, $copies) = @_;
-    my $r = $i->post('/internal/warm', { copies => json_bool($copies) },
+    my ($i, $copies, %more) = @_;
+    my $r = $i->post('/internal/warm', { copies => json_bool($copies), %more },
         timeout => 90);
 
     is($r->{status}, 200, $copies ? 'warm, for copies' : 'warm');
@@ -96,8 +123,8 @@ sub goes_on {
     my $name = 'name' . ++$named;
     my $boot = { version => 1, key => $i->agent->{key}, id => $name,
         hostname => $name, epoch => 1, entropy => entropy(),
-        env => { PYTHONPATH => $i->{env}{PYTHONPATH}, A => 'new', B => 'b' },
-        %o };
+        env => { A => 'new', B => 'b', map { $_ => $i->{env}{$_} } 'PATH',
+            'PYTHONPATH' }, %o };
 
     delete $boot->{entropy} if !defined $boot->{entropy};
     is($i->request(PUT => '/internal/restore', json => $boot)->{status}, 200,
@@ -128,19 +155,21 @@ my $WHERE = 'import os, socket; [os.getpid(), os.environ.get("A"), '
     . 'os.environ.get("B"), os.environ.get("GONE"), socket.gethostname(), '
     . 'os.environ["HOME"], os.getcwd()]';
 
-# ---- a copy
+# ---- copies
 
-{
+my @of_both;
+
+for my $which (1, 2) {
     my $i = agent();
     my $cold = value($i, $i->context('python', cwd => '/'), $WHERE);
     told($i, %{ $i->{env} }, C => 'c');
 
     my $ready = warm($i, 1);
     ok($ready->{python}, 'a Python waits') or diag($i->agent->log_text);
-    ok(!$ready->{javascript}, 'Node.js does not');
-    is(scalar interpreters($i, 'node'), 0, 'nor does one run');
+    ok($ready->{javascript}, 'so does a Node.js');
 
     my ($pid) = grep { $_ != $cold->[0] } interpreters($i, 'python');
+    my ($js_pid) = interpreters($i, 'node');
     my $name = goes_on($i);
     my $c = $i->context('python', cwd => '/');
 
@@ -159,10 +188,21 @@ my $WHERE = 'import os, socket; [os.getpid(), os.environ.get("A"), '
     ok(!$drawn->[3], "nor is multiprocessing's key");
     is_deeply($drawn->[4], [[JSON::PP::true(), 48]], 'OpenSSL gets new bytes');
 
+    my $js = $i->context('javascript', cwd => '/');
+    is_deeply(value($i, $js, $JS_WHERE), [$js_pid, 'new', 'b', undef, $name,
+        '/', JSON::PP::true()], 'Node.js goes on as well')
+        or diag($i->agent->log_text);
+    push @of_both, value($i, $js, $JS_DRAWS);
+    my %twice = map { $_ => 1 } @{ $of_both[-1] };
+    is(scalar keys %twice, @js_drawn, 'nothing of it is drawn twice');
+
     my $other = $i->context('python');
     isnt(value($i, $other, 'import os; os.getpid()'), $pid, 'it is one only');
     is($i->agent->stop, 0, 'the agent ends in order');
 }
+
+isnt($of_both[0][$_], $of_both[1][$_], "each has its own: $js_drawn[$_]")
+    for 0 .. $#js_drawn;
 
 # ---- a copy of what somebody has used
 
@@ -210,6 +250,60 @@ for my $case (
     isnt(value($i, $i->context('python'), 'import os; os.getpid()'), $pid,
         "$what: another one is started");
     ok(wait_for(sub { !process_alive($pid) }, 20), "$what: it ends");
+    $i->agent->stop;
+}
+
+# A Node.js that can't have random state of its own is of no use in any copy.
+spew("$dir/own.js", 'globalThis.own = Math.random();');
+spew("$dir/old.js", 'Object.defineProperty(process, "version", '
+    . '{ value: "v16.20.2" }); delete require.cache[__filename]; '
+    . 'process.execArgv.splice(0, 2);');
+for my $case (
+    ['has loaded a module', "--require $dir/own.js", ''],
+    ['may have loaded one', '', '--import data:text/javascript,0'],
+    ['is one that nobody knows', '', "--require $dir/old.js"],
+    ['loads no library', '', '--no-addons'],
+) {
+    my ($what, $options, $more) = @$case;
+    my $bin = tmp_dir();
+
+    spew("$bin/node", "#!/bin/sh\nexec $node $more \"\$@\"\n");
+    chmod 0755, "$bin/node";
+    my $i = agent(told => { PATH => "$bin:/usr/bin:/bin",
+        $options ? (NODE_OPTIONS => $options) : () });
+
+    my $ready = warm($i, 1);
+    ok($ready->{python} && !$ready->{javascript}, "$what: it doesn't wait");
+    ok(wait_for(sub { !interpreters($i, 'node') }, 20), "$what: it ends");
+    my $name = goes_on($i);
+    my $js = $i->context('javascript');
+    is(value($i, $js, 'require("os").hostname()'), "'$name'",
+        "$what: one is started");
+    $i->agent->stop;
+}
+
+# Where none is to wait.
+{
+    my $i = agent();
+    my $ready = warm($i, 1, javascript => json_bool(0));
+
+    ok($ready->{python} && !$ready->{javascript}, 'a Python alone');
+    is(scalar interpreters($i, 'node'), 0, 'no Node.js runs');
+    goes_on($i);
+    is(value($i, $i->context('javascript'), '1 + 1'), '2', 'one is started');
+    $i->agent->stop;
+}
+
+# With another setting, which it reads when it starts.
+{
+    my $i = agent();
+
+    ok(warm($i, 1)->{javascript}, 'there is a Node.js');
+    my ($pid) = interpreters($i, 'node');
+    goes_on($i, env => { NODE_ENV => 'production' });
+    isnt(value($i, $i->context('javascript'), 'process.pid'), $pid,
+        'with a setting of its own another one is started');
+    ok(wait_for(sub { !process_alive($pid) }, 20), 'it ends');
     $i->agent->stop;
 }
 
@@ -315,12 +409,30 @@ for my $signal ('KILL', 'TIME') {
         'it is there');
     is($i->request(PUT => '/internal/restore', json => { version => 1,
         key => $i->agent->{key}, hostname => $name, epoch => 2,
-        env => { PYTHONPATH => "$dir/site", A => $_, B => 'b' } })->{status},
-        200, 'it has slept') for qw(new again);
+        env => { %{ $i->{env} }{'PATH', 'PYTHONPATH'}, A => $_, B => 'b' } })
+        ->{status}, 200, 'it has slept') for qw(new again);
     is(value($i, $i->context('python'), 'import os; os.getpid()'), $pid,
         'what waits stays');
     is(value($i, $i->context('python'), 'import os; os.environ["A"]'), "'new'",
         'what it is told twice it takes once');
+    $i->agent->stop;
+}
+
+# One that nobody has wanted, in a copy of the copy.
+{
+    my $i = agent();
+
+    warm($i, 1);
+    my ($pid, $js_pid) = map { interpreters($i, $_) } 'python', 'node';
+    goes_on($i);
+    my $name = goes_on($i, epoch => 2, env => {
+        %{ $i->{env} }{'PATH', 'PYTHONPATH'}, A => 'newer' });
+    my @is = ('newer', undef, undef, $name);
+
+    is_deeply([@{ value($i, $i->context('python'), $WHERE) }[0 .. 4]],
+        [$pid, @is], 'Python takes both');
+    is_deeply([@{ value($i, $i->context('javascript'), $JS_WHERE) }[0 .. 4]],
+        [$js_pid, @is], 'so does Node.js');
     $i->agent->stop;
 }
 

@@ -22,8 +22,8 @@ const REQUEST_MAX = 128 * 1024 * 1024;
 
 // A cell may replace what it finds, and a const of its own goes before what is
 // global: keep what is needed here.
-const { Atomics, BigInt, Buffer, Error, Int32Array, JSON, Math, Number, Object,
-        Promise, Set, SharedArrayBuffer, String, Symbol, clearInterval,
+const { Atomics, BigInt, Buffer, Date, Error, Int32Array, JSON, Math, Number,
+        Object, Promise, Set, SharedArrayBuffer, String, Symbol, clearInterval,
         console, globalThis, process, setImmediate, setInterval,
         setTimeout } = global;
 const { stringify, parse } = JSON;
@@ -518,6 +518,10 @@ async function evaluate(code, name) {
 // it ends is all that is on the stack, so cells run on one of their own.
 const OF_RUN = 0, BUSY = 1, HEARD = 2;
 
+// It is started ahead of what needs it, but not while a first cell runs that may
+// do without: it takes as long as a Node.js, which is much on a slow machine.
+const GUARD_MS = 1000;
+
 function guard() {
     if (stopGuard !== null)
         return;
@@ -865,18 +869,20 @@ function configure(request) {
     if (language === 'typescript' && findTranspiler() === null)
         problem = `!${NO_TYPESCRIPT}`;
     send('c', problem);
-    setImmediate(guard);
+    setTimeout(() => { if (stopGuard === null) guard(); }, GUARD_MS);
 }
 
-// OpenSSL's generators are seeded by a library that begins the source's file,
-// which marks there that it has been called; see seed.c.
-const MARK = 15;
+// Generators are seeded by a library that begins the source's file: OpenSSL's,
+// and with ALL those of V8.  A mark in it asks for that, and another one says
+// that it has been done; see seed.c.
+const MARK = 15, WHAT = 63, OPENSSL = 'o', ALL = 'a';
 
-function reseedOpenssl() {
+function reseed(what) {
     const mark = Buffer.alloc(1);
 
     try {
         writeSync(SOURCE, mark, 0, 1, MARK);
+        writeSync(SOURCE, Buffer.from(what), 0, 1, WHAT);
         dlopen({ exports: {} }, `/proc/self/fd/${SOURCE}`);
     } catch { /* it is no addon */ }
     try {
@@ -885,12 +891,50 @@ function reseedOpenssl() {
     return mark[0] !== 0;
 }
 
-// This process goes on in another machine; V8 takes no new seed.
+// Those of which it is known that nothing else has to be made anew.
+const KNOWN = /^v(?:18|20|22)\./;
+const LOADS = /(?:^|\s)(?:-r|--(?:require|import|(?:experimental-)?loader))\b/;
+
+// Others go on from the same memory: what is drawn by chance from now on is
+// not what they draw.  No cell has run.  Returns why that can't be had.
+function ownChance() {
+    if (!KNOWN.test(process.version))
+        return `Node.js ${process.version} may have other random state`;
+    if (Object.keys(require.cache).length > 0
+        || LOADS.test([process.env.NODE_OPTIONS, ...process.execArgv]
+            .join(' ')))
+        return 'modules may have a random state of their own';
+    if (!reseed(ALL))
+        return 'it has no random state of its own';
+    return '';
+}
+
+// As if it had been started now.
+function ownTime() {
+    const { performance } = require('perf_hooks');
+
+    Object.defineProperty(performance, 'timeOrigin', { configurable: true,
+        enumerable: true, value: Date.now() - performance.now() });
+}
+
+// This process goes on in another machine.  Where cells have run, what they
+// have drawn is theirs; nobody has a use for OpenSSL's state.
 function renew(request) {
+    let problem = '';
+
     for (const [k, v] of Object.entries(request.env))
         setEnv(k, v);
-    send('n', request.reseed && !(reseedOpenssl() && request.used)
-        ? 'it has no random state of its own' : '');
+    try {
+        if (request.used) {
+            reseed(OPENSSL);
+        } else if (request.reseed) {
+            ownTime();
+            problem = ownChance();
+        }
+    } catch (e) {
+        problem = `it has no chance of its own: ${e}`;
+    }
+    send('n', problem.slice(0, 500));
 }
 
 async function handle(text) {
