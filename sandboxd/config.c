@@ -43,6 +43,7 @@ static const struct option  options[] = {
     { "machine-disk-rate", required_argument, NULL, OPT_DISK_RATE },
     { "machine-disk-ops", required_argument, NULL, OPT_DISK_OPS },
     { "templates", required_argument, NULL, OPT_TEMPLATES },
+    { "template-node", required_argument, NULL, OPT_TEMPLATE_NODE },
     { "image", required_argument, NULL, OPT_IMAGE },
     { "default-image", required_argument, NULL, OPT_DEFAULT_IMAGE },
     { "dev", no_argument, NULL, OPT_DEV },
@@ -196,6 +197,11 @@ config_machine(config *dst, config_option option, const char *value,
                                                      : MACHINE_KEEP_ON;
         return config_one_of("keep-memory", value, "on or off", switches, err);
 
+    case OPT_TEMPLATE_NODE:
+        dst->templates_without_node = strcmp(value, "off") == 0;
+        return config_one_of("template-node", value, "on or off", switches,
+                             err);
+
     case OPT_DISK_RATE:
         return config_number("machine-disk-rate", value, DISK_RATE_MIN,
                              DISK_RATE_MAX, true, &dst->disk_rate, err);
@@ -302,7 +308,7 @@ config_value(config *dst, config_option option, char *value, error **err)
         return config_driver_names(dst, value, err);
     }
 
-    if (option >= OPT_ACCEL && option <= OPT_TEMPLATES) {
+    if (option >= OPT_ACCEL && option <= OPT_TEMPLATE_NODE) {
         return config_machine(dst, option, value, err);
     }
 

@@ -43,6 +43,7 @@ typedef struct {
     uint64_t     disk_rate;         /* of machines: bytes a second, */
     uint64_t     disk_ops;          /* requests; 0: no limit */
     unsigned     templates;         /* of machines */
+    bool         templates_without_node;
     config_driver  drivers[CONFIG_DRIVERS];     /* the first: the default */
     unsigned     driver_count;
     const char  *socket_group;      /* NULL: the process's own */

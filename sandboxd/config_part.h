@@ -44,6 +44,7 @@ typedef enum {
     OPT_DISK_RATE,
     OPT_DISK_OPS,
     OPT_TEMPLATES,
+    OPT_TEMPLATE_NODE,
     OPT_LOG_LEVEL,
     OPT_VERSION,
     OPT_HELP

@@ -260,6 +260,7 @@ struct driver_host {
     const char     *kernel_dir;     /* with vmlinux and modules/; or NULL */
     const char     *accel;          /* "kvm", "tcg", or "auto": by trying */
     unsigned        templates;      /* of machines, that are kept at most */
+    bool            templates_without_node;
     uint64_t        disk_rate;      /* of each machine's disk, bytes and */
     uint64_t        disk_ops;       /* requests a second; 0: no limit */
     const char     *channel;        /* of QEMU's machines; NULL: by what there

@@ -130,7 +130,8 @@ machine_agent_code(box_driver *bd, uint32_t slot, const char *key, bool copies,
     json_t  *body;
 
     box_socket_path(bd, slot, path, sizeof(path));
-    body = json_pack("{s:b}", "copies", copies);
+    body = json_pack("{s:b, s:b}", "copies", copies, "javascript",
+                     !copies || !bd->host.templates_without_node);
     agent_call_within(bd->host.loop, copies ? MACHINE_CODE_MS : AGENT_CALL_MS,
                       path, key, "POST", "/internal/warm", body, cb, data);
     json_decref(body);

@@ -205,7 +205,8 @@ machine_template_find(machine_launch *l, int dir, const char *word,
         return -1;
     }
 
-    l->kind = machine_kept_kind(word, l->limits.disk, l->m->initramfs_hash);
+    l->kind = machine_kept_kind(word, l->limits.disk, l->m->initramfs_hash
+                                ^ l->m->base.host.templates_without_node);
     kind_path(l->m, l->kind, path);
     memory = template_use(l, path, dir, word, former, state);
     l->templated = memory != -1;

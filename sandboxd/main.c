@@ -220,6 +220,7 @@ daemon_drivers(daemon_state *d, error **err)
     base.vsock_program = d->cf.vsock_program;
     base.keep_memory = d->cf.keep_memory;
     base.templates = d->cf.templates;
+    base.templates_without_node = d->cf.templates_without_node;
     base.disk_rate = d->cf.disk_rate;
     base.disk_ops = d->cf.disk_ops;
     base.socket_gid = d->h.socket_gid;

@@ -94,6 +94,8 @@ refused([@base, '--dev', '--qemu-channel', 'vsock'],
     qr/auto, tap, vhost-user-vsock or vhost-vsock, not "vsock"/, 'no channel');
 refused([@base, '--dev', '--keep-memory', 'yes'], qr/on or off, not "yes"/,
     'neither on nor off');
+refused([@base, '--dev', '--template-node', '1'], qr/on or off, not "1"/,
+    'neither, of templates');
 for my $i (0, 2, 4, 6) {
     my @args = @base;
     my ($name) = splice @args, $i, 2;

@@ -388,6 +388,9 @@ main(int argc, char **argv)
         host.templates = (unsigned) atoi(getenv("DRIVER_TEMPLATES"));
     }
 
+    host.templates_without_node = getenv("DRIVER_TEMPLATE_NODE") != NULL
+        && strcmp(getenv("DRIVER_TEMPLATE_NODE"), "off") == 0;
+
     err = NULL;
     d = getenv("DRIVER") != NULL
         ? driver_machine_create(&host, getenv("DRIVER"), &err)
