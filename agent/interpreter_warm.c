@@ -6,8 +6,8 @@
  * to in each copy: not every one can, and its ways are in memory then.
  *
  * When the machine is somebody's, each that waits is told what is different
- * now, and is given away only after it has said that it is.  In a copy it is told
- * when somebody wants it: what that costs, a first command would wait for.
+ * now, and is given away only after it has said that it is.  In a copy it is
+ * told when somebody wants it: what that costs, a first command would wait for.
  */
 
 #include <inttypes.h>

@@ -66,7 +66,8 @@ my @js_drawn = ('Math.random', 'that of a new context', 'of a made one',
     "of a script's", "of a worker's", 'bytes', 'an id', 'a number');
 my $JS_WHERE = '[process.pid, process.env.A, process.env.B, process.env.GONE '
     . '?? null, require("os").hostname(), process.cwd(), '
-    . 'Math.abs(performance.timeOrigin + performance.now() - Date.now()) < 500]';
+    . 'Math.abs(performance.timeOrigin + performance.now() - Date.now()) '
+    . '< 500]';
 
 my $DRAWS = 'import sys, random, tempfile, uuid, multiprocessing.process as m, '
     . 'sitecustomize as s, os; [random.random(), '

@@ -518,8 +518,8 @@ async function evaluate(code, name) {
 // it ends is all that is on the stack, so cells run on one of their own.
 const OF_RUN = 0, BUSY = 1, HEARD = 2;
 
-// It is started ahead of what needs it, but not while a first cell runs that may
-// do without: it takes as long as a Node.js, which is much on a slow machine.
+// It is started ahead of what needs it, but not while a first cell runs that
+// may do without: it takes as long as a Node.js, much on a slow machine.
 const GUARD_MS = 1000;
 
 function guard() {

@@ -39,7 +39,8 @@ extern void v8_set_seed(void *generator, long seed)
 
 /* v8::internal::MathRandom::ResetContext(), by V8's age. */
 extern void v8_reset_context(unsigned long context)
-    WEAK("_ZN2v88internal10MathRandom12ResetContextENS0_6TaggedINS0_7ContextEEE");
+    WEAK("_ZN2v88internal10MathRandom12ResetContextENS0_6TaggedINS0_7ContextE"
+         "EE");
 extern void v8_reset_context_10(unsigned long context)
     WEAK("_ZN2v88internal10MathRandom12ResetContextENS0_7ContextE");
 
