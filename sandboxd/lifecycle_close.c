@@ -163,9 +163,10 @@ on_tick_closed(uv_handle_t *handle)
 
     lc = handle->data;
 
-    /* A driver that has not come to an end may still call back. */
+    /* A driver that has not come to an end may still call back, and so may an
+     * agent that is looked at. */
     if (lc->starting.count == 0 && lc->stopping == 0 && lc->cleaning == 0
-        && lc->forks == 0)
+        && lc->forks == 0 && lc->looks == 0)
     {
         deadlines_free(&lc->idle);
         deadlines_free(&lc->ttls);
