@@ -58,7 +58,8 @@ disk_of(void *data, json_t *spec)
 }
 
 
-/* A default may have been another one when its files were made. */
+/* A default may have been another one when its files were made.  Those of one
+ * that has never run are made anew with its first start. */
 void
 disk_adopt(lifecycle *lc, sandbox *sb)
 {
@@ -70,7 +71,9 @@ disk_adopt(lifecycle *lc, sandbox *sb)
     spec_limits(sb->spec, &limits);
     d = spec_external(sb->spec) ? NULL : disk_driver(lc, sb->spec);
 
-    if (limits.disk == 0 && d != NULL && d->disk != NULL) {
+    if (limits.disk == 0 && d != NULL && d->disk != NULL
+        && (sb->now.epoch != 0 || sb->forked))
+    {
         (void) d->disk(d, sb->slot, &size);
     }
 

@@ -522,7 +522,8 @@ oci_launch_name(const oci_request *request, int answer, int pidfd)
 
     layer = request->disk ? -1 : layer_open(request->dir);
 
-    if ((layer == -1 && !request->disk) || setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == -1
+    if ((layer == -1 && !request->disk)
+        || setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == -1
         || sethostname(request->hostname, strlen(request->hostname)) == -1)
     {
         oci_launch_failed(answer, "can't give the sandbox its name: %s",

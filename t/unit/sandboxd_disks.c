@@ -249,6 +249,15 @@ test_restart(fixture *f)
 
     found = 7 * GIB;
     adopt(f);
+    ok(sb->disk == 2 * GIB && f->r->disks.promised == 3 * GIB,
+       "a disk that was prepared counts as large as the first start makes it");
+    sb->forked = true;
+    adopt(f);
+    ok(sb->disk == 7 * GIB && f->r->disks.promised == 8 * GIB,
+       "but not that of a fork, which it has had from its beginning");
+    sb->forked = false;
+    sb->now.epoch = 1;
+    adopt(f);
     ok(sb->disk == 7 * GIB && f->r->disks.promised == 8 * GIB,
        "a disk that there is counts as large as it is, if its record says "
        "nothing");
