@@ -142,22 +142,22 @@ is($s->api(POST => '/v1/sandbox/never/sleep')->{status}, 404, 'nor does sleep');
 # ---- a disk, which stays what it is -----------------------------------------
 
 SKIP: {
-    $r = create('disk', resources => { disk => '48M' });
+    $r = create('disk', resources => { disk => '80M' });
     skip 'no bounded disks on this host', 10 if $r->{status} == 422;
 
-    is(patch('disk', { resources => { disk => '64M' } })->{json}{resources}
-        {disk}, 64 << 20, 'a disk that isn\'t there yet may be another');
+    is(patch('disk', { resources => { disk => '96M' } })->{json}{resources}
+        {disk}, 96 << 20, 'a disk that isn\'t there yet may be another');
     is(out('disk', 'echo 1 > /workspace/f; cat /workspace/f'), '1', 'it has files');
 
-    for my $disk ('32M', '128M', undef) {
+    for my $disk ('64M', '128M', undef) {
         $r = patch('disk', { resources => { disk => $disk } });
         is_deeply([$r->{status}, @{ $r->{json} }{qw(code field limit)}],
-            [422, 'unenforceable', 'resources.disk', 64 << 20],
+            [422, 'unenforceable', 'resources.disk', 96 << 20],
             'then not any more: ' . ($disk // 'none')) or diag $r->{body};
     }
 
-    $r = patch('disk', { resources => { disk => '64M', pids => 99 } });
-    is_deeply([@{ $r->{json}{resources} }{qw(disk pids)}], [64 << 20, 99],
+    $r = patch('disk', { resources => { disk => '96M', pids => 99 } });
+    is_deeply([@{ $r->{json}{resources} }{qw(disk pids)}], [96 << 20, 99],
         'other limits may be others');
     $s->api(POST => '/v1/sandbox/disk/sleep', timeout => 30);
     is(patch('disk', { resources => { disk => '1G' } })->{status}, 422,

@@ -404,8 +404,6 @@ sub sandbox_run {
     my ($self, $id) = @_;
     my %inode;
 
-    return Vm::keeper($self, $id) if $self->{vm};
-
     for (split /\n/, slurp('/proc/net/unix') // '') {
         my @f = split ' ';
 
@@ -413,19 +411,28 @@ sub sandbox_run {
             && index($f[7], "$self->{run}/s/") == 0;
     }
 
+    my $path = sub {
+        return map { (readlink($_) // '') =~ /^socket:\[(\d+)\]$/
+            && $inode{$1} || () } glob "/proc/$_[0]/fd/*";
+    };
+
+    if ($self->{vm}) {
+        my $keeper = Vm::keeper($self, $id) or return;
+
+        return ($keeper, $path->($keeper));
+    }
+
     for my $pid (map { m{/proc/(\d+)} } glob '/proc/[0-9]*') {
         next unless (slurp("/proc/$pid/status") // '')
             =~ /^NSpid:\t\d+(?:\t\d+)*\t1$/m;
-        my ($path) = map {
-            (readlink($_) // '') =~ /^socket:\[(\d+)\]$/ && $inode{$1} || ()
-        } glob "/proc/$pid/fd/*" or next;
+        my ($at) = $path->($pid) or next;
 
         my ($status, $host) = run_command(
             ['nsenter', '-t', $pid, '-U', '-u', '--preserve-credentials',
              'hostname']);
 
         chomp($host //= '');
-        return ($pid, $path) if $host eq $id;
+        return ($pid, $at) if $host eq $id;
     }
 
     return;

@@ -13,6 +13,7 @@ package Vm;
 use strict;
 use warnings;
 
+use Fcntl qw(LOCK_EX);
 use Harness;
 use IO::Socket::UNIX;
 use Socket qw(SOCK_STREAM);
@@ -32,32 +33,49 @@ sub code_image {
     return $image if -s $image;
     return undef if system('dpkg-query -W python3 nodejs >/dev/null 2>&1');
 
-    my $dir = tmp_dir();
-    make("$dir/plain", top_dir() . '/scripts/image.sh', "$dir/plain",
-        'host:bash,coreutils,libc-bin,procps,busybox-static,python3,nodejs');
-    system('unsquashfs', '-q', '-n', '-d', "$dir/root", "$dir/plain") == 0
-        or die 'unsquashfs';
-    system('mkdir', '-p', "$dir/root/usr/lib/python3/dist-packages");
-    spew("$dir/root/usr/lib/python3/dist-packages/sitecustomize.py",
-        "import multiprocessing.process, random, ssl, tempfile, uuid\n"
-        . "random.random(), ssl.RAND_bytes(8), uuid.uuid1()\n"
-        . "next(tempfile._get_candidate_names())\n");
-    make($image, top_dir() . '/scripts/image.sh', $image, "dir:$dir/root");
-
-    return $image;
+    return make_with($image,
+        'bash,coreutils,libc-bin,procps,busybox-static,python3,nodejs', {
+        '/usr/lib/python3/dist-packages/sitecustomize.py' =>
+            "import multiprocessing.process, random, ssl, tempfile, uuid\n"
+            . "random.random(), ssl.RAND_bytes(8), uuid.uuid1()\n"
+            . "next(tempfile._get_candidate_names())\n" });
 }
 
 # For SANDBOX_DRIVER, where all tests are to run that containers run on this
-# machine's own files: with all that they start inside.
-my $SUITE = 'host:bash,coreutils,libc-bin,procps,python3,curl,git,file,'
-    . 'findutils,grep,sed,tar,gzip,hostname,iproute2,ca-certificates,perl,'
-    . 'busybox-static,squashfs-tools,nodejs,node-ws,esbuild,python3-django,'
-    . 'python3-ipython,python3-matplotlib,python3-pandas';
-
+# machine's own files: with all that they start inside.  Matplotlib doesn't
+# start without its file in /etc, of which images of packages have nothing.
 sub suite_image {
     my $image = "$DIR/suite.img";
+    my $defaults = '/usr/share/matplotlib/mpl-data/matplotlibrc';
 
-    make($image, top_dir() . '/scripts/image.sh', $image, $SUITE);
+    return $image if -s $image;
+
+    return make_with($image, 'bash,coreutils,libc-bin,procps,python3,curl,git,'
+        . 'file,findutils,grep,sed,tar,gzip,hostname,iproute2,ca-certificates,'
+        . 'perl,busybox-static,squashfs-tools,nodejs,node-ws,esbuild,'
+        . 'python3-django,python3-ipython,python3-matplotlib,python3-pandas',
+        -e $defaults ? { '/etc/matplotlibrc' => slurp($defaults) } : {});
+}
+
+# An image of packages of this machine's, and some files.
+sub make_with {
+    my ($image, $packages, $files) = @_;
+    my $dir = tmp_dir();
+
+    # Once, by one of the tests that want it at the same time.
+    open my $lock, '>>', "$image.once" or die "$image.once: $!";
+    flock $lock, LOCK_EX;
+    return $image if -s $image;
+
+    make("$dir/plain", top_dir() . '/scripts/image.sh', "$dir/plain",
+        "host:$packages");
+    system('unsquashfs', '-q', '-n', '-d', "$dir/root", "$dir/plain") == 0
+        or die 'unsquashfs';
+    for my $file (keys %$files) {
+        system('mkdir', '-p', "$dir/root$file" =~ s{/[^/]*$}{}r);
+        spew("$dir/root$file", $files->{$file}, 0644);
+    }
+    make($image, top_dir() . '/scripts/image.sh', $image, "dir:$dir/root");
 
     return $image;
 }
