@@ -26,6 +26,7 @@ is($status, 0, '_sync is made from _async') or diag($out);
 my $s = System->start;
 my %env = (SANDBOX_ENDPOINT => "http://127.0.0.1:$s->{port}",
            SANDBOX_API_KEY => $s->{key}, PYTHONPATH => $dir,
+           $s->machines ? (SANDBOX_MACHINES => 1) : (),
            PYTHONDONTWRITEBYTECODE => 1);
 
 for (['test_sdk.py', 20]) {
@@ -33,7 +34,7 @@ for (['test_sdk.py', 20]) {
 
     ($status, $out, $err) = run_command([$python, '-X', 'dev', '-W', 'error',
         '-W', 'ignore::DeprecationWarning', "$dir/test/$file"],
-        env => \%env, timeout => 300);
+        env => \%env, timeout => 300 * slower());
 
     my ($ran) = $err =~ /^Ran (\d+) tests/m;
 

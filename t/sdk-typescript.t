@@ -80,13 +80,15 @@ my $s = System->start;
 # Debian's package.
 my ($ws) = grep { -e } '/usr/share/nodejs/ws/wrapper.mjs';
 my %env = ($ws ? (SANDBOX_WS => $ws) : (), SANDBOX_API => "http://127.0.0.1:$s->{port}",
-           SANDBOX_KEY => $s->{key});
+           SANDBOX_KEY => $s->{key},
+           $s->machines ? (SANDBOX_MACHINES => 1) : ());
 
 for my $kind (qw(esm cjs)) {
     ($status, $out, $err) = run_command(
         ['node', '--test', '--test-reporter=tap',
          "$dir/test/sdk.test.mjs"],
-        env => { %env, SANDBOX_SDK => "$dist/$kind/index.js" }, timeout => 300);
+        env => { %env, SANDBOX_SDK => "$dist/$kind/index.js" },
+        timeout => 300 * slower());
 
     my ($passed) = $out =~ /^# pass (\d+)/m;
 
