@@ -10,9 +10,11 @@
 #define STRING_OF(x)  #x
 
 /* Without KVM nothing in the machine can tell how fast its clock is, so it is
- * told, and that there is no better one: the kernel would compare it with the
- * ticks that it counts, of which a busy host loses some. */
-#define LINE_TSC      " tsc_early_khz=%u tsc=reliable no_timer_check"
+ * told, and, if the host trusts its own, that there is no better one: the
+ * kernel would compare it with the ticks that it counts, of which a busy host
+ * loses some. */
+#define LINE_TSC      " tsc_early_khz=%u%s no_timer_check"
+#define TSC_TRUSTED   " tsc=reliable"
 #define TSC_UNKNOWN   2500000           /* kHz */
 
 /* What a start does that nobody there has use for, and what protects the kernel
@@ -162,7 +164,8 @@ add_line(arg_list *l, const vmm_machine *m, channel to)
 
     } else {
         arg_add(l, "%s%s" LINE_TSC "%s", LINE, listen,
-                m->tsc_khz != 0 ? m->tsc_khz : TSC_UNKNOWN, LINE_TCG);
+                m->tsc_khz != 0 ? m->tsc_khz : TSC_UNKNOWN,
+                m->tsc_khz != 0 ? TSC_TRUSTED : "", LINE_TCG);
     }
 }
 

@@ -2,8 +2,10 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 
+#include "common/small_file.h"
 #include "sandboxd/tsc.h"
 
 #ifdef __x86_64__
@@ -13,6 +15,11 @@
 #define TSC_LEAST_NS   50000000LL       /* 100 ns of error are 2 ppm */
 #define TSC_ENOUGH_NS  2000000000LL
 #define TSC_TRIES      8
+
+/* The kernel takes "tsc" out of it when it has seen it run wrong
+ * (kernel/time/clocksource.c), which may be at any time. */
+#define TSC_SOURCES    "/sys/devices/system/clocksource/clocksource0/"        \
+                       "available_clocksource"
 
 typedef struct {
     uint64_t  ticks;
@@ -64,6 +71,28 @@ tsc_read(void)
 }
 
 
+static int
+tsc_trusted(void)
+{
+    char  text[256], *p, *more;
+
+    /* Nothing is said against it where there is no such file. */
+    if (small_file_text(TSC_SOURCES, text, sizeof(text)) <= 0) {
+        return 1;
+    }
+
+    for (p = strtok_r(text, " \n", &more); p != NULL;
+         p = strtok_r(NULL, " \n", &more))
+    {
+        if (strcmp(p, "tsc") == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 void
 tsc_begin(void)
 {
@@ -79,6 +108,10 @@ tsc_khz(void)
     unsigned         known;
     tsc_reading      now;
     struct timespec  rest;
+
+    if (!tsc_trusted()) {
+        return 0;
+    }
 
     known = __atomic_load_n(&tsc_known, __ATOMIC_RELAXED);
 

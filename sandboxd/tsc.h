@@ -9,8 +9,9 @@
 /* Before the first tsc_khz(), best long before: takes the first reading. */
 void tsc_begin(void);
 /* 1 to UINT_MAX kHz, from any thread; 0: this kind of processor has none that
- * is known here.  Blocks until 50 ms after tsc_begin().  Some time after that,
- * it is the same forever. */
+ * is known here, or this host's kernel doesn't trust it.  Blocks until 50 ms
+ * after tsc_begin().  Some time after that, it is the same as long as it is
+ * trusted. */
 unsigned tsc_khz(void);
 
 #endif

@@ -36,7 +36,8 @@ typedef struct {
     uint64_t     disk_ops;      /* requests a second; 0: no limit */
     bool         again;         /* it goes on from what was kept of it */
     bool         acpi;          /* its kernel finds its devices with it */
-    unsigned     tsc_khz;       /* of an emulated one; 0: not known */
+    unsigned     tsc_khz;       /* of an emulated one; 0: not known, or not to
+                                   be trusted */
     uid_t        uid;           /* as which it runs; 0: any, it isn't run */
     uint32_t     cid;           /* where it has one of the host's */
     const char  *aid;           /* the program beside the VMM, if it has one */
