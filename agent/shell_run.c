@@ -301,7 +301,11 @@ shell_start_failed(shell *sh)
     sh->current = NULL;
     sh->state = SHELL_IDLE;
     shell_timer_pause(sh);
-    shell_release_held(sh);
+
+    if (sh->held) {
+        sh->held = 0;
+        shim_send(sh->sh, SHIM_DROP, 0, 1, NULL, 0);
+    }
 
     err = NULL;
     error_set(&err, 500, "stream_start_error",

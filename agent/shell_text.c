@@ -241,7 +241,7 @@ void
 shell_background(buffer *b, const shell_text *t)
 {
     buffer_printf(b, "\\builtin printf '%%s\\0' J %s \"$BASHPID\" >&%d; "
-                  "\\builtin read -r -d '' _ <&%d || \\builtin :; ",
+                  "\\builtin read -r -d '' _ <&%d && \\builtin exit; ",
                   t->token, SHELL_CONTROL, SHELL_GO);
 
     if (t->cwd != NULL) {
@@ -269,7 +269,8 @@ shell_background_line(buffer *b, const shell_text *t)
      * The middle subshell ends at once, so that the job becomes the shim's
      * child and its status is a real one, and the session's own `jobs`, `$!`
      * and `wait` know nothing of it.  The job waits until its go pipe is
-     * closed by the shim, which then watches it, and by the middle shell.
+     * closed by the shim, which then watches it, and by the middle shell.  What
+     * is in that says that it isn't to begin any more.
      * set -m gives it a process group and signals that work.  A simple command
      * in the background still writes its errors as the shell itself does;
      * a group would name the file of its text.
@@ -286,7 +287,7 @@ shell_background_line(buffer *b, const shell_text *t)
                   "<%s%d >%s%d 2>%s%d %d<%s%d %d>&- & ) %d>%s%d 2>/dev/null\n",
                   SHELL_TEXT, held, SHIM_HELD + 2, held, SHIM_HELD, held,
                   SHIM_HELD + 1, SHELL_GO, held, SHIM_HELD + 3, SHELL_GO_END,
-                  SHELL_GO_END, held, SHIM_HELD + 4);
+                  SHELL_GO_END, held, SHIM_HELD_GO);
     shell_probe(b, t->token);
 }
 

@@ -110,6 +110,10 @@ shim_handle(const shim_msg *m, const int *fds, int nfds)
         break;
 
     case SHIM_DROP:
+        if (m->value != 0) {
+            (void) !write(SHIM_HELD_GO, "", 1);
+        }
+
         shim_drop();
         break;
 

@@ -25,6 +25,7 @@
 /* Where a shim puts what it holds for the shell to open, in order. */
 #define SHIM_HELD      10
 #define SHIM_HELD_MAX  6
+#define SHIM_HELD_GO   (SHIM_HELD + 4)      /* a job's go pipe, to write to */
 
 #define SHIM_JOBS_MAX  256      /* watched at one time */
 
@@ -52,7 +53,8 @@ typedef enum {
                          * SHELL_FD_...; value: 1 if it is a session's shell,
                          * 2 if the three are a terminal that becomes its own */
     SHIM_HOLD,          /* fds: to be put at SHIM_HELD; answered by HELD */
-    SHIM_DROP,          /* close what is held */
+    SHIM_DROP,          /* close what is held; value 1: the job that waits for
+                         * that is not to begin */
     SHIM_WATCH,         /* pid: will become our child, tell of its end;
                          * value: its job number */
     SHIM_MARK,          /* value 0: what lives now is not of the next command;
