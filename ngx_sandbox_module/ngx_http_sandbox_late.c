@@ -25,7 +25,8 @@
 
 static void ngx_http_sandbox_late(ngx_event_t *ev);
 static void ngx_http_sandbox_late_tell(ngx_http_sandbox_peer_t *p);
-static ngx_uint_t ngx_http_sandbox_late_silent(ngx_http_sandbox_peer_t *p);
+static ngx_uint_t ngx_http_sandbox_late_is(ngx_http_sandbox_peer_t *p,
+    ngx_uint_t state);
 static ssize_t ngx_http_sandbox_late_recv(ngx_connection_t *c, u_char *buf,
     size_t size);
 
@@ -75,7 +76,8 @@ ngx_http_sandbox_late(ngx_event_t *ev)
         return;
     }
 
-    if (p->unread || ngx_http_sandbox_late_silent(p)) {
+    if (p->unread || ngx_http_sandbox_late_is(p, NGX_HTTP_SANDBOX_UNREACHABLE))
+    {
         c->recv = ngx_http_sandbox_late_recv;
         c->read->handler(c->read);
         return;
@@ -95,8 +97,10 @@ ngx_http_sandbox_late(ngx_event_t *ev)
 }
 
 
+/* Whether the run that was asked is in that state. */
+
 static ngx_uint_t
-ngx_http_sandbox_late_silent(ngx_http_sandbox_peer_t *p)
+ngx_http_sandbox_late_is(ngx_http_sandbox_peer_t *p, ngx_uint_t state)
 {
     ngx_http_sandbox_info_t  info;
 
@@ -104,13 +108,14 @@ ngx_http_sandbox_late_silent(ngx_http_sandbox_peer_t *p)
                                       p->ctx->slot, &info)
            == NGX_OK
            && info.epoch == p->ctx->epoch
-           && info.state == NGX_HTTP_SANDBOX_UNREACHABLE;
+           && info.state == state;
 }
 
 
 /*
  * Lets sandboxd look at the agent, for the sake of those who come next: this
- * request asks for no other run, and waits for no answer.
+ * request asks for no other run, and waits for no answer.  One that is put to
+ * sleep would be started again.
  */
 
 static void
@@ -118,6 +123,10 @@ ngx_http_sandbox_late_tell(ngx_http_sandbox_peer_t *p)
 {
     ngx_uint_t                create;
     ngx_http_sandbox_wake_t  *wake;
+
+    if (!ngx_http_sandbox_late_is(p, NGX_HTTP_SANDBOX_RUNNING)) {
+        return;
+    }
 
     create = p->ctx->create;
     p->ctx->create = 0;
