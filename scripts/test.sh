@@ -30,13 +30,19 @@ run() {
 # twice, as it is shipped and instrumented, at the same time: most of these
 # tests wait most of the time.
 alone=$(grep -l 'not with the sanitizers' t/*.t)
-# Those that take longest begin.
+# Those that take longest begin; for what does little but wait, some minutes,
+# there are places beside the others'.
+waiting=$(ls t/silent.t t/qemu-silent.t 2>/dev/null)
 slow='t/qemu.t t/sleep.t t/fuzz.t t/module-park.t t/contract.t t/network.t'
 shared="$slow $(grep -L 'not with the sanitizers' t/*.t \
-    | grep -vxF "${slow// /$'\n'}")"
+    | grep -vxF "${slow// /$'\n'}"$'\n'"$waiting")"
 jobs=${TEST_JOBS:-3}
 
 run alone build 2 $alone
+if [ -n "$waiting" ]; then
+    run waiting-instrumented build/san 2 $waiting &
+    run waiting build 2 $waiting &
+fi
 run instrumented build/san "$jobs" $(tr ' ' '\n' <<<"$shared" \
     | grep -vE '/(unit|fuzz)\.t$') &
 run plain build "$jobs" $shared
