@@ -100,7 +100,13 @@ if ($server == 0) {
     POSIX::_exit(0);
 }
 close $fuse;
-END { kill 'KILL', $server if $server }
+END {
+    my $status = $?;
+
+    kill 'KILL', $server if $server;
+    system 'umount', '-l', "$dir/served" if defined $mounted && $mounted == 0;
+    $? = $status;
+}
 
 my $agent = AgentClient->start(args => ['--workspace', $dir], dir => $dir);
 my $file = "$dir/served/file";
