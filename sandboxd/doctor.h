@@ -16,7 +16,8 @@
  * if it was asked for something that it doesn't know. */
 int doctor_main(int argc, char **argv);
 
-/* Each an object with "state", a word, and "detail", a sentence. */
+/* Each an object with "state", a word, and "detail", a sentence: */
+json_t *doctor_state(const char *state, const char *detail);
 json_t *doctor_kvm(void);
 json_t *doctor_cgroup(void);
 json_t *doctor_network(void);

@@ -28,13 +28,6 @@ typedef struct {
 } disk_sum;
 
 
-static json_t *
-state_of(const char *state, const char *detail)
-{
-    return json_pack("{s:s, s:s}", "state", state, "detail", detail);
-}
-
-
 static void
 disk_add(disk_sum *sum, int dir, const char *slot)
 {
@@ -101,7 +94,7 @@ disk_judge(const disk_sum *sum, const struct statvfs *fs)
              (double) size / GIB, fits ? "" : ", which is not enough for all "
              "of them: see --disk-budget");
 
-    return state_of(fits ? "works" : "partly", detail);
+    return doctor_state(fits ? "works" : "partly", detail);
 }
 
 
@@ -122,7 +115,7 @@ doctor_disk(const char *state_dir)
 
     if (fd == -1) {
         snprintf(detail, sizeof(detail), "%s: %s", state_dir, strerror(code));
-        return state_of(code == ENOENT ? "absent" : "closed", detail);
+        return doctor_state(code == ENOENT ? "absent" : "closed", detail);
     }
 
     memset(&sum, 0, sizeof(sum));

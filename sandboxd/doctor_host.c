@@ -19,8 +19,8 @@
 #define FILE_MAX_BYTES  65536
 
 
-static json_t *
-state_of(const char *state, const char *detail)
+json_t *
+doctor_state(const char *state, const char *detail)
 {
     return json_pack("{s:s, s:s}", "state", state, "detail", detail);
 }
@@ -34,7 +34,7 @@ doctor_kvm(void)
     static const char *const  states[] = { "absent", "closed", "no guests",
                                            "works" };
 
-    return state_of(states[kvm_probe(detail)], detail);
+    return doctor_state(states[kvm_probe(detail)], detail);
 }
 
 
@@ -104,8 +104,8 @@ doctor_cgroup(void)
              found & CGROUP_PIDS ? " pids" : "",
              found == 0 ? " no controller for cpu, memory or pids" : "");
 
-    return state_of(found == (CGROUP_CPU | CGROUP_MEMORY | CGROUP_PIDS)
-                    ? "works" : found != 0 ? "partly" : "absent", detail);
+    return doctor_state(found == (CGROUP_CPU | CGROUP_MEMORY | CGROUP_PIDS)
+                        ? "works" : found != 0 ? "partly" : "absent", detail);
 }
 
 
@@ -153,25 +153,25 @@ doctor_network(void)
     }
 
     if (pid == -1 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) {
-        return state_of("closed", "it can't be tried");
+        return doctor_state("closed", "it can't be tried");
     }
 
     if (WEXITSTATUS(status) == 1) {
-        return state_of("closed", "no network namespace can be made: this "
-                        "needs root");
+        return doctor_state("closed", "no network namespace can be made: this "
+                            "needs root");
     }
 
     if (WEXITSTATUS(status) != 0) {
-        return state_of("partly", "network namespaces, but no nftables with "
-                        "masquerade and conntrack in this kernel");
+        return doctor_state("partly", "network namespaces, but no nftables "
+                            "with masquerade and conntrack in this kernel");
     }
 
     if (access("/dev/net/tun", R_OK | W_OK) != 0) {
-        return state_of("partly", "network namespaces and nftables, but no "
-                        "/dev/net/tun, which virtual machines need");
+        return doctor_state("partly", "network namespaces and nftables, but no "
+                            "/dev/net/tun, which virtual machines need");
     }
 
-    return state_of("works", "network namespaces, nftables, TAPs");
+    return doctor_state("works", "network namespaces, nftables, TAPs");
 }
 
 
@@ -185,11 +185,11 @@ doctor_vsock(void)
 
     if (fd != -1) {
         close(fd);
-        return state_of("works", "/dev/vhost-vsock, for QEMU's machines");
+        return doctor_state("works", "/dev/vhost-vsock, for QEMU's machines");
     }
 
     return code == ENOENT
-           ? state_of("absent", "no /dev/vhost-vsock: QEMU's machines are "
-                      "reached without it, too")
-           : state_of("closed", "/dev/vhost-vsock can't be opened");
+           ? doctor_state("absent", "no /dev/vhost-vsock: QEMU's machines are "
+                          "reached without it, too")
+           : doctor_state("closed", "/dev/vhost-vsock can't be opened");
 }

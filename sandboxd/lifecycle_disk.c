@@ -4,8 +4,6 @@
  * Whether there is so much left is the registry's business (disks.h).
  */
 
-#include <string.h>
-
 #include "sandboxd/lifecycle_part.h"
 
 
@@ -13,18 +11,12 @@
 static driver *
 disk_driver(lifecycle *lc, json_t *spec)
 {
-    unsigned     i;
-    const char  *runtime;
+    driver  *d;
 
-    runtime = spec_runtime(spec);
+    d = driver_named(lc, spec_runtime(spec));
 
-    for (i = 0; i < lc->driver_count; i++) {
-        if (strcmp(lc->drivers[i]->name, runtime) == 0) {
-            return lc->drivers[i];
-        }
-    }
-
-    return json_object_get(spec, "runtime") == NULL ? lc->driver : NULL;
+    return d != NULL || json_object_get(spec, "runtime") != NULL ? d
+                                                                 : lc->driver;
 }
 
 

@@ -36,24 +36,32 @@ typedef struct {
 
 
 driver *
+driver_named(lifecycle *lc, const char *name)
+{
+    unsigned  i;
+
+    for (i = 0; i < lc->driver_count; i++) {
+        if (strcmp(lc->drivers[i]->name, name) == 0) {
+            return lc->drivers[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+driver *
 lifecycle_driver(lifecycle *lc, const sandbox *sb)
 {
-    unsigned     i;
-    const char  *runtime;
+    driver  *d;
 
     if (spec_external(sb->spec)) {
         return lc->external;
     }
 
-    runtime = spec_runtime(sb->spec);
+    d = driver_named(lc, spec_runtime(sb->spec));
 
-    for (i = 0; i < lc->driver_count; i++) {
-        if (strcmp(lc->drivers[i]->name, runtime) == 0) {
-            return lc->drivers[i];
-        }
-    }
-
-    return lc->driver;
+    return d != NULL ? d : lc->driver;
 }
 
 

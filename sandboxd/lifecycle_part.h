@@ -38,6 +38,9 @@ int admit_check(lifecycle *lc, sandbox *sb, error **err);
 /* It is about to enter the state. */
 void admit_enter(lifecycle *lc, sandbox *sb, run_state state);
 
+/* NULL: it is none of this sandboxd's. */
+driver *driver_named(lifecycle *lc, const char *name);
+
 /* The disk that a spec asks for, for the registry; and that of a record that
  * was found (lifecycle_disk.c). */
 uint64_t disk_of(void *data, json_t *spec);
